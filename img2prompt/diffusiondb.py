@@ -1,0 +1,195 @@
+"""Where pairs come from: any folder in DiffusionDB's layout.
+
+DiffusionDB (Wang et al. 2022, arXiv 2210.14896) keeps `images/part-000001.zip` …, each with up to
+1,000 pictures and `part-000001.json`: file name → {"p": prompt, "se": seed, "c": cfg, "st": steps,
+"sa": sampler}; the Large set has `diffusiondb-large-part-1/` and `-part-2/`. Beside them lies
+`metadata.parquet` (or `metadata-large.parquet`).
+"""
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from img2prompt.errors import UserError
+from img2prompt.images import MAX_BYTES
+
+PART_FOLDERS = ("images", "diffusiondb-large-part-1", "diffusiondb-large-part-2", ".")
+METADATA_NAMES = ("metadata.parquet", "metadata-large.parquet")
+# What `ZipFile.read` raises on a damaged, encrypted or unsupported member.
+READ_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError)
+IMAGE_SUFFIXES = {".png", ".webp", ".jpg", ".jpeg"}
+ALREADY_BLURRED = 2.0  # DiffusionDB's mark in image_nsfw: the picture was blurred by its authors
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One picture and its prompt as they lie in a part; bytes are not decoded yet."""
+
+    name: str
+    data: bytes
+    prompt: str
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A picture that cannot be paired, and why: `missing prompt`, `empty prompt`, `too large`,
+    `unreadable`, or `missing picture` for a name that only the JSON has."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What `metadata.parquet` says of the pictures, by image name."""
+
+    rows: dict[str, dict] = field(default_factory=dict)
+
+    def source(self, name: str) -> str:
+        """The pack's extra column `source`; DiffusionDB has none, so all is `diffusiondb`."""
+        return self.rows.get(name, {}).get("source") or "diffusiondb"
+
+    def nsfw(self, name: str) -> tuple[float, float]:
+        """(image_nsfw, prompt_nsfw), each in [0, 1] or 2.0; 0 where nothing is known."""
+        row = self.rows.get(name, {})
+        return float(row.get("image_nsfw") or 0.0), float(row.get("prompt_nsfw") or 0.0)
+
+
+def find_parts(root: str | os.PathLike) -> list[Path]:
+    """The part zips below `root` in order.
+
+    Raises:
+        UserError: `root` is missing, not a folder, or holds no part.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise UserError(f"There is no folder {root}; give the folder that holds images/part-*.zip.")
+    for folder in PART_FOLDERS:
+        parts = sorted((root / folder).glob("part-*.zip"))
+        if folder == "diffusiondb-large-part-1":
+            parts += sorted((root / "diffusiondb-large-part-2").glob("part-*.zip"))
+        if parts:
+            return parts
+    raise UserError(f"{root} holds no images/part-*.zip; give a folder in DiffusionDB's layout.")
+
+
+def read_metadata(root: str | os.PathLike) -> Metadata | None:
+    """Read `metadata.parquet` where present, else None.
+
+    Raises:
+        UserError: the file is not parquet or lacks a needed column.
+    """
+    for name in METADATA_NAMES:
+        path = Path(root) / name
+        if path.exists():
+            columns = _columns(path, required=("image_name", "image_nsfw", "prompt_nsfw"))
+            wanted = ["image_name", "image_nsfw", "prompt_nsfw"]
+            wanted += ["source"] if "source" in columns else []
+            table = pq.read_table(path, columns=wanted)
+            return Metadata({row.pop("image_name"): row for row in table.to_pylist()})
+    return None
+
+
+def read_part(path: str | os.PathLike) -> Iterator[Pair | Skipped]:
+    """Go through one part in the zip's order, one picture in memory at a time.
+
+    Raises:
+        UserError: the zip is damaged, or it holds no readable JSON of prompts.
+    """
+    path = Path(path)
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError):
+        raise UserError(f"{path.name} is not a readable zip; download it again.") from None
+    with archive:
+        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        prompts = _read_prompts(archive, entries, path)
+        seen = set()
+        for entry in entries:
+            name = PurePosixPath(entry.filename).name
+            if PurePosixPath(name).suffix.lower() not in IMAGE_SUFFIXES:
+                continue
+            seen.add(name)
+            if name not in prompts:
+                yield Skipped(name, "missing prompt")
+            elif not prompts[name].strip():
+                yield Skipped(name, "empty prompt")
+            elif entry.file_size > MAX_BYTES:
+                yield Skipped(name, "too large")
+            else:
+                try:
+                    data = archive.read(entry)
+                except READ_ERRORS:
+                    yield Skipped(name, "unreadable")
+                    continue
+                yield Pair(name, data, prompts[name])
+        for name in prompts:
+            if name not in seen:
+                yield Skipped(name, "missing picture")
+
+
+def iter_prompts(path: str | os.PathLike, batch_rows: int = 65_536) -> Iterator[tuple[str, bool]]:
+    """Stream (prompt, written) from a parquet file (column `prompt`) or a text file (one a line).
+
+    `written` is False where the pack's column `prompt_exact` says that the prompt was rebuilt
+    from a template ("a dog by ARTIST") rather than written by a person.
+
+    Raises:
+        UserError: missing file, wrong column names, or not UTF-8 text.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"There is no file {path}; give parquet or text files of prompts.")
+    if path.suffix == ".parquet":
+        columns = ["prompt"]
+        columns += ["prompt_exact"] if "prompt_exact" in _columns(path, ("prompt",)) else []
+        for batch in pq.ParquetFile(path).iter_batches(batch_rows, columns=columns):
+            rows = batch.to_pydict()
+            written = rows.get("prompt_exact") or [True] * len(rows["prompt"])
+            for prompt, exact in zip(rows["prompt"], written, strict=True):
+                if prompt:
+                    yield prompt, exact is not False
+    else:
+        try:
+            with path.open(encoding="utf-8") as lines:
+                for line in lines:
+                    if line.strip():
+                        yield line.strip(), True
+        except UnicodeDecodeError:
+            raise UserError(f"{path} is not UTF-8 text; give one prompt a line.") from None
+
+
+def _columns(path: Path, required: tuple[str, ...]) -> set[str]:
+    try:
+        columns = set(pq.read_schema(path).names)
+    except (pa.ArrowInvalid, OSError):
+        raise UserError(f"{path} is not a parquet file.") from None
+    missing = [name for name in required if name not in columns]
+    if missing:
+        raise UserError(
+            f"{path} lacks the column {', '.join(missing)}; it has {', '.join(sorted(columns))}."
+        )
+    return columns
+
+
+def _read_prompts(archive: zipfile.ZipFile, entries: list, path: Path) -> dict[str, str]:
+    names = [entry.filename for entry in entries if entry.filename.endswith(".json")]
+    preferred = [name for name in names if PurePosixPath(name).stem == path.stem]
+    if not names:
+        raise UserError(f"{path.name} holds no JSON of prompts; it is not a DiffusionDB part.")
+    try:
+        raw = json.loads(archive.read((preferred or names)[0]))
+        return {
+            PurePosixPath(name).name: value if isinstance(value, str) else value["p"]
+            for name, value in raw.items()
+            if isinstance(value, str) or isinstance(value.get("p"), str)
+        }
+    except (ValueError, AttributeError, KeyError, zipfile.BadZipFile):
+        raise UserError(f"The JSON of prompts in {path.name} cannot be read.") from None

@@ -1,0 +1,328 @@
+"""Word2Vec on prompts (gensim), and `WordVectors`: the embedding every later room reads.
+
+An embedding file is an `.npz` of plain arrays, never a pickle: `words` (UTF-8, one a line, as
+uint8), `vectors` (float32, (V, 100)) and `counts` (int64, (V,)), most frequent word first.
+"""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from img2prompt import diffusiondb, text
+from img2prompt.dataset import split_of
+from img2prompt.errors import UserError
+from img2prompt.files import atomic_path
+
+# A rebuilt prompt is a template with a name in it ("a dog by Ossip Zadkine"). Words in more than
+# this share of a file's rebuilt prompts are the template's, and are left out of the corpus: kept,
+# they taught Word2Vec that "dog" means the same as "spaceship" and "Zadkine".
+TEMPLATE_SHARE = 0.01
+
+EMBEDDING_FILE = "embedding.npz"
+
+
+class EmbeddingError(UserError):
+    """An embedding file that cannot be used."""
+
+
+class WordVectors:
+    """A vocabulary and its vectors.
+
+    Attributes:
+        words: (V,) list of str, most frequent first.
+        vectors: float32 (V, D), as trained, not normalised.
+        counts: int64 (V,), how often the training prompts hold each word.
+    """
+
+    def __init__(self, words: Sequence[str], vectors: np.ndarray, counts: np.ndarray) -> None:
+        if vectors.ndim != 2 or len(words) != len(vectors) or len(words) != len(counts):
+            raise EmbeddingError("An embedding needs one vector and one count for each word.")
+        if len(words) < 2:
+            raise EmbeddingError("An embedding needs at least two words; give more prompts.")
+        self.words = list(words)
+        self.vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+        self.counts = np.asarray(counts, dtype=np.int64)
+        self.index = {word: position for position, word in enumerate(self.words)}
+        if len(self.index) != len(self.words):
+            raise EmbeddingError("The embedding holds a word twice.")
+        if not np.isfinite(self.vectors).all():
+            raise EmbeddingError("The embedding holds values that are not finite.")
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __contains__(self, word: str) -> bool:
+        return word in self.index
+
+    def __getitem__(self, word: str) -> np.ndarray:
+        """The word's vector, float32 (D,); KeyError for a word it does not know."""
+        return self.vectors[self.index[word]]
+
+    @property
+    def dimensions(self) -> int:
+        """D, 100 as in the original."""
+        return self.vectors.shape[1]
+
+    @cached_property
+    def minimum(self) -> float:
+        """The smallest value over all vectors: the lower end of the scaled tanh."""
+        return float(self.vectors.min())
+
+    @cached_property
+    def maximum(self) -> float:
+        """The largest value over all vectors: the upper end of the scaled tanh."""
+        return float(self.vectors.max())
+
+    @cached_property
+    def unit(self) -> np.ndarray:
+        """float32 (V, D): every vector divided by its length."""
+        return _normalise(self.vectors)
+
+    @cached_property
+    def answerable(self) -> np.ndarray:
+        """bool (V,): the content words; stop words and plain numbers are never an answer."""
+        return np.fromiter((text.is_content_word(word) for word in self.words), bool, len(self))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of the contents; a model names the embedding it belongs to."""
+        digest = hashlib.sha256("\n".join(self.words).encode("utf-8"))
+        digest.update(self.vectors.tobytes())
+        return digest.hexdigest()[:16]
+
+    def similarities(self, vectors: np.ndarray) -> np.ndarray:
+        """Cosine of each of (n, D) vectors with every word: float32 (n, V) in [−1, 1]."""
+        queries = _normalise(np.atleast_2d(np.asarray(vectors, dtype=np.float32)))
+        return np.clip(queries @ self.unit.T, -1.0, 1.0)
+
+    def nearest(
+        self, vectors: np.ndarray, k: int = 10, answers_only: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest words by cosine of each of (n, D) vectors, in one matrix product.
+
+        Returns:
+            positions int64 (n, k) and cosines float32 (n, k), best first.
+        """
+        scores = self.similarities(vectors)
+        if answers_only:
+            scores = np.where(self.answerable, scores, -2.0)
+        return top_k(scores, k)
+
+    def neighbours(self, word: str, k: int = 10) -> list[tuple[str, float]]:
+        """The k words nearest to a word, itself left out.
+
+        Raises:
+            UserError: the vocabulary lacks the word.
+        """
+        if word not in self.index:
+            raise UserError(f"The vocabulary lacks the word {word!r}; try another one.")
+        positions, scores = self.nearest(self[word], min(k + 1, len(self)))
+        pairs = zip(positions[0], scores[0], strict=True)
+        return [(self.words[p], float(s)) for p, s in pairs if self.words[p] != word][:k]
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the `.npz`, atomically; the same contents give the same bytes."""
+        words = np.frombuffer("\n".join(self.words).encode("utf-8"), dtype=np.uint8)
+        with atomic_path(path) as temporary:
+            np.savez(temporary, words=words, vectors=self.vectors, counts=self.counts)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "WordVectors":
+        """Read what `save` wrote.
+
+        Raises:
+            EmbeddingError: missing file, or not an embedding of ours.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise EmbeddingError(f"There is no embedding {path}; run scripts/train_embedding.py.")
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                words = arrays["words"].tobytes().decode("utf-8").split("\n")
+                vectors, counts = arrays["vectors"], arrays["counts"]
+        except Exception:  # a damaged zip, a pickle or a missing array: numpy raises many types
+            raise EmbeddingError(
+                f"{path} is not an embedding; make one with scripts/train_embedding.py."
+            ) from None
+        return cls(words, vectors, counts)
+
+    def export_word2vec(self, path: str | os.PathLike, binary: bool = False) -> None:
+        """Write word2vec's own format, which gensim's `KeyedVectors` and others read."""
+        from gensim.models import KeyedVectors
+
+        vectors = KeyedVectors(self.dimensions)
+        vectors.add_vectors(self.words, self.vectors)
+        for word, count in zip(self.words, self.counts, strict=True):
+            vectors.set_vecattr(word, "count", int(count))
+        with atomic_path(path) as temporary:
+            vectors.save_word2vec_format(str(temporary), binary=binary)
+
+
+def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions int64 (n, k) and values (n, k) of the k largest of each row (n, V), best first."""
+    k = min(k, scores.shape[1])
+    chosen = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    values = np.take_along_axis(scores, chosen, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    return np.take_along_axis(chosen, order, axis=1), np.take_along_axis(values, order, axis=1)
+
+
+@dataclass(frozen=True)
+class EmbeddingConfig:
+    """How Word2Vec is trained (Mikolov et al. 2013, arXiv 1301.3781 and 1310.4546)."""
+
+    dimensions: int = 100  # the original's
+    # Skip-gram serves rare words (artists' names) better than the original's CBOW when the
+    # corpus has millions rather than billions of words.
+    skip_gram: bool = True
+    window: int = 5
+    negative: int = 10
+    sample: float = 1e-4  # frequent words are thinned out: "of" and "a" teach little
+    min_count: int = 5  # the original's 1 kept every misspelling
+    epochs: int = 18  # the original's
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.dimensions < 2 or self.window < 1 or self.min_count < 1 or self.epochs < 1:
+            raise UserError("Dimensions, window, min_count and epochs must be positive.")
+
+
+def write_corpus(
+    files: Iterable[str | os.PathLike], out: str | os.PathLike, include_test: bool = False
+) -> dict[str, int]:
+    """Stream prompts of all files into one text file, a tokenized prompt a line.
+
+    Prompts that fold alike are written once: repeats would teach their words' neighbourhood many
+    times over. Prompts that hash to the test split are left out unless `include_test`: an
+    embedding that saw a test prompt has learned which of its words go together, and the test
+    would flatter it. Memory holds 8 bytes (and a set's overhead) a distinct prompt.
+
+    Rebuilt prompts lose their template's words, see `TEMPLATE_SHARE`.
+
+    Returns:
+        Counts: `prompts`, `words`, `repeated`, `test_prompts`, `empty`.
+    """
+    counts = dict.fromkeys(("prompts", "words", "repeated", "test_prompts", "empty"), 0)
+    seen: set[int] = set()
+    with open(out, "w", encoding="utf-8") as corpus:
+        for path in files:
+            template = _template_words(path)
+            for prompt, written in diffusiondb.iter_prompts(path):
+                folded = text.fold(prompt).encode("utf-8")
+                key = int.from_bytes(hashlib.blake2b(folded, digest_size=8).digest(), "big")
+                if key in seen:
+                    counts["repeated"] += 1
+                    continue
+                seen.add(key)
+                if not include_test and split_of(prompt) == "test":
+                    counts["test_prompts"] += 1
+                    continue
+                tokens = text.words(prompt)
+                if not written:
+                    tokens = [token for token in tokens if token not in template]
+                if not tokens:
+                    counts["empty"] += 1
+                    continue
+                corpus.write(" ".join(tokens) + "\n")
+                counts["prompts"] += 1
+                counts["words"] += len(tokens)
+    return counts
+
+
+def train_embedding(
+    files: Sequence[str | os.PathLike],
+    config: EmbeddingConfig | None = None,
+    include_test: bool = False,
+    workers: int = 1,
+    on_epoch: Callable[[int, float], None] | None = None,
+) -> tuple[WordVectors, dict[str, int]]:
+    """Train Word2Vec on every prompt of `files` (parquet with a column `prompt`, or text).
+
+    Args:
+        files: streamed, never all in memory.
+        config: unset, the defaults.
+        include_test: see `write_corpus`.
+        workers: 1 is reproducible, same input, same bytes; more is faster and is not.
+        on_epoch: called with (epoch from 1, seconds so far).
+
+    Returns:
+        The vectors and the corpus counts of `write_corpus`.
+
+    Raises:
+        UserError: a file is missing or has the wrong columns, or no word comes often enough.
+    """
+    from gensim.models import Word2Vec
+    from gensim.models.callbacks import CallbackAny2Vec
+
+    config = config or EmbeddingConfig()
+    started = time.monotonic()
+
+    class Progress(CallbackAny2Vec):
+        epoch = 0
+
+        def on_epoch_end(self, model: Word2Vec) -> None:
+            self.epoch += 1
+            if on_epoch:
+                on_epoch(self.epoch, time.monotonic() - started)
+
+    with _corpus_file() as corpus:
+        counts = write_corpus(files, corpus, include_test)
+        model = Word2Vec(
+            vector_size=config.dimensions,
+            sg=int(config.skip_gram),
+            window=config.window,
+            negative=config.negative,
+            sample=config.sample,
+            min_count=config.min_count,
+            epochs=config.epochs,
+            seed=config.seed,
+            workers=workers,
+        )
+        model.build_vocab(corpus_file=corpus)
+        if len(model.wv) < 2:
+            raise UserError(
+                f"Only {len(model.wv)} words come at least {config.min_count} times; "
+                "give more prompts or a smaller min_count."
+            )
+        model.train(
+            corpus_file=corpus,
+            total_examples=model.corpus_count,
+            total_words=model.corpus_total_words,
+            epochs=config.epochs,
+            callbacks=[Progress()],
+        )
+    frequency = np.array([model.wv.get_vecattr(w, "count") for w in model.wv.index_to_key])
+    # gensim sorts by count alone; a second key makes the order, and so the file, the same
+    # whatever the order of the input's words.
+    order = sorted(range(len(frequency)), key=lambda i: (-frequency[i], model.wv.index_to_key[i]))
+    words = [model.wv.index_to_key[i] for i in order]
+    return WordVectors(words, model.wv.vectors[order], frequency[order]), counts
+
+
+def _template_words(path: str | os.PathLike) -> set[str]:
+    rebuilt, prompts = Counter(), 0
+    for prompt, written in diffusiondb.iter_prompts(path):
+        if not written:
+            prompts += 1
+            rebuilt.update(set(text.words(prompt)))
+    return {word for word, count in rebuilt.items() if count > TEMPLATE_SHARE * prompts}
+
+
+@contextlib.contextmanager
+def _corpus_file() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="img2prompt-") as folder:
+        yield os.path.join(folder, "corpus.txt")
+
+
+def _normalise(vectors: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return (vectors / np.maximum(length, 1e-12)).astype(np.float32)

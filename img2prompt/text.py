@@ -1,0 +1,302 @@
+"""Prompt → words: one tokenizer for the embedding, the targets and the metrics.
+
+The original project replaced symbols by spaces, split with NLTK and kept case. We do the same
+with a regular expression, and fold case: "Portrait" and "portrait" are one word to a reader.
+"""
+
+import re
+import unicodedata
+from collections.abc import Container
+
+_WORD = re.compile(r"[^\W_]+", re.UNICODE)
+# `<lora:name:0.8>` and other tags of web user interfaces steer the program, not the picture.
+_TAG = re.compile(r"<[^<>\s]*:[^<>]*>")
+_POSSESSIVE = re.compile(r"(?<=\w)['’]s\b", re.IGNORECASE)
+
+# Function words, and words that only ask for a picture ("image", "picture" …) stay out of the
+# latter group on purpose: in this field they name a medium. Written for this project; changing
+# it changes every figure, so it has a version.
+STOP_WORDS_VERSION = 1
+STOP_WORDS = frozenset(
+    [
+        "a",
+        "about",
+        "above",
+        "across",
+        "after",
+        "again",
+        "against",
+        "all",
+        "almost",
+        "along",
+        "also",
+        "although",
+        "always",
+        "am",
+        "amid",
+        "among",
+        "an",
+        "and",
+        "another",
+        "any",
+        "anyone",
+        "anything",
+        "are",
+        "aren",
+        "around",
+        "as",
+        "at",
+        "away",
+        "be",
+        "became",
+        "because",
+        "become",
+        "been",
+        "before",
+        "behind",
+        "being",
+        "below",
+        "beneath",
+        "beside",
+        "besides",
+        "between",
+        "beyond",
+        "both",
+        "but",
+        "by",
+        "can",
+        "cannot",
+        "could",
+        "couldn",
+        "did",
+        "didn",
+        "do",
+        "does",
+        "doesn",
+        "doing",
+        "don",
+        "done",
+        "down",
+        "during",
+        "each",
+        "either",
+        "else",
+        "enough",
+        "etc",
+        "even",
+        "ever",
+        "every",
+        "everyone",
+        "everything",
+        "except",
+        "few",
+        "for",
+        "from",
+        "further",
+        "get",
+        "gets",
+        "getting",
+        "give",
+        "given",
+        "gives",
+        "go",
+        "goes",
+        "going",
+        "got",
+        "had",
+        "hadn",
+        "has",
+        "hasn",
+        "have",
+        "haven",
+        "having",
+        "he",
+        "her",
+        "here",
+        "hers",
+        "herself",
+        "him",
+        "himself",
+        "his",
+        "how",
+        "however",
+        "i",
+        "if",
+        "in",
+        "inside",
+        "instead",
+        "into",
+        "is",
+        "isn",
+        "it",
+        "its",
+        "itself",
+        "just",
+        "let",
+        "lets",
+        "like",
+        "ll",
+        "made",
+        "make",
+        "makes",
+        "making",
+        "many",
+        "may",
+        "me",
+        "might",
+        "mine",
+        "more",
+        "most",
+        "much",
+        "must",
+        "my",
+        "myself",
+        "near",
+        "neither",
+        "never",
+        "no",
+        "nobody",
+        "non",
+        "none",
+        "nor",
+        "not",
+        "nothing",
+        "of",
+        "off",
+        "often",
+        "on",
+        "once",
+        "one",
+        "only",
+        "onto",
+        "or",
+        "other",
+        "others",
+        "our",
+        "ours",
+        "ourselves",
+        "out",
+        "outside",
+        "over",
+        "own",
+        "per",
+        "perhaps",
+        "please",
+        "quite",
+        "rather",
+        "re",
+        "really",
+        "s",
+        "same",
+        "she",
+        "should",
+        "shouldn",
+        "since",
+        "so",
+        "some",
+        "someone",
+        "something",
+        "still",
+        "such",
+        "t",
+        "than",
+        "that",
+        "the",
+        "their",
+        "theirs",
+        "them",
+        "themselves",
+        "then",
+        "there",
+        "these",
+        "they",
+        "thing",
+        "things",
+        "this",
+        "those",
+        "through",
+        "throughout",
+        "thus",
+        "to",
+        "together",
+        "too",
+        "toward",
+        "towards",
+        "under",
+        "until",
+        "up",
+        "upon",
+        "us",
+        "ve",
+        "very",
+        "via",
+        "was",
+        "wasn",
+        "we",
+        "well",
+        "were",
+        "weren",
+        "what",
+        "when",
+        "where",
+        "whether",
+        "which",
+        "while",
+        "who",
+        "whom",
+        "whose",
+        "why",
+        "will",
+        "with",
+        "within",
+        "without",
+        "won",
+        "would",
+        "wouldn",
+        "yet",
+        "you",
+        "your",
+        "yours",
+        "yourself",
+    ]
+)
+
+
+def fold(prompt: str) -> str:
+    """Case- and space-folded prompt: two prompts that fold alike are the same prompt.
+
+    Unicode NFKC, casefold, runs of white space to one space, ends stripped. The split and every
+    count of distinct prompts use it.
+    """
+    return " ".join(unicodedata.normalize("NFKC", prompt).casefold().split())
+
+
+def words(prompt: str) -> list[str]:
+    """All words of a prompt in order, lower case, symbols and interface tags removed.
+
+    >>> words("A dog's <lora:fur:0.8> portrait, (8k:1.2)")
+    ['a', 'dog', 'portrait', '8k', '1', '2']
+    """
+    text = _POSSESSIVE.sub("", _TAG.sub(" ", unicodedata.normalize("NFKC", prompt)))
+    return _WORD.findall(text.lower())
+
+
+def is_content_word(word: str) -> bool:
+    """Whether a word (as `words` gives it) says something about the picture.
+
+    Not: stop words, single characters of the Latin script, plain numbers.
+    """
+    if word in STOP_WORDS or word.isdigit():
+        return False
+    return len(word) > 1 or not word.isascii()
+
+
+def content_words(prompt: str, known: Container[str] | None = None) -> list[str]:
+    """The distinct content words of a prompt in order of first appearance.
+
+    Args:
+        prompt: any text.
+        known: keep only words in this container (a vocabulary), if given.
+    """
+    distinct = dict.fromkeys(word for word in words(prompt) if is_content_word(word))
+    return [word for word in distinct if known is None or word in known]

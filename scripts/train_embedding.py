@@ -1,0 +1,95 @@
+"""Prompts → a Word2Vec embedding, its exports and a report.
+
+    python scripts/train_embedding.py --prompts prompts.parquet metadata.parquet \\
+        --out assets/embedding.npz
+
+6 minutes for 500,000 prompts on one CPU core (18 epochs). One worker, the default, is
+reproducible: the same input gives the same bytes. Prompts of the test split are left out, because
+an embedding that saw them has learned which of their words go together; `--include-test` keeps
+them. The report lies beside the embedding: nearest neighbours of twenty probe words and the
+odd-one-out score of `img2prompt/sanity.py`.
+"""
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from tqdm import tqdm
+
+from img2prompt.embedding import EmbeddingConfig, WordVectors, train_embedding
+from img2prompt.errors import run_command
+from img2prompt.files import write_json
+from img2prompt.sanity import PROBES, odd_one_out
+
+
+def main() -> None:
+    defaults = EmbeddingConfig()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--prompts", type=Path, nargs="+", required=True, help="parquet or text")
+    parser.add_argument("--out", type=Path, required=True, help="the .npz to write")
+    parser.add_argument("--epochs", type=int, default=defaults.epochs)
+    parser.add_argument("--dimensions", type=int, default=defaults.dimensions)
+    parser.add_argument("--window", type=int, default=defaults.window)
+    parser.add_argument("--min-count", type=int, default=defaults.min_count)
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--cbow", action="store_true", help="the original's CBOW")
+    parser.add_argument("--workers", type=int, default=1, help="over 1 is not reproducible")
+    parser.add_argument("--include-test", action="store_true", help="keep test-split prompts")
+    parser.add_argument("--export", choices=("text", "binary"), help="also write word2vec format")
+    args = parser.parse_args()
+    config = EmbeddingConfig(
+        dimensions=args.dimensions,
+        skip_gram=not args.cbow,
+        window=args.window,
+        min_count=args.min_count,
+        epochs=args.epochs,
+        seed=args.seed,
+    )
+    with tqdm(total=config.epochs, unit="epoch") as bar:
+        vectors, counts = train_embedding(
+            args.prompts,
+            config,
+            include_test=args.include_test,
+            workers=args.workers,
+            on_epoch=lambda epoch, seconds: bar.update(),
+        )
+    vectors.save(args.out)
+    if args.export:
+        suffix = ".w2v.txt" if args.export == "text" else ".w2v.bin"
+        vectors.export_word2vec(args.out.with_suffix(suffix), binary=args.export == "binary")
+    report = describe(vectors) | {"corpus": counts, "config": asdict(config)}
+    write_json(args.out.with_suffix(".report.json"), report)
+    print(f"corpus: {counts['prompts']:,} prompts, {counts['words']:,} words")
+    print(
+        f"left out: {counts['repeated']:,} repeated, {counts['test_prompts']:,} of the test split"
+    )
+    print(
+        f"vocabulary: {len(vectors):,} words; values {vectors.minimum:.3f} … {vectors.maximum:.3f}"
+    )
+    right, asked = report["odd_one_out"]["right"], report["odd_one_out"]["asked"]
+    print(f"odd one out: {right} of {asked} right")
+    for word, near in report["neighbours"].items():
+        print(f"  {word:<12} {', '.join(f'{other} {score:.2f}' for other, score in near)}")
+
+
+def describe(vectors: WordVectors) -> dict:
+    """The report's figures of an embedding."""
+    right, asked, wrong = odd_one_out(vectors)
+    return {
+        "words": len(vectors),
+        "dimensions": vectors.dimensions,
+        "minimum": vectors.minimum,
+        "maximum": vectors.maximum,
+        "fingerprint": vectors.fingerprint,
+        "odd_one_out": {"right": right, "asked": asked, "wrong": wrong},
+        "neighbours": {
+            word: [(other, round(score, 4)) for other, score in vectors.neighbours(word)]
+            for word in PROBES
+            if word in vectors
+        },
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
