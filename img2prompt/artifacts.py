@@ -36,6 +36,11 @@ class Assets:
         self.manifest = read_json(self.folder / MANIFEST)
         if not isinstance(self.manifest, dict) or not isinstance(self.manifest.get("files"), dict):
             raise UserError(f"{self.folder / MANIFEST} lists no files; build it again.")
+        for name, entry in self.files.items():
+            if not isinstance(entry, dict) or not {"sha256", "size"} <= entry.keys():
+                raise UserError(
+                    f"{self.folder / MANIFEST} lacks the SHA-256 or size of {name}; build it again."
+                )
         self._checked: set[str] = set()
 
     @property

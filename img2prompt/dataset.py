@@ -88,7 +88,7 @@ def prepare(
     metadata = diffusiondb.read_metadata(source)
     out = Path(out)
     _claim(out, settings)
-    todo = [part for part in parts if not (out / f"{part.stem}.parquet").exists()]
+    todo = [part for part in parts if not _is_whole(out, part.stem)]
     for leftover in out.glob(".*.tmp*"):  # of a killed run
         leftover.unlink()
     with tqdm(
@@ -98,6 +98,9 @@ def prepare(
             bar.set_postfix_str(part.stem)
             _prepare_part(part, out, settings, metadata)
             bar.update()
+    with atomic_path(out / SKIPPED_FILE) as temporary:
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in _read_skipped(out)]
+        temporary.write_text("".join(lines), encoding="utf-8")
     report = build_report(out)
     write_json(out / REPORT_FILE, report)
     return report
@@ -169,7 +172,11 @@ def load_records(folders: str | os.PathLike | Iterable[str | os.PathLike]) -> Re
 
 def settings_of(folder: str | os.PathLike) -> PrepareSettings:
     """The settings a prepared folder was made with."""
-    return PrepareSettings(**read_json(Path(folder) / SETTINGS_FILE))
+    path = Path(folder) / SETTINGS_FILE
+    try:
+        return PrepareSettings(**read_json(path))
+    except TypeError:  # not a dictionary, or other names
+        raise UserError(f"{path} does not hold the settings of prepared shards.") from None
 
 
 class PixelReader:
@@ -261,16 +268,21 @@ _COLUMNS = ("folder", "shard", "row", "name", "prompt", "source", "split")
 
 def _claim(out: Path, settings: PrepareSettings) -> None:
     path = out / SETTINGS_FILE
-    if path.exists():
-        if settings_of(out) != settings:
-            raise UserError(
-                f"{out} holds shards made with other settings ({path.name}); "
-                "give another --out or delete it."
-            )
-    elif list(out.glob("part-*.parquet")):
-        raise UserError(f"{out} holds shards but no {path.name}; give another --out.")
-    else:
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; give a folder for the shards.")
+    if not any(out.glob("part-*.parquet")):
         write_json(path, dataclasses.asdict(settings))
+    elif not path.exists():
+        raise UserError(f"{out} holds shards but no {path.name}; give another --out.")
+    elif settings_of(out) != settings:
+        raise UserError(
+            f"{out} holds shards made with other settings ({path.name}); "
+            "give another --out or delete it."
+        )
+
+
+def _is_whole(out: Path, stem: str) -> bool:
+    return (out / f"{stem}.parquet").exists() and (out / f"{stem}.npy").exists()
 
 
 def _prepare_part(
@@ -306,9 +318,6 @@ def _prepare_part(
     schema = schema.with_metadata({"skipped": json.dumps(skipped)})
     with atomic_path(out / f"{part.stem}.parquet") as temporary:
         pq.write_table(pa.table(rows, schema=schema), temporary)
-    with atomic_path(out / SKIPPED_FILE) as temporary:
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in _read_skipped(out)]
-        temporary.write_text("".join(lines), encoding="utf-8")
 
 
 def _filter_reason(

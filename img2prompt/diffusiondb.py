@@ -6,6 +6,7 @@ DiffusionDB (Wang et al. 2022, arXiv 2210.14896) keeps `images/part-000001.zip` 
 `metadata.parquet` (or `metadata-large.parquet`).
 """
 
+import contextlib
 import json
 import os
 import zipfile
@@ -23,9 +24,15 @@ from img2prompt.images import MAX_BYTES
 PART_FOLDERS = ("images", "diffusiondb-large-part-1", "diffusiondb-large-part-2", ".")
 METADATA_NAMES = ("metadata.parquet", "metadata-large.parquet")
 # What `ZipFile.read` raises on a damaged, encrypted or unsupported member.
-READ_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError)
+READ_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError)
+PARQUET_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 IMAGE_SUFFIXES = {".png", ".webp", ".jpg", ".jpeg"}
 ALREADY_BLURRED = 2.0  # DiffusionDB's mark in image_nsfw: the picture was blurred by its authors
+
+TYPES = {
+    str: (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+    float: (pa.types.is_floating, pa.types.is_integer, pa.types.is_null),
+}
 
 
 @dataclass(frozen=True)
@@ -89,11 +96,12 @@ def read_metadata(root: str | os.PathLike) -> Metadata | None:
     for name in METADATA_NAMES:
         path = Path(root) / name
         if path.exists():
-            columns = _columns(path, required=("image_name", "image_nsfw", "prompt_nsfw"))
+            columns = _columns(path, {"image_name": str, "image_nsfw": float, "prompt_nsfw": float})
             wanted = ["image_name", "image_nsfw", "prompt_nsfw"]
             wanted += ["source"] if "source" in columns else []
-            table = pq.read_table(path, columns=wanted)
-            return Metadata({row.pop("image_name"): row for row in table.to_pylist()})
+            with _readable(path):
+                rows = pq.read_table(path, columns=wanted).to_pylist()
+            return Metadata({row.pop("image_name"): row for row in rows})
     return None
 
 
@@ -106,7 +114,7 @@ def read_part(path: str | os.PathLike) -> Iterator[Pair | Skipped]:
     path = Path(path)
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError):
+    except READ_ERRORS:
         raise UserError(f"{path.name} is not a readable zip; download it again.") from None
     with archive:
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
@@ -149,16 +157,17 @@ def iter_prompts(path: str | os.PathLike, batch_rows: int = 65_536) -> Iterator[
         raise UserError(f"There is no file {path}; give parquet or text files of prompts.")
     if path.suffix == ".parquet":
         columns = ["prompt"]
-        columns += ["prompt_exact"] if "prompt_exact" in _columns(path, ("prompt",)) else []
-        for batch in pq.ParquetFile(path).iter_batches(batch_rows, columns=columns):
-            rows = batch.to_pydict()
-            written = rows.get("prompt_exact") or [True] * len(rows["prompt"])
-            for prompt, exact in zip(rows["prompt"], written, strict=True):
-                if prompt:
-                    yield prompt, exact is not False
+        columns += ["prompt_exact"] if "prompt_exact" in _columns(path, {"prompt": str}) else []
+        with _readable(path), pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_rows, columns=columns):
+                rows = batch.to_pydict()
+                written = rows.get("prompt_exact") or [True] * len(rows["prompt"])
+                for prompt, exact in zip(rows["prompt"], written, strict=True):
+                    if prompt:
+                        yield prompt, exact is not False
     else:
         try:
-            with path.open(encoding="utf-8") as lines:
+            with path.open(encoding="utf-8-sig") as lines:  # Windows editors write the mark
                 for line in lines:
                     if line.strip():
                         yield line.strip(), True
@@ -166,17 +175,32 @@ def iter_prompts(path: str | os.PathLike, batch_rows: int = 65_536) -> Iterator[
             raise UserError(f"{path} is not UTF-8 text; give one prompt a line.") from None
 
 
-def _columns(path: Path, required: tuple[str, ...]) -> set[str]:
+def _columns(path: Path, required: dict[str, type]) -> set[str]:
     try:
-        columns = set(pq.read_schema(path).names)
-    except (pa.ArrowInvalid, OSError):
+        schema = pq.read_schema(path)
+        columns = set(schema.names)
+    except PARQUET_ERRORS:
         raise UserError(f"{path} is not a parquet file.") from None
     missing = [name for name in required if name not in columns]
     if missing:
         raise UserError(
             f"{path} lacks the column {', '.join(missing)}; it has {', '.join(sorted(columns))}."
         )
+    for name, kind in required.items():
+        found = schema.field(name).type
+        plain = found.value_type if pa.types.is_dictionary(found) else found
+        if not any(fits(plain) for fits in TYPES[kind]):
+            wanted = "text" if kind is str else "numbers"
+            raise UserError(f"The column {name} of {path} holds {found}; it must hold {wanted}.")
     return columns
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except PARQUET_ERRORS:
+        raise UserError(f"{path} is damaged; download it again.") from None
 
 
 def _read_prompts(archive: zipfile.ZipFile, entries: list, path: Path) -> dict[str, str]:
@@ -185,11 +209,17 @@ def _read_prompts(archive: zipfile.ZipFile, entries: list, path: Path) -> dict[s
     if not names:
         raise UserError(f"{path.name} holds no JSON of prompts; it is not a DiffusionDB part.")
     try:
-        raw = json.loads(archive.read((preferred or names)[0]))
-        return {
-            PurePosixPath(name).name: value if isinstance(value, str) else value["p"]
-            for name, value in raw.items()
-            if isinstance(value, str) or isinstance(value.get("p"), str)
-        }
-    except (ValueError, AttributeError, KeyError, zipfile.BadZipFile):
+        raw = json.loads(archive.read((preferred or names)[0])).items()
+    except (*READ_ERRORS, AttributeError):
         raise UserError(f"The JSON of prompts in {path.name} cannot be read.") from None
+    prompts = {}
+    for name, value in raw:
+        prompt = value.get("p") if isinstance(value, dict) else value
+        if isinstance(prompt, str):
+            prompts[_whole(PurePosixPath(name).name)] = _whole(prompt)
+    return prompts
+
+
+def _whole(value: str) -> str:
+    # JSON can hold half a surrogate pair, which no UTF-8 file can.
+    return value.encode("utf-8", "replace").decode("utf-8")

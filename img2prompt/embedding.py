@@ -44,7 +44,8 @@ class WordVectors:
     """
 
     def __init__(self, words: Sequence[str], vectors: np.ndarray, counts: np.ndarray) -> None:
-        if vectors.ndim != 2 or len(words) != len(vectors) or len(words) != len(counts):
+        vectors, counts = np.asarray(vectors), np.asarray(counts)
+        if vectors.ndim != 2 or len(vectors) != len(words) or counts.shape != (len(words),):
             raise EmbeddingError("An embedding needs one vector and one count for each word.")
         if len(words) < 2:
             raise EmbeddingError("An embedding needs at least two words; give more prompts.")
@@ -132,8 +133,9 @@ class WordVectors:
     def save(self, path: str | os.PathLike) -> None:
         """Write the `.npz`, atomically; the same contents give the same bytes."""
         words = np.frombuffer("\n".join(self.words).encode("utf-8"), dtype=np.uint8)
-        with atomic_path(path) as temporary:
-            np.savez(temporary, words=words, vectors=self.vectors, counts=self.counts)
+        # An open file, because numpy appends `.npz` to a name that lacks it.
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, words=words, vectors=self.vectors, counts=self.counts)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "WordVectors":
@@ -148,7 +150,8 @@ class WordVectors:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 words = arrays["words"].tobytes().decode("utf-8").split("\n")
-                vectors, counts = arrays["vectors"], arrays["counts"]
+                vectors = arrays["vectors"].astype(np.float32)
+                counts = arrays["counts"].astype(np.int64)
         except Exception:  # a damaged zip, a pickle or a missing array: numpy raises many types
             raise EmbeddingError(
                 f"{path} is not an embedding; make one with scripts/train_embedding.py."
@@ -264,6 +267,8 @@ def train_embedding(
     from gensim.models.callbacks import CallbackAny2Vec
 
     config = config or EmbeddingConfig()
+    if workers < 1:
+        raise UserError(f"The number of workers must be at least 1, not {workers}.")
     started = time.monotonic()
 
     class Progress(CallbackAny2Vec):

@@ -92,7 +92,11 @@ def to_pixels(image: Image.Image, size: int = SIZE, fit: Fit = "stretch") -> np.
     elif fit == "crop":
         resized = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
     elif fit == "pad":
-        resized = ImageOps.pad(image, (size, size), Image.Resampling.BICUBIC, color=(0, 0, 0))
+        # Not Pillow's own `pad`, which fails where the short side rounds to nothing.
+        inner = [max(1, round(length * size / max(image.size))) for length in image.size]
+        resized = Image.new("RGB", (size, size))
+        corner = [round((size - length) / 2) for length in inner]
+        resized.paste(image.resize(inner, Image.Resampling.BICUBIC), corner)
     else:
         raise UserError(f"Unknown fit {fit!r}; choose one of {', '.join(FITS)}.")
     return np.asarray(resized, dtype=np.uint8)  # (size, size, 3)
@@ -115,17 +119,21 @@ def preprocess(source: ImageSource, size: int = SIZE, fit: Fit = "stretch") -> n
 def _read(path: Path) -> bytes:
     try:
         length = path.stat().st_size
-        if path.is_dir():
-            raise ImageError(f"{path} is a folder; name the pictures in it.")
-        if length > MAX_BYTES:
-            raise ImageError(_too_large(length))
-        return path.read_bytes()
+        if length <= MAX_BYTES and not path.is_dir():
+            with path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)  # a pipe has no size to check beforehand
+            length = len(data)
     except FileNotFoundError:
         raise ImageError(f"There is no file {path}.") from None
     except PermissionError:
         raise ImageError(f"The file {path} may not be read; check its permissions.") from None
     except (OSError, ValueError):  # a name too long, or with a null byte
         raise ImageError("That file name cannot be opened; choose a picture.") from None
+    if path.is_dir():
+        raise ImageError(f"{path} is a folder; name the pictures in it.")
+    if length > MAX_BYTES:
+        raise ImageError(_too_large(length))
+    return data
 
 
 def _decode(image: Image.Image) -> Image.Image:
@@ -148,6 +156,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
             values = values * 255.0
         values = np.nan_to_num(values, nan=0.0, posinf=255.0, neginf=0.0)
         image = Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+    if image.mode == "La":  # Pillow converts it to LA alone
+        image = image.convert("LA")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         flat = Image.new("RGBA", layer.size, (*BACKGROUND, 255))
@@ -161,8 +171,6 @@ def _from_array(array: np.ndarray) -> Image.Image:
             f"An array of shape {array.shape} is not a picture; "
             "use (height, width), (height, width, 3) or (height, width, 4)."
         )
-    if 0 in array.shape:
-        raise ImageError("The picture has no pixels.")
     _check_pixels((array.shape[1], array.shape[0]))
     if np.issubdtype(array.dtype, np.floating):
         if not np.all(np.isfinite(array)) or array.min() < 0 or array.max() > 1:
@@ -174,6 +182,8 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 
 def _check_pixels(size: tuple[int, int]) -> None:
+    if 0 in size:
+        raise ImageError("The picture has no pixels.")
     if size[0] * size[1] > MAX_PIXELS:
         raise ImageError(_too_many_pixels())
 

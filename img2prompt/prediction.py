@@ -176,7 +176,7 @@ def choose_words(
     for position, value, step in zip(positions[0], values[0], steps, strict=True):
         others: list[tuple[str, float]] = []
         if near is not None:
-            candidates = [p for p in near[step] if p != position]
+            candidates = [p for p in near[step] if p != position and vectors.answerable[p]]
             # Words that are answers themselves come last: an alternative should add something.
             candidates.sort(key=lambda p: p in taken)
             candidates = sorted(candidates[:alternatives], key=lambda p: -scores[step, p])
@@ -246,7 +246,8 @@ def predict_files(
 
 def _side_of(model: Any) -> int:
     shape = model.input_shape
-    if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3 or len(model.output_shape) != 3:
+    square = len(shape) == 4 and shape[1] is not None and shape[1] == shape[2]
+    if not square or shape[3] != 3 or len(model.output_shape) != 3:
         raise UserError("This is not an image-to-words model: it must map a picture to vectors.")
     return int(shape[1])
 

@@ -29,6 +29,8 @@ from img2prompt.models import gaze, losses, notebook, original
 
 TARGET_WORDS = 40  # longest prompt that teaches `gaze`; 99 % of the pack's are shorter
 
+VALIDATION_PICTURES = 1_000
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -119,6 +121,8 @@ def train(
         raise UserError(
             "No training or no validation pictures have words that the embedding knows."
         )
+    # Enough to follow a run and choose its epoch; the whole split is for `evaluate.py`.
+    validation = validation[:: -(-len(validation) // VALIDATION_PICTURES)]
     _claim(out, config, vectors, resume)
 
     keras.utils.set_random_seed(config.seed)
@@ -151,11 +155,18 @@ def train(
     if (out / "best.weights.h5").exists():
         plan.network.load_weights(out / "best.weights.h5")
     with atomic_path(out / "model.keras") as temporary:
-        plan.finish(plan.network).save(temporary)
+        plan.finish(uncompiled(plan.network)).save(temporary)
     shutil.rmtree(out / "checkpoint", ignore_errors=True)
     (out / "best.weights.h5").unlink(missing_ok=True)
     write_learning_curves(out)
     return history.history
+
+
+def uncompiled(network: keras.Model) -> keras.Model:
+    """A copy without optimizer and loss: a third of the file, and nothing that needs our code."""
+    copy = network.__class__.from_config(network.get_config())
+    copy.set_weights(network.get_weights())
+    return copy
 
 
 def write_learning_curves(out: str | os.PathLike) -> None:
@@ -305,8 +316,7 @@ class _ValidationF1(keras.callbacks.Callback):
         self, plan: Trainable, records: Records, validation: np.ndarray, vectors: WordVectors
     ) -> None:
         super().__init__()
-        # A fixed tenth of a large split is enough to choose an epoch, and cheap.
-        self.index = validation[:: max(1, len(validation) // 2000)]
+        self.index = validation
         self.plan, self.vectors = plan, vectors
         self.true = [true_words(records.prompt[i], vectors) for i in self.index]
         self.groups = records.source[self.index]

@@ -47,7 +47,7 @@ def ramp(low: float, high: float, x: ArrayLike) -> Array:
 def mix(a: ArrayLike, b: ArrayLike, t: ArrayLike) -> Array:
     """Blend a towards b; a plain field t also blends colours."""
     a, b, t = (np.asarray(v, np.float32) for v in (a, b, t))
-    if (t.ndim and max(a.ndim, b.ndim) != t.ndim) or (t.ndim and a.ndim == b.ndim == t.ndim == 1):
+    if t.ndim and (max(a.ndim, b.ndim) != t.ndim or a.ndim == b.ndim == t.ndim == 1):
         t = t[..., None]
     return a + (b - a) * t
 
@@ -443,8 +443,8 @@ class Terrain(NamedTuple):
         light = np.ones_like(self.height)
         for i in range(1, steps):
             reach = step_x * 1.5 * i * (1 + i / steps)
-            dx = int(round(toward[0] / flat * reach / step_x))
-            dz = int(round(toward[2] / flat * reach / step_z))
+            dx = round(float(toward[0] / flat * reach / step_x))
+            dz = round(float(toward[2] / flat * reach / step_z))
             rise = toward[1] / flat * reach
             other = np.roll(self.height, (-dz, -dx), (0, 1))
             light = np.minimum(light, 0.5 + soft * (self.height + rise - other) / (reach + 0.05))
@@ -573,6 +573,9 @@ def dot(a: Vector, b: Sequence[Array | float]) -> Array:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
+# The lists of points below stay packed.
+# fmt: off
+
 # --- 01 mountain lake ------------------------------------------------------------------------
 
 
@@ -582,14 +585,8 @@ def clouds(x: Array, y: Array, seed: int, cover: float) -> Array:
     return ramp(0.25 - cover, 0.75 - cover, fbm(wx * 2.2, y * 9, 6, seed))
 
 
-def pine(
-    draw: ImageDraw.ImageDraw,
-    x: float,
-    base: float,
-    tall: float,
-    rgb: Color,
-    rng: np.random.Generator,
-) -> None:
+def pine(draw: ImageDraw.ImageDraw, x: float, base: float, tall: float, rgb: Color,
+         rng: np.random.Generator) -> None:
     """One fir tree as many drooping boughs; measures in canvas pixels."""
     ink = tuple(int(255 * c) for c in rgb)
     draw.line([(x, base), (x, base - tall)], fill=ink, width=max(int(tall * 0.014), 1))
@@ -604,14 +601,9 @@ def pine(
         for side in (-1, 1):
             r = reach * rng.uniform(0.75, 1.1)
             draw.polygon(
-                [
-                    (x, y - thick),
-                    (x + side * r * 0.5, y + drop * 0.35 - thick * 0.4),
-                    (x + side * r, y + drop),
-                    (x + side * r * 0.6, y + drop * 0.95 + thick * 0.5),
-                    (x + side * r * 0.45, y + drop * 0.6 + thick * 0.4),
-                    (x, y + thick),
-                ],
+                [(x, y - thick), (x + side * r * 0.5, y + drop * 0.35 - thick * 0.4),
+                 (x + side * r, y + drop), (x + side * r * 0.6, y + drop * 0.95 + thick * 0.5),
+                 (x + side * r * 0.45, y + drop * 0.6 + thick * 0.4), (x, y + thick)],
                 fill=shade,
             )
 
@@ -625,15 +617,9 @@ def alpine_ground(size: int = 1050) -> Terrain:
     wx = x + 0.16 * fbm(x * 1.3, z * 1.3, 3, 70)
     wz = z + 0.16 * fbm(x * 1.3, z * 1.3, 3, 80)
     peaks = np.zeros_like(x)
-    for px, pz, tall, wide in (
-        (0.25, 4.7, 1.5, 1.0),
-        (-0.95, 5.4, 1.15, 0.9),
-        (1.6, 5.3, 1.3, 0.95),
-        (-2.2, 4.9, 1.35, 0.95),
-        (2.7, 4.8, 1.2, 0.9),
-        (0.9, 7.0, 1.6, 0.9),
-        (-1.5, 7.2, 1.7, 0.9),
-    ):
+    for px, pz, tall, wide in ((0.25, 4.7, 1.5, 1.0), (-0.95, 5.4, 1.15, 0.9),
+                               (1.6, 5.3, 1.3, 0.95), (-2.2, 4.9, 1.35, 0.95),
+                               (2.7, 4.8, 1.2, 0.9), (0.9, 7.0, 1.6, 0.9), (-1.5, 7.2, 1.7, 0.9)):
         far = np.hypot(wx - px, (wz - pz) * 0.9) / wide
         peaks = np.maximum(peaks, tall * np.exp(-(far**1.15) * 0.95))
     crag = ridges(wx * 0.8 + 3.1, wz * 0.8, 7, 40) + 0.25 * ridges(wx * 2.9, wz * 2.9, 5, 50)
@@ -648,15 +634,8 @@ def mountain_lake() -> Array:
     x, y = grid(size)
     up = clip01((horizon - y) / horizon)
     sun_x, sun_y = 0.13, 0.47
-    sky = gradient(
-        up,
-        (0.0, "ffb070"),
-        (0.12, "ff9a6b"),
-        (0.3, "e9788a"),
-        (0.5, "a5679f"),
-        (0.75, "55559a"),
-        (1.0, "262f6b"),
-    )
+    sky = gradient(up, (0.0, "ffb070"), (0.12, "ff9a6b"), (0.3, "e9788a"), (0.5, "a5679f"),
+                   (0.75, "55559a"), (1.0, "262f6b"))
     near_sun = np.exp(-np.hypot(x - sun_x, (y - sun_y) * 1.5) * 3.2)
     sky += near_sun[..., None] * color("ffb24d") * 0.75
     puff = clouds(x, 1.6 * (y - 0.2) / (0.5 + y), 5, 0.12) * ramp(0.0, 0.18, up)
@@ -694,14 +673,8 @@ def mountain_lake() -> Array:
         px = rng.uniform(0, 1)
         tall = rng.uniform(12, 34) * (0.75 + 1.3 * abs(px - 0.5))
         shade = rng.uniform(0.8, 1.2)
-        pine(
-            draw,
-            px * size,
-            horizon * size + rng.uniform(-5, 2),
-            tall,
-            (0.13 * shade, 0.14 * shade, 0.18 * shade),
-            rng,
-        )
+        pine(draw, px * size, horizon * size + rng.uniform(-5, 2), tall,
+             (0.13 * shade, 0.14 * shade, 0.18 * shade), rng)
     canvas.take(image)
     scene = canvas.rgb
     below = clip01((y - horizon) / (1 - horizon))
@@ -712,8 +685,7 @@ def mountain_lake() -> Array:
     shift = fbm(x * 9, far * 4, 3, 44) * 0.012 * below
     mirror = sample(scene, (x + shift) * size, np.minimum(source, horizon - 0.002) * size)
     mirror = 0.5 * mirror + 0.5 * sample(
-        blurred(scene, 4), (x + shift) * size, np.minimum(source, horizon - 0.002) * size
-    )
+        blurred(scene, 4), (x + shift) * size, np.minimum(source, horizon - 0.002) * size)
     water = mirror * mix(color("dfe4f4"), color("7c86b4"), below**0.8) * 0.96
     gleam = np.exp(-np.abs(x - sun_x) * 5) * ramp(0.25, 0.6, noise(x * 14, far * 22, 51))
     water += (gleam * (1 - below) * 0.35)[..., None] * color("ffb877")
@@ -727,16 +699,9 @@ def near_shore(scene: Array, rng: np.random.Generator) -> Array:
     """Rocks and tall firs in front of the lake, then the evening light over all."""
     canvas, size = Canvas(scene), CANVAS
     image, draw = canvas.pen()
-    for px, base, tall in (
-        (0.015, 0.93, 0.62),
-        (0.1, 0.97, 0.47),
-        (0.175, 0.985, 0.31),
-        (0.985, 0.95, 0.7),
-        (0.905, 0.985, 0.5),
-        (0.835, 1.0, 0.3),
-        (0.06, 1.0, 0.36),
-        (0.955, 1.01, 0.4),
-    ):
+    for px, base, tall in ((0.015, 0.93, 0.62), (0.1, 0.97, 0.47), (0.175, 0.985, 0.31),
+                           (0.985, 0.95, 0.7), (0.905, 0.985, 0.5), (0.835, 1.0, 0.3),
+                           (0.06, 1.0, 0.36), (0.955, 1.01, 0.4)):
         pine(draw, px * size, base * size, tall * size, (0.075, 0.085, 0.115), rng)
     canvas.take(image)
     x, y = grid()
@@ -772,7 +737,10 @@ def dune_ground(size: int = 1000) -> Terrain:
 
 def moon_disc(x: Array, y: Array, cx: float, cy: float, r: float) -> tuple[Array, Array]:
     """Colour and cover of a full moon with seas and craters."""
-    dx, dy = (x - cx) / r, (y - cy) / r
+    cover = ramp(1.0, 0.992, np.hypot(x - cx, y - cy) / r)
+    rows, columns = np.flatnonzero(cover.max(1)), np.flatnonzero(cover.max(0))
+    part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    dx, dy = (x[part] - cx) / r, (y[part] - cy) / r
     far = np.hypot(dx, dy)
     bulge = np.sqrt(np.clip(1 - far**2, 0, 1))
     seas = ramp(-0.1, 0.45, fbm(dx * 1.5 + 4, dy * 1.5 + 1, 5, 21))
@@ -785,56 +753,32 @@ def moon_disc(x: Array, y: Array, cx: float, cy: float, r: float) -> tuple[Array
         ring = np.hypot(dx - px, dy - py) / size
         tone += 0.13 * np.exp(-((ring - 1) ** 2) * 14) - 0.09 * np.exp(-(ring**4))
         if size > 0.05:
-            ray = np.exp(-ring * 0.35) * (
-                0.5 + 0.5 * noise(np.arctan2(dy - py, dx - px) * 5, ring * 0.1, 8)
-            )
+            ray = np.exp(-ring * 0.35) * (0.5 + 0.5 * noise(np.arctan2(dy - py, dx - px) * 5, ring
+                                                            * 0.1, 8))
             tone += 0.1 * ray
-    rgb = gradient(tone * (0.72 + 0.28 * bulge), (0.3, "8a6f66"), (0.75, "e9cfa8"), (1.1, "fff6df"))
-    return rgb, ramp(1.0, 0.992, far)
+    rgb = np.zeros((*x.shape, 3), np.float32)
+    shade = tone * (0.72 + 0.28 * bulge)
+    rgb[part] = gradient(shade, (0.3, "8a6f66"), (0.75, "e9cfa8"), (1.1, "fff6df"))
+    return rgb, cover
 
 
 def camel(canvas: Canvas, x: float, y: float, s: float) -> None:
     """A dark walking camel with its rider; s is the height."""
-    body = curve(
-        [
-            (-0.5, -0.52),
-            (-0.36, -0.66),
-            (-0.18, -0.67),
-            (-0.04, -0.92),
-            (0.1, -0.68),
-            (0.26, -0.66),
-            (0.4, -0.52),
-            (0.52, -0.48),
-            (0.62, -0.66),
-            (0.66, -0.9),
-            (0.74, -0.98),
-            (0.9, -0.92),
-            (0.92, -0.84),
-            (0.78, -0.83),
-            (0.74, -0.66),
-            (0.62, -0.38),
-            (0.42, -0.34),
-            (0.1, -0.36),
-            (-0.3, -0.36),
-            (-0.48, -0.4),
-        ],
-        True,
-        6,
-    )
-    legs = [
-        [(-0.42, -0.5), (-0.48, -0.25), (-0.42, 0)],
-        [(-0.33, -0.45), (-0.24, -0.22), (-0.3, 0)],
-        [(0.3, -0.45), (0.36, -0.22), (0.44, 0)],
-        [(0.38, -0.45), (0.3, -0.2), (0.24, 0)],
-    ]
+    body = curve([(-0.5, -0.52), (-0.36, -0.66), (-0.18, -0.67), (-0.04, -0.92), (0.1, -0.68),
+                  (0.26, -0.66), (0.4, -0.52), (0.52, -0.48), (0.62, -0.66), (0.66, -0.9),
+                  (0.74, -0.98), (0.9, -0.92), (0.92, -0.84), (0.78, -0.83), (0.74, -0.66),
+                  (0.62, -0.38), (0.42, -0.34), (0.1, -0.36), (-0.3, -0.36), (-0.48, -0.4)],
+                 True, 6)
+    legs = [[(-0.42, -0.5), (-0.48, -0.25), (-0.42, 0)], [(-0.33, -0.45), (-0.24, -0.22),
+            (-0.3, 0)], [(0.3, -0.45), (0.36, -0.22), (0.44, 0)], [(0.38, -0.45), (0.3, -0.2),
+            (0.24, 0)]]
     ink = "1c1424"
     canvas.fill(body * s + (x, y), ink)
     for leg in legs:
         canvas.line(curve(leg) * s + (x, y), 0.075 * s, ink, tip=False)
     canvas.line(curve([(-0.5, -0.5), (-0.6, -0.38), (-0.58, -0.25)]) * s + (x, y), 0.04 * s, ink)
-    rider = curve(
-        [(-0.14, -0.72), (-0.1, -1.05), (-0.03, -1.18), (0.06, -1.05), (0.14, -0.72)], True, 6
-    )
+    rider = curve([(-0.14, -0.72), (-0.1, -1.05), (-0.03, -1.18), (0.06, -1.05), (0.14, -0.72)],
+                  True, 6)
     canvas.fill(rider * s + (x, y), "38202e")
     canvas.disc(x - 0.02 * s, y - 1.22 * s, 0.075 * s, "e2c8a8")
 
@@ -844,9 +788,8 @@ def desert_moon() -> Array:
     size, horizon, eye, focal = CANVAS, 0.585, 0.95, 0.95
     x, y = grid(size)
     up = clip01((0.62 - y) / 0.62)
-    sky = gradient(
-        up, (0.0, "f08a5d"), (0.12, "d0607a"), (0.32, "7d4690"), (0.6, "33307a"), (1.0, "0d1440")
-    )
+    sky = gradient(up, (0.0, "f08a5d"), (0.12, "d0607a"), (0.32, "7d4690"), (0.6, "33307a"),
+                   (1.0, "0d1440"))
     rng = np.random.default_rng(5)
     image, draw = Canvas(np.zeros(3)).pen()
     for _ in range(300):
@@ -881,10 +824,8 @@ def desert_moon() -> Array:
     direct = facing * sample(ground.sunlit(tuple(toward), 7.0, 80), *at)
     grains = 1 + 0.1 * fbm(wx * 30, z * 30, 3, 35)
     sand = color("e8a565") * grains[..., None]
-    light = (
-        direct[..., None] * color("ffd09a") * 1.75
-        + color("5a4a9a") * (0.42 + 0.25 * norm)[..., None]
-    )
+    light = direct[..., None] * color("ffd09a") * 1.75 + color("5a4a9a") * (0.42 + 0.25 * norm)[
+        ..., None]
     land = sand * light
     haze = 1 - np.exp(-np.maximum(z - 3, 0) * 0.085)
     land = mix(land, color("d0657a"), haze * 0.85)
@@ -932,9 +873,8 @@ def kaleidoscope() -> Array:
     for i in range(90):
         zr, zi = np.where(live, zr * zr - zi * zi + cr, zr), np.where(live, 2 * zr * zi + ci, zi)
         mag = zr * zr + zi * zi
-        trap_point = np.where(
-            live, np.minimum(trap_point, np.hypot(zr - 0.3, zi - 0.1)), trap_point
-        )
+        spot = np.hypot(zr - 0.3, zi - 0.1)
+        trap_point = np.where(live, np.minimum(trap_point, spot), trap_point)
         trap_line = np.where(live, np.minimum(trap_line, np.abs(zr + 0.6 * zi)), trap_line)
         trap_ring = np.where(live, np.minimum(trap_ring, np.abs(np.sqrt(mag) - 0.55)), trap_ring)
         out = live & (mag > 64)
@@ -1037,9 +977,8 @@ def planet(rgb: Array, cx: float, cy: float, r: float, toward: Array) -> Array:
     return out + air[..., None] * color("5aa8ff") * 0.85
 
 
-def plate(
-    x: Array, z: Array, y: Array, edges: Sequence[tuple[float, float, float]], thick: Array | float
-) -> Array:
+def plate(x: Array, z: Array, y: Array, edges: Sequence[tuple[float, float, float]],
+          thick: Array | float) -> Array:
     """A flat plate bounded by half planes a * x + b * z < c."""
     gap = np.abs(y) - thick
     for a, b, c in edges:
@@ -1062,31 +1001,13 @@ def ship_parts(x: Array, y: Array, z: Array) -> list[Array]:
     girth = 0.05 + 0.3 * np.sqrt(np.clip(t * 2.2, 0, 1)) * np.clip(1.02 - t, 0, 1) ** 0.62
     hull = np.hypot(x * 0.9, y * 1.25) - girth
     hull = np.maximum(hull, np.maximum(z - 1.6, -1.3 - z)) * 0.7
-    spine = (
-        plate(x, z, y - 0.14, [(1, 0, 0.11), (0.3, 1, 0.3), (0, -1, 1.25)], 0.1 + 0.03 * clip01(-z))
-        - 0.05
-    )
-    wing = (
-        plate(
-            x,
-            z,
-            y + 0.04 - 0.1 * x,
-            [(0.75, 1, 0.72), (0, -1, 1.0), (1, 0, 1.5), (0.35, -1, 1.15)],
-            0.05 * (1.25 - 0.6 * x),
-        )
-        - 0.012
-    )
+    spine = plate(x, z, y - 0.14, [(1, 0, 0.11), (0.3, 1, 0.3), (0, -1, 1.25)],
+                  0.1 + 0.03 * clip01(-z)) - 0.05
+    wing = plate(x, z, y + 0.04 - 0.1 * x, [(0.75, 1, 0.72), (0, -1, 1.0), (1, 0, 1.5),
+                                           (0.35, -1, 1.15)], 0.05 * (1.25 - 0.6 * x)) - 0.012
     canard = plate(x, z, y - 0.02, [(0.7, 1, 1.2), (0.1, -1, -0.72), (1, 0, 0.58)], 0.02) - 0.008
-    fin = (
-        plate(
-            y,
-            z,
-            x - 0.34 - 0.4 * y,
-            [(0.9, 1, -0.28), (0.2, -1, 1.12), (1, 0, 0.72), (-1, 0, 0)],
-            0.025,
-        )
-        - 0.008
-    )
+    fin = plate(y, z, x - 0.34 - 0.4 * y, [(0.9, 1, -0.28), (0.2, -1, 1.12), (1, 0, 0.72),
+                                           (-1, 0, 0)], 0.025) - 0.008
     pod = capsule((x, y, z), (0.6, 0.0, -0.95), (0.6, 0.0, -0.1), 0.165)
     pod = np.minimum(pod, np.maximum(np.hypot(x - 0.6, y) - 0.19, np.abs(z + 1.02) - 0.17))
     pod = np.maximum(pod, -np.maximum(np.hypot(x - 0.6, y) - 0.14, z + 1.05))
@@ -1096,13 +1017,8 @@ def ship_parts(x: Array, y: Array, z: Array) -> list[Array]:
     gun = capsule((x, y, z), (1.5, 0.11, 0.1), (1.5, 0.11, 0.62), 0.018)
     canopy = np.sqrt((x / 0.13) ** 2 + ((y - 0.17) / 0.12) ** 2 + ((z - 0.62) / 0.36) ** 2) - 1
     body = np.minimum(np.minimum(hull, spine), fin)
-    return [
-        body,
-        np.minimum(wing, canard),
-        np.minimum(pod, main),
-        np.minimum(tip, gun),
-        canopy * 0.11,
-    ]
+    return [body, np.minimum(wing, canard), np.minimum(pod, main), np.minimum(tip, gun),
+            canopy * 0.11]
 
 
 def ship_solid(x: Array, y: Array, z: Array) -> Array:
@@ -1118,9 +1034,8 @@ def ship_colors(p: Vector) -> Array:
     u, v = ax * 8, p[2] * 4.5
     row = np.floor(v)
     panel = cell_hash(u + 0.5 * (row % 2), v, 3)
-    seam = np.minimum(
-        np.abs(v - np.round(v)), np.abs(u + 0.5 * (row % 2) - np.round(u + 0.5 * (row % 2)))
-    )
+    seam = np.minimum(np.abs(v - np.round(v)), np.abs(u + 0.5 * (row % 2) - np.round(
+        u + 0.5 * (row % 2))))
     base = color("c9ced8") * (0.88 + 0.16 * panel)[..., None]
     stripe = (kind == 1) & (np.abs(p[2] + 0.75 * ax - 0.5) < 0.09)
     stripe |= (kind == 0) & (np.abs(p[2] - 1.05) < 0.09) | (kind == 0) & (p[1] > 0.5)
@@ -1157,11 +1072,9 @@ def spaceship() -> Array:
     light = unit((0.25, 0.85, 0.55))
     direct = np.clip(dot(n, light), 0, 1) * shadow(ship_solid, p, light, 14, 3.0, 40)
     ambient = occlusion(ship_solid, p, n, 0.2)
-    bounce = ambient[..., None] * (
-        color("2c3a70") * 0.75
-        + clip01(-n[1])[..., None] * color("3f8bd0") * 0.6
-        + clip01(-n[2])[..., None] * color("4aa0ff") * 0.5
-    )
+    bounce = ambient[..., None] * (color("2c3a70") * 0.75 + clip01(-n[1])[..., None]
+                                   * color("3f8bd0") * 0.6 + clip01(-n[2])[..., None]
+                                   * color("4aa0ff") * 0.5)
     half = [light[i] - ray[i] for i in range(3)]
     size = np.sqrt(sum(h * h for h in half))
     gloss = np.clip(dot(n, tuple(h / size for h in half)), 0, 1) ** 40
@@ -1195,9 +1108,8 @@ def engine_light(rgb: Array, eye: Array, target: Array, focal: float, turn: floa
         fade = np.linspace(1, 0.05, 40)
         for scale, tint, power in ((2.2, "1e5cff", 0.55), (1.0, "5fc0ff", 0.9), (0.4, "ffffff", 1)):
             part = Canvas(np.zeros(3))
-            part.fill(
-                ribbon(line, wide * scale * fade, False), color(tint) * power, soft=0.004 * scale
-            )
+            part.fill(ribbon(line, wide * scale * fade, False), color(tint) * power,
+                      soft=0.004 * scale)
             light.rgb += part.rgb
     x, y = grid()
     end = np.hypot(x - 0.55, y - 0.31)
@@ -1227,33 +1139,20 @@ def city_blocks() -> list[Box]:
             deep, tall = rng.uniform(7, 12), rng.uniform(16, 44) + z * 0.12
             inner = 6 + rng.uniform(0, 1.2)
             xs = sorted((side * inner, side * 30.0))
-            boxes.append(
-                Box((xs[0], 0, z), (xs[1], tall, z + deep - 0.3), 0, int(rng.integers(1 << 20)))
-            )
+            boxes.append(Box((xs[0], 0, z), (xs[1], tall, z + deep - 0.3), 0,
+                             int(rng.integers(1 << 20))))
             for _ in range(int(rng.integers(2, 5)) if z < 70 else 1):
                 wide, high = rng.uniform(0.9, 1.7), rng.uniform(2.2, 6.5)
                 y0, z0 = rng.uniform(3.6, 15), z + rng.uniform(0.5, deep - 1)
                 a = side * (inner - 0.15)
                 xs = sorted((a, a - side * wide))
-                boxes.append(
-                    Box(
-                        (xs[0], y0, z0),
-                        (xs[1], y0 + high, z0 + 0.25),
-                        1,
-                        int(rng.integers(1 << 20)),
-                    )
-                )
+                boxes.append(Box((xs[0], y0, z0), (xs[1], y0 + high, z0 + 0.25), 1,
+                                 int(rng.integers(1 << 20))))
             if rng.uniform() < 0.7:
                 y0, z0 = rng.uniform(4.5, 14), z + deep * 0.15
                 xs = sorted((side * (inner - 0.25), side * inner))
-                boxes.append(
-                    Box(
-                        (xs[0], y0, z0),
-                        (xs[1], y0 + rng.uniform(2, 5), z0 + deep * 0.7),
-                        2,
-                        int(rng.integers(1 << 20)),
-                    )
-                )
+                boxes.append(Box((xs[0], y0, z0), (xs[1], y0 + rng.uniform(2, 5), z0 + deep * 0.7),
+                                 2, int(rng.integers(1 << 20))))
             z += deep
     boxes.append(Box((-7, 0, 150), (7, 62, 160), 0, 5))
     boxes.append(Box((-4, 62, 151), (4, 84, 159), 0, 9))
@@ -1307,9 +1206,8 @@ def hit_boxes(boxes: Sequence[Box], o: Vector, d: Vector) -> tuple[Array, Array,
             near, far = np.maximum(near, enters[i]), np.minimum(far, np.maximum(a, b))
         hit = (near < far) & (near > 1e-3) & (near < best)
         best[hit], which[hit] = near[hit], number
-        axis[hit] = np.where(
-            enters[0][hit] >= near[hit], 0, np.where(enters[2][hit] >= near[hit], 2, 1)
-        )
+        axis[hit] = np.where(enters[0][hit] >= near[hit], 0,
+                             np.where(enters[2][hit] >= near[hit], 2, 1))
     return best, which, axis
 
 
@@ -1325,9 +1223,8 @@ def house_light(u: Array, v: Array, seed: int, toward_street: bool) -> Array:
     lot = cell_hash(cu, cv, seed % 997)
     tint = cell_hash(cu, cv, seed % 991 + 1)
     on = (lot < share) * (0.35 + 0.65 * cell_hash(cu, cv, seed % 983 + 2))
-    glow = gradient(
-        tint, (0, "ffb45c"), (0.45, "ffd9a0"), (0.55, "8fdcff"), (0.8, "c08bff"), (1, "ff5fae")
-    )
+    glow = gradient(tint, (0, "ffb45c"), (0.45, "ffd9a0"), (0.55, "8fdcff"), (0.8, "c08bff"),
+                    (1, "ff5fae"))
     blind = 0.55 + 0.45 * ramp(0.2, 0.9, fv)
     light = glow * (pane * on * blind * 1.2)[..., None]
     light += color("1a2244") * (pane * (lot >= share) * 0.5)[..., None]
@@ -1343,10 +1240,8 @@ def house_light(u: Array, v: Array, seed: int, toward_street: bool) -> Array:
         part = u / 3.4 - cell
         inside = shop * ramp(0.06, 0.09, part) * ramp(0.94, 0.91, part) * (v < 2.8)
         goods = 0.5 + 0.5 * cell_hash(u * 3, v * 2.5, 5)
-        light += (
-            gradient(pick, (0, "ff9a4a"), (0.4, "ffe0b0"), (0.6, "46d8ff"), (1, "ff4fa3"))
-            * (inside * goods * 0.95)[..., None]
-        )
+        light += gradient(pick, (0, "ff9a4a"), (0.4, "ffe0b0"), (0.6, "46d8ff"), (1, "ff4fa3")) * (
+            inside * goods * 0.95)[..., None]
         label = shop * (v > 2.95) * ramp(0.08, 0.12, part) * ramp(0.92, 0.88, part)
         names = palette(pick, (0.0, 0.3, 0.65))
         light += names * (label * 1.5)[..., None]
@@ -1412,72 +1307,17 @@ def walker(rgb: Array) -> Array:
     ink = "070814"
     top = foot - s
     shapes = [
-        curve(
-            [
-                (-0.03, 0.3),
-                (0.0, 0.265),
-                (0.03, 0.3),
-                (0.028, 0.345),
-                (0.0, 0.365),
-                (-0.028, 0.345),
-            ],
-            True,
-        ),
-        curve(
-            [
-                (-0.03, 0.37),
-                (0.03, 0.37),
-                (0.095, 0.42),
-                (0.105, 0.56),
-                (0.09, 0.64),
-                (0.12, 0.8),
-                (-0.12, 0.8),
-                (-0.09, 0.62),
-                (-0.105, 0.54),
-                (-0.095, 0.42),
-            ],
-            True,
-        ),
-        curve(
-            [
-                (-0.07, 0.78),
-                (-0.012, 0.78),
-                (-0.025, 0.9),
-                (-0.03, 1.0),
-                (-0.085, 1.0),
-                (-0.068, 0.9),
-            ],
-            True,
-        ),
-        curve(
-            [
-                (0.012, 0.78),
-                (0.07, 0.78),
-                (0.06, 0.9),
-                (0.075, 0.985),
-                (0.025, 0.985),
-                (0.022, 0.9),
-            ],
-            True,
-        ),
-        curve(
-            [
-                (-0.29, 0.26),
-                (-0.22, 0.12),
-                (-0.08, 0.04),
-                (0.02, 0.02),
-                (0.14, 0.05),
-                (0.27, 0.14),
-                (0.33, 0.28),
-                (0.25, 0.24),
-                (0.16, 0.27),
-                (0.07, 0.235),
-                (-0.03, 0.265),
-                (-0.13, 0.235),
-                (-0.21, 0.265),
-            ],
-            True,
-        ),
+        curve([(-0.03, 0.3), (0.0, 0.265), (0.03, 0.3), (0.028, 0.345), (0.0, 0.365),
+               (-0.028, 0.345)], True),
+        curve([(-0.03, 0.37), (0.03, 0.37), (0.095, 0.42), (0.105, 0.56), (0.09, 0.64),
+               (0.12, 0.8), (-0.12, 0.8), (-0.09, 0.62), (-0.105, 0.54), (-0.095, 0.42)], True),
+        curve([(-0.07, 0.78), (-0.012, 0.78), (-0.025, 0.9), (-0.03, 1.0), (-0.085, 1.0),
+               (-0.068, 0.9)], True),
+        curve([(0.012, 0.78), (0.07, 0.78), (0.06, 0.9), (0.075, 0.985), (0.025, 0.985),
+               (0.022, 0.9)], True),
+        curve([(-0.29, 0.26), (-0.22, 0.12), (-0.08, 0.04), (0.02, 0.02), (0.14, 0.05),
+               (0.27, 0.14), (0.33, 0.28), (0.25, 0.24), (0.16, 0.27), (0.07, 0.235),
+               (-0.03, 0.265), (-0.13, 0.235), (-0.21, 0.265)], True),
     ]
     for shape in shapes:
         flipped = shape * (1, -0.9)
@@ -1527,6 +1367,8 @@ def neon_city() -> Array:
     fog = (1 - np.exp(-np.maximum(g - 10, 0) * 0.0105))[..., None]
     light[wet] = total + (color("b1357f") - total) * fog
     rgb = light.reshape(size, size, 3)
+    end = np.exp(-np.hypot((x - 0.5) * 1.5, y - 0.6) * 6.5)
+    rgb = rgb + (end * 0.42)[..., None] * color("ff5fb0")
     rgb = bloom(rgb, 0.62, 0.42, 7)
     rgb = bloom(rgb, 0.5, 0.12, 34)
     rgb = walker(rgb)
@@ -1550,17 +1392,8 @@ def rain(rgb: Array) -> Array:
 # --- 04 cottage, painted in strokes ----------------------------------------------------------
 
 
-def leafy(
-    draw: ImageDraw.ImageDraw,
-    cx: float,
-    cy: float,
-    rx: float,
-    ry: float,
-    count: int,
-    shades: Sequence[str],
-    rng: np.random.Generator,
-    dab: float = 7.0,
-) -> None:
+def leafy(draw: ImageDraw.ImageDraw, cx: float, cy: float, rx: float, ry: float, count: int,
+          shades: Sequence[str], rng: np.random.Generator, dab: float = 7.0) -> None:
     """A clump of leaves, light at the upper left and dark at the lower right; canvas pixels."""
     table = np.array([color(s) for s in shades])
     rows = []
@@ -1576,57 +1409,26 @@ def leafy(
         draw.ellipse((px - r, py - r * 0.8, px + r, py + r * 0.8), fill=ink)
 
 
-def oak(
-    canvas: Canvas, x: float, base: float, tall: float, seed: int, shades: Sequence[str]
-) -> None:
+def oak(canvas: Canvas, x: float, base: float, tall: float, seed: int,
+        shades: Sequence[str]) -> None:
     """A broad tree: trunk, limbs and overlapping clumps of leaves."""
     rng = np.random.default_rng(seed)
-    canvas.line(
-        curve([(x, base + 0.01), (x + 0.004, base - tall * 0.3), (x, base - tall * 0.6)]),
-        np.linspace(0.09, 0.03, 29) * tall,
-        "4a3423",
-        tip=False,
-    )
+    canvas.line(curve([(x, base + 0.01), (x + 0.004, base - tall * 0.3), (x, base - tall * 0.6)]),
+                np.linspace(0.09, 0.03, 29) * tall, "4a3423", tip=False)
     for side in (-1, 1):
-        canvas.line(
-            curve(
-                [
-                    (x, base - tall * 0.3),
-                    (x + side * tall * 0.12, base - tall * 0.45),
-                    (x + side * tall * 0.26, base - tall * 0.6),
-                ]
-            ),
-            np.linspace(0.04, 0.012, 29) * tall,
-            "4a3423",
-            tip=False,
-        )
+        canvas.line(curve([(x, base - tall * 0.3), (x + side * tall * 0.12, base - tall * 0.45),
+                           (x + side * tall * 0.26, base - tall * 0.6)]),
+                    np.linspace(0.04, 0.012, 29) * tall, "4a3423", tip=False)
     image, draw = canvas.pen()
-    for px, py, r in (
-        (0, 0.52, 0.3),
-        (-0.26, 0.6, 0.2),
-        (0.27, 0.6, 0.2),
-        (-0.17, 0.78, 0.2),
-        (0.17, 0.8, 0.19),
-        (0.0, 0.68, 0.25),
-        (0.02, 0.93, 0.13),
-    ):
-        leafy(
-            draw,
-            (x + px * tall) * CANVAS,
-            (base - py * tall) * CANVAS,
-            r * tall * CANVAS,
-            r * tall * 0.82 * CANVAS,
-            260,
-            shades,
-            rng,
-            0.02 * tall * CANVAS,
-        )
+    for px, py, r in ((0, 0.52, 0.3), (-0.26, 0.6, 0.2), (0.27, 0.6, 0.2), (-0.17, 0.78, 0.2),
+                      (0.17, 0.8, 0.19), (0.0, 0.68, 0.25), (0.02, 0.93, 0.13)):
+        leafy(draw, (x + px * tall) * CANVAS, (base - py * tall) * CANVAS, r * tall * CANVAS,
+              r * tall * 0.82 * CANVAS, 260, shades, rng, 0.02 * tall * CANVAS)
     canvas.take(image)
 
 
 def cottage_house(canvas: Canvas) -> None:
     """A white cottage with a thatched roof, a blue door and a brick chimney."""
-
     def quad(*points: tuple[float, float]) -> Array:
         return np.array(points, np.float32)
 
@@ -1636,9 +1438,8 @@ def cottage_house(canvas: Canvas) -> None:
     canvas.fill(quad((0.468, 0.322), (0.532, 0.322), (0.532, 0.338), (0.468, 0.338)), "6e3529")
     side = quad((0.335, 0.53), (0.62, 0.53), (0.62, 0.695), (0.335, 0.71))
     canvas.fill(side, "f3e3c3")
-    canvas.fill(
-        quad((0.335, 0.53), (0.62, 0.53), (0.62, 0.56), (0.335, 0.565)), "b39a7f", 0.8, 0.006
-    )
+    canvas.fill(quad((0.335, 0.53), (0.62, 0.53), (0.62, 0.56), (0.335, 0.565)), "b39a7f", 0.8,
+                0.006)
     gable = quad((0.195, 0.54), (0.262, 0.40), (0.335, 0.54), (0.335, 0.71), (0.195, 0.70))
     canvas.fill(gable, "cdb99c")
     canvas.fill(quad((0.195, 0.66), (0.335, 0.67), (0.335, 0.71), (0.195, 0.70)), "9c8a78", 0.7)
@@ -1649,25 +1450,15 @@ def cottage_house(canvas: Canvas) -> None:
     canvas.fill(quad((0.335, 0.53), (0.65, 0.525), (0.66, 0.55), (0.348, 0.558)), "83431f", 0.9)
     canvas.line(quad((0.345, 0.56), (0.258, 0.378), (0.178, 0.56)), 0.028, "8e4a24", tip=False)
     for wx in (0.385, 0.555):
-        canvas.fill(
-            quad(
-                (wx - 0.028, 0.585), (wx + 0.028, 0.584), (wx + 0.028, 0.642), (wx - 0.028, 0.644)
-            ),
-            "5a3d26",
-        )
-        canvas.fill(
-            quad((wx - 0.021, 0.591), (wx + 0.021, 0.59), (wx + 0.021, 0.636), (wx - 0.021, 0.638)),
-            "ffd877",
-        )
+        canvas.fill(quad((wx - 0.028, 0.585), (wx + 0.028, 0.584), (wx + 0.028, 0.642),
+                         (wx - 0.028, 0.644)), "5a3d26")
+        canvas.fill(quad((wx - 0.021, 0.591), (wx + 0.021, 0.59), (wx + 0.021, 0.636),
+                         (wx - 0.021, 0.638)), "ffd877")
         canvas.line(quad((wx, 0.588), (wx, 0.64)), 0.006, "5a3d26", tip=False)
         canvas.line(quad((wx - 0.022, 0.614), (wx + 0.022, 0.613)), 0.006, "5a3d26", tip=False)
         for k in range(9):
-            canvas.disc(
-                wx - 0.028 + 0.007 * k,
-                0.65 + 0.004 * (k % 2),
-                0.008,
-                ("e8456b", "ffffff", "f4a02c")[k % 3],
-            )
+            canvas.disc(wx - 0.028 + 0.007 * k, 0.65 + 0.004 * (k % 2), 0.008,
+                        ("e8456b", "ffffff", "f4a02c")[k % 3])
     canvas.fill(quad((0.444, 0.588), (0.498, 0.587), (0.498, 0.70), (0.444, 0.703)), "6b4a2d")
     canvas.fill(quad((0.450, 0.595), (0.492, 0.594), (0.492, 0.70), (0.450, 0.703)), "2f6f9f")
     canvas.fill(quad((0.24, 0.47), (0.29, 0.47), (0.29, 0.525), (0.24, 0.525)), "5a3d26")
@@ -1676,14 +1467,8 @@ def cottage_house(canvas: Canvas) -> None:
     canvas.fill(quad((0.242, 0.597), (0.288, 0.6), (0.288, 0.643), (0.242, 0.641)), "f2c468")
     for k in range(12):
         t = k / 11
-        canvas.disc(
-            0.5 + 0.05 * t + 0.02 * np.sin(t * 9),
-            0.31 - 0.19 * t,
-            0.012 + 0.03 * t,
-            "f4efe6",
-            0.4 * (1 - 0.7 * t),
-            0.01,
-        )
+        canvas.disc(0.5 + 0.05 * t + 0.02 * np.sin(t * 9), 0.31 - 0.19 * t, 0.012 + 0.03 * t,
+                    "f4efe6", 0.4 * (1 - 0.7 * t), 0.01)
 
 
 def cottage_base() -> Array:
@@ -1695,11 +1480,8 @@ def cottage_base() -> Array:
     lit = ramp(-0.15, 0.5, fbm(x * 2.2 - 0.05, y * 4.6 + 0.22, 6, 210) * -0.7 + cloud)
     sky = mix(sky, mix(color("a9b4d3"), color("fff8ea"), lit), heap * ramp(0.5, 0.3, y) * 0.95)
     rgb = sky
-    for level, rough, tint, seed in (
-        (0.43, 0.06, "8aa6c2", 1),
-        (0.475, 0.05, "6f9a86", 4),
-        (0.52, 0.035, "5c8f4d", 8),
-    ):
+    for level, rough, tint, seed in ((0.43, 0.06, "8aa6c2", 1), (0.475, 0.05, "6f9a86", 4),
+                                     (0.52, 0.035, "5c8f4d", 8)):
         edge = level + rough * fbm(x[0] * 2.4 + seed, x[0] * 0, 4, 220 + seed)
         tone = color(tint) * (1 + 0.14 * fbm(x * 10, y * 22, 3, 230 + seed))[..., None]
         rgb = mix(rgb, tone, ramp(-0.002, 0.002, y - edge))
@@ -1714,56 +1496,21 @@ def cottage_base() -> Array:
     image, draw = canvas.pen()
     for _ in range(26):
         px = rng.uniform(0, CANVAS)
-        leafy(
-            draw,
-            px,
-            0.57 * CANVAS,
-            rng.uniform(22, 46),
-            rng.uniform(22, 46),
-            80,
-            ("35602f", "4a7d3a", "6f9f46", "9dbd5b"),
-            rng,
-            7,
-        )
+        leafy(draw, px, 0.57 * CANVAS, rng.uniform(22, 46), rng.uniform(22, 46), 80,
+              ("35602f", "4a7d3a", "6f9f46", "9dbd5b"), rng, 7)
     canvas.take(image)
     greens = ("1f4222", "2f5f2a", "477d30", "6fa03a", "a8c552")
     oak(canvas, 0.1, 0.72, 0.5, 5, greens)
-    path = curve(
-        [
-            (0.455, 0.7),
-            (0.485, 0.7),
-            (0.53, 0.78),
-            (0.52, 0.87),
-            (0.62, 1.02),
-            (0.3, 1.02),
-            (0.38, 0.88),
-            (0.46, 0.79),
-        ],
-        True,
-    )
+    path = curve([(0.455, 0.7), (0.485, 0.7), (0.53, 0.78), (0.52, 0.87), (0.62, 1.02), (0.3, 1.02),
+                  (0.38, 0.88), (0.46, 0.79)], True)
     canvas.fill(path, "dfc08d", 1, 0.004)
     cottage_house(canvas)
     image, draw = canvas.pen()
-    for px, py, r in (
-        (0.2, 0.7, 0.035),
-        (0.315, 0.715, 0.03),
-        (0.395, 0.712, 0.026),
-        (0.55, 0.7, 0.028),
-        (0.615, 0.7, 0.04),
-        (0.66, 0.715, 0.03),
-    ):
+    for px, py, r in ((0.2, 0.7, 0.035), (0.315, 0.715, 0.03), (0.395, 0.712, 0.026),
+                      (0.55, 0.7, 0.028), (0.615, 0.7, 0.04), (0.66, 0.715, 0.03)):
         leafy(draw, px * CANVAS, py * CANVAS, r * CANVAS, r * 0.75 * CANVAS, 110, greens, rng, 6)
-        leafy(
-            draw,
-            px * CANVAS,
-            (py - 0.006) * CANVAS,
-            r * 0.9 * CANVAS,
-            r * 0.6 * CANVAS,
-            14,
-            ("c93a5b", "f06a8a", "ffd1dc"),
-            rng,
-            5,
-        )
+        leafy(draw, px * CANVAS, (py - 0.006) * CANVAS, r * 0.9 * CANVAS, r * 0.6 * CANVAS, 14,
+              ("c93a5b", "f06a8a", "ffd1dc"), rng, 5)
     canvas.take(image)
     oak(canvas, 0.84, 0.76, 0.62, 9, ("27401d", "3c6426", "628a2e", "9aa838", "e0c14b"))
     image, draw = canvas.pen()
@@ -1773,12 +1520,10 @@ def cottage_base() -> Array:
         if abs(px - 0.47) < 0.05 + 0.12 * t and py > 0.7:
             continue
         r = (1.5 + 5.5 * t) * rng.uniform(0.6, 1.3)
-        ink = rng.choice(
-            ["e23b4e", "ffffff", "f7d13d", "8d5fd3", "f28bb2"], p=[0.3, 0.2, 0.26, 0.14, 0.1]
-        )
-        draw.ellipse(
-            [px * CANVAS - r, py * CANVAS - r, px * CANVAS + r, py * CANVAS + r], fill="#" + ink
-        )
+        ink = rng.choice(["e23b4e", "ffffff", "f7d13d", "8d5fd3", "f28bb2"],
+                         p=[0.3, 0.2, 0.26, 0.14, 0.1])
+        draw.ellipse([px * CANVAS - r, py * CANVAS - r, px * CANVAS + r, py * CANVAS + r],
+                     fill="#" + ink)
     canvas.take(image)
     shade = np.exp(-(((x - 0.8) / 0.2) ** 2) - ((y - 0.775) / 0.022) ** 2)
     return canvas.rgb * (1 - 0.4 * shade)[..., None]
@@ -1801,9 +1546,8 @@ def painted(base: Array, seed: int) -> Array:
     for radius, spacing, limit in ((15, 15, 0.0), (8, 10, 0.025), (4, 6.5, 0.04), (2.2, 4.5, 0.06)):
         soft = blurred(base, radius * 0.5)
         error = np.abs(from_image(image) - soft).sum(-1)
-        spots = np.stack(
-            np.meshgrid(np.arange(0, CANVAS, spacing), np.arange(0, CANVAS, spacing)), -1
-        ).reshape(-1, 2)
+        spots = np.stack(np.meshgrid(np.arange(0, CANVAS, spacing),
+                                     np.arange(0, CANVAS, spacing)), -1).reshape(-1, 2)
         spots = spots + rng.uniform(-spacing / 2, spacing / 2, spots.shape)
         spots = np.clip(spots, 0, CANVAS - 1)
         rng.shuffle(spots)
@@ -1819,15 +1563,9 @@ def painted(base: Array, seed: int) -> Array:
     return rgb * (1 + np.clip((dx + dy) * 2.2, -0.28, 0.32) + weave)[..., None]
 
 
-def brush_stroke(
-    draw: ImageDraw.ImageDraw,
-    bump: ImageDraw.ImageDraw,
-    soft: Array,
-    heading: tuple[Array, Array],
-    at: Sequence[float],
-    radius: float,
-    chance: Sequence[float],
-) -> None:
+def brush_stroke(draw: ImageDraw.ImageDraw, bump: ImageDraw.ImageDraw, soft: Array,
+                 heading: tuple[Array, Array], at: Sequence[float], radius: float,
+                 chance: Sequence[float]) -> None:
     """One stroke of several bristles that follows the flow while the colour stays similar."""
     px, py = at
     tint = soft[int(py), int(px)].tolist()
@@ -1848,7 +1586,7 @@ def brush_stroke(
     size = max((ax * ax + ay * ay) ** 0.5, 1e-6)
     level = 128 + 38 * chance[4]
     count = 4 if radius > 5 else 2
-    wide = max(int(round(2 * radius / count)) + 1, 2)
+    wide = max(round(2 * radius / count) + 1, 2)
     for k in range(count):
         off = (k - (count - 1) / 2) / count * 2 * radius / size
         hair = (1 + 0.07 * chance[3]) * (1 + 0.05 * chance[5 + k])
@@ -1872,24 +1610,15 @@ def cottage() -> Array:
 INK = "3a1d1a"
 
 
-def outlined(
-    canvas: Canvas, shape: Array, paint: ArrayLike | str, ink: str = INK, wide: float = 0.004
-) -> None:
+def outlined(canvas: Canvas, shape: Array, paint: ArrayLike | str, ink: str = INK,
+             wide: float = 0.004) -> None:
     """Fill a closed shape and draw its outline."""
     canvas.fill(shape, paint)
     canvas.line(np.concatenate([shape, shape[:1]]), wide, ink, tip=False)
 
 
-def rosette(
-    canvas: Canvas,
-    cx: float,
-    cy: float,
-    r: float,
-    petals: int,
-    tint: str,
-    core: str,
-    turn: float = 0.0,
-) -> None:
+def rosette(canvas: Canvas, cx: float, cy: float, r: float, petals: int, tint: str, core: str,
+            turn: float = 0.0) -> None:
     """A flower seen from above: two rings of petals and a core."""
     base = color(tint)
     for ring, (reach, shade) in enumerate(((1.0, 0.86), (0.66, 1.0), (0.4, 1.1))):
@@ -1903,9 +1632,8 @@ def rosette(
 
 def leaf_shape(x: float, y: float, angle: float, long: float, wide: float) -> Array:
     """A pointed leaf that starts at x, y."""
-    line = np.array(
-        [(0, 0), (0.3, -wide), (0.7, -wide * 0.7), (1, 0), (0.7, wide * 0.7), (0.3, wide)]
-    )
+    line = np.array([(0, 0), (0.3, -wide), (0.7, -wide * 0.7), (1, 0), (0.7, wide * 0.7),
+                     (0.3, wide)])
     c, s = np.cos(angle), np.sin(angle)
     p = curve(line * (long, long), True, 8)
     return np.stack([x + p[:, 0] * c - p[:, 1] * s, y + p[:, 0] * s + p[:, 1] * c], -1)
@@ -1923,12 +1651,8 @@ def halo(canvas: Canvas, cx: float, cy: float) -> None:
             canvas.disc(px, py, 0.008, "c8402f")
         else:
             for turn in (-0.5, 0, 0.5):
-                outlined(
-                    canvas,
-                    leaf_shape(px - 0.026 * np.cos(a), py - 0.026 * np.sin(a), a + turn, 0.05, 0.2),
-                    "d9efd0",
-                    wide=0.0016,
-                )
+                outlined(canvas, leaf_shape(px - 0.026 * np.cos(a), py - 0.026 * np.sin(a),
+                                            a + turn, 0.05, 0.2), "d9efd0", wide=0.0016)
     outlined(canvas, ellipse(cx, cy, 0.288, 0.288, n=160), "c8923a", wide=0.004)
     outlined(canvas, ellipse(cx, cy, 0.275, 0.275, n=160), "f6dc98", wide=0.003)
     x, y = grid(canvas.size)
@@ -1942,13 +1666,8 @@ def frame(canvas: Canvas) -> None:
     """The border with stained-glass corners."""
     x, y = grid(canvas.size)
     edge = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
-    for low, high, tint in (
-        (0, 0.034, "1d4f55"),
-        (0.012, 0.02, "f0d48a"),
-        (0.034, 0.05, "c8923a"),
-        (0.05, 0.055, INK),
-        (0.062, 0.065, INK),
-    ):
+    for low, high, tint in ((0, 0.034, "1d4f55"), (0.012, 0.02, "f0d48a"), (0.034, 0.05, "c8923a"),
+                            (0.05, 0.055, INK), (0.062, 0.065, INK)):
         band = ramp(low - 0.001, low, edge) * ramp(high + 0.001, high, edge)
         canvas.rgb = mix(canvas.rgb, color(tint), band)
     for sx in (0, 1):
@@ -1959,17 +1678,12 @@ def frame(canvas: Canvas) -> None:
             for turn in (0.25, 0.79, 1.32):
                 a = np.arctan2(0.5 - cy, 0.5 - cx)
                 a = a - 0.79 + turn
-                outlined(
-                    canvas,
-                    leaf_shape(cx + 0.055 * np.cos(a), cy + 0.055 * np.sin(a), a, 0.075, 0.22),
-                    "4f8a5a",
-                    wide=0.0025,
-                )
+                outlined(canvas, leaf_shape(cx + 0.055 * np.cos(a), cy + 0.055 * np.sin(a), a,
+                                            0.075, 0.22), "4f8a5a", wide=0.0025)
 
 
-def lock(
-    canvas: Canvas, points: Sequence[Sequence[float]], wide: float, tone: float, strands: int = 6
-) -> None:
+def lock(canvas: Canvas, points: Sequence[Sequence[float]], wide: float, tone: float,
+         strands: int = 6) -> None:
     """One flowing lock of hair with outlined strands, and its mirror image."""
     line = curve(points, steps=18)
     swell = np.sin(np.linspace(0.25, np.pi - 0.02, len(line))) ** 0.8
@@ -1994,63 +1708,24 @@ def lock(
 
 def face(canvas: Canvas) -> None:
     """Head, neck and features, symmetric about x = 0.5."""
-    half = [
-        (0.5, 0.622),
-        (0.535, 0.612),
-        (0.566, 0.577),
-        (0.592, 0.53),
-        (0.607, 0.47),
-        (0.61, 0.4),
-        (0.598, 0.33),
-        (0.56, 0.285),
-    ]
+    half = [(0.5, 0.622), (0.535, 0.612), (0.566, 0.577), (0.592, 0.53), (0.607, 0.47),
+            (0.61, 0.4), (0.598, 0.33), (0.56, 0.285)]
     shape = curve(half + [(0.5, 0.27)] + [(1 - a, b) for a, b in half[:0:-1]], True, 10)
-    neck = curve(
-        [
-            (0.445, 0.54),
-            (0.443, 0.63),
-            (0.43, 0.69),
-            (0.35, 0.735),
-            (0.25, 0.79),
-            (0.22, 0.92),
-            (0.78, 0.92),
-            (0.75, 0.79),
-            (0.65, 0.735),
-            (0.57, 0.69),
-            (0.557, 0.63),
-            (0.555, 0.54),
-        ],
-        True,
-    )
+    neck = curve([(0.445, 0.54), (0.443, 0.63), (0.43, 0.69), (0.35, 0.735), (0.25, 0.79),
+                  (0.22, 0.92), (0.78, 0.92), (0.75, 0.79), (0.65, 0.735), (0.57, 0.69),
+                  (0.557, 0.63), (0.555, 0.54)], True)
     outlined(canvas, neck, "f3c3a0")
     canvas.clipped(neck, ellipse(0.5, 0.615, 0.085, 0.06), "b9714f", 0.75, 0.012)
     canvas.clipped(neck, ellipse(0.4, 0.78, 0.1, 0.04, 0.3), "ffdcc0", 0.8, 0.02)
     canvas.clipped(neck, ellipse(0.6, 0.78, 0.1, 0.04, -0.3), "ffdcc0", 0.8, 0.02)
     for side in (-1, 1):
-        canvas.line(
-            curve(
-                [(0.5 + side * 0.02, 0.765), (0.5 + side * 0.07, 0.755), (0.5 + side * 0.14, 0.742)]
-            ),
-            0.004,
-            "a8603f",
-            0.7,
-        )
-        canvas.line(
-            curve(
-                [
-                    (0.5 + side * 0.042, 0.66),
-                    (0.5 + side * 0.028, 0.71),
-                    (0.5 + side * 0.012, 0.752),
-                ]
-            ),
-            0.003,
-            "a8603f",
-            0.55,
-        )
+        canvas.line(curve([(0.5 + side * 0.02, 0.765), (0.5 + side * 0.07, 0.755),
+                           (0.5 + side * 0.14, 0.742)]), 0.004, "a8603f", 0.7)
+        canvas.line(curve([(0.5 + side * 0.042, 0.66), (0.5 + side * 0.028, 0.71),
+                           (0.5 + side * 0.012, 0.752)]), 0.003, "a8603f", 0.55)
     outlined(canvas, shape, "fbd8bb", wide=0.0045)
     canvas.clipped(shape, ellipse(0.5, 0.3, 0.13, 0.05), "e0a07a", 0.7, 0.018)
     for side in (-1, 1):
-
         def at(x: float, s: int = side) -> float:
             return 0.5 + s * x
 
@@ -2058,20 +1733,9 @@ def face(canvas: Canvas) -> None:
         canvas.clipped(shape, ellipse(at(0.064), 0.508, 0.036, 0.024), "ee8f7c", 0.6, 0.014)
         canvas.fill(ellipse(at(0.051), 0.424, 0.036, 0.016), "d99a86", 0.6, 0.008)
         canvas.fill(ellipse(at(0.02), 0.44, 0.008, 0.03), "dd9c79", 0.5, 0.006)
-        eye = curve(
-            [
-                (at(0.021), 0.442),
-                (at(0.034), 0.43),
-                (at(0.052), 0.4235),
-                (at(0.07), 0.43),
-                (at(0.084), 0.438),
-                (at(0.068), 0.449),
-                (at(0.05), 0.453),
-                (at(0.034), 0.45),
-            ],
-            True,
-            8,
-        )
+        eye = curve([(at(0.021), 0.442), (at(0.034), 0.43), (at(0.052), 0.4235),
+                     (at(0.07), 0.43), (at(0.084), 0.438), (at(0.068), 0.449), (at(0.05), 0.453),
+                     (at(0.034), 0.45)], True, 8)
         canvas.fill(eye, "fffaf0")
         canvas.clipped(eye, ellipse(at(0.052), 0.4375, 0.0148, 0.0148), "1e4a3f", 1)
         canvas.clipped(eye, ellipse(at(0.052), 0.4385, 0.0118, 0.0118), "4fa06f", 1)
@@ -2079,99 +1743,37 @@ def face(canvas: Canvas) -> None:
         canvas.clipped(eye, ellipse(at(0.052), 0.4375, 0.0064, 0.0064), "0d0a0a", 1)
         canvas.clipped(eye, ellipse(at(0.052), 0.4255, 0.035, 0.007), "5a3328", 0.55, 0.002)
         canvas.disc(at(0.052) - 0.0045, 0.4325, 0.0032, "ffffff")
-        lid = curve(
-            [
-                (at(0.018), 0.4445),
-                (at(0.034), 0.4285),
-                (at(0.053), 0.4215),
-                (at(0.072), 0.4275),
-                (at(0.092), 0.4315),
-            ]
-        )
+        lid = curve([(at(0.018), 0.4445), (at(0.034), 0.4285), (at(0.053), 0.4215),
+                     (at(0.072), 0.4275), (at(0.092), 0.4315)])
         canvas.line(lid, 0.0075, "2a1210")
-        canvas.line(
-            curve([(at(0.03), 0.4515), (at(0.05), 0.4555), (at(0.072), 0.4495)]),
-            0.0026,
-            "7a4030",
-            0.8,
-        )
-        canvas.line(
-            curve([(at(0.028), 0.421), (at(0.052), 0.4105), (at(0.08), 0.419)]),
-            0.0028,
-            "8a4a38",
-            0.8,
-        )
+        canvas.line(curve([(at(0.03), 0.4515), (at(0.05), 0.4555), (at(0.072), 0.4495)]), 0.0026,
+                    "7a4030", 0.8)
+        canvas.line(curve([(at(0.028), 0.421), (at(0.052), 0.4105), (at(0.08), 0.419)]), 0.0028,
+                    "8a4a38", 0.8)
         for k in range(5):
             a, b = 0.068 + 0.005 * k, 0.4265 + 0.001 * k
-            canvas.line(
-                curve([(at(a), b), (at(a + 0.005), b - 0.004), (at(a + 0.0115), b - 0.0075)]),
-                0.003,
-                "2a1210",
-            )
-        canvas.line(
-            curve([(at(0.016), 0.398), (at(0.042), 0.3835), (at(0.07), 0.384), (at(0.096), 0.398)]),
-            0.0115,
-            "6e3018",
-        )
-        canvas.line(
-            curve([(at(0.019), 0.392), (at(0.015), 0.44), (at(0.014), 0.48)]), 0.003, "b87a5a", 0.45
-        )
-        canvas.line(
-            curve(
-                [
-                    (at(0.0075), 0.5165),
-                    (at(0.0155), 0.5115),
-                    (at(0.0215), 0.513),
-                    (at(0.0235), 0.504),
-                    (at(0.02), 0.497),
-                ]
-            ),
-            0.0034,
-            "94503a",
-            0.9,
-        )
+            lash = curve([(at(a), b), (at(a + 0.005), b - 0.004), (at(a + 0.0115), b - 0.0075)])
+            canvas.line(lash, 0.003, "2a1210")
+        canvas.line(curve([(at(0.016), 0.398), (at(0.042), 0.3835), (at(0.07), 0.384),
+                           (at(0.096), 0.398)]), 0.0115, "6e3018")
+        canvas.line(curve([(at(0.019), 0.392), (at(0.015), 0.44), (at(0.014), 0.48)]), 0.003,
+                    "b87a5a", 0.45)
+        canvas.line(curve([(at(0.0075), 0.5165), (at(0.0155), 0.5115), (at(0.0215), 0.513),
+                           (at(0.0235), 0.504), (at(0.02), 0.497)]), 0.0034, "94503a", 0.9)
     canvas.fill(ellipse(0.5, 0.46, 0.006, 0.045), "fff0dc", 0.8, 0.006)
     canvas.fill(ellipse(0.5, 0.523, 0.02, 0.006), "cf8d6a", 0.6, 0.005)
     canvas.fill(ellipse(0.5, 0.5, 0.009, 0.007), "fff0dc", 0.7, 0.004)
-    upper = curve(
-        [
-            (0.457, 0.5545),
-            (0.476, 0.549),
-            (0.491, 0.5435),
-            (0.5, 0.547),
-            (0.509, 0.5435),
-            (0.524, 0.549),
-            (0.543, 0.5545),
-            (0.52, 0.5585),
-            (0.5, 0.5605),
-            (0.48, 0.5585),
-        ],
-        True,
-        8,
-    )
-    lower = curve(
-        [
-            (0.457, 0.5545),
-            (0.48, 0.5575),
-            (0.5, 0.5595),
-            (0.52, 0.5575),
-            (0.543, 0.5545),
-            (0.524, 0.5715),
-            (0.5, 0.577),
-            (0.476, 0.5715),
-        ],
-        True,
-        8,
-    )
+    upper = curve([(0.457, 0.5545), (0.476, 0.549), (0.491, 0.5435), (0.5, 0.547), (0.509, 0.5435),
+                   (0.524, 0.549), (0.543, 0.5545), (0.52, 0.5585), (0.5, 0.5605), (0.48, 0.5585)],
+                  True, 8)
+    lower = curve([(0.457, 0.5545), (0.48, 0.5575), (0.5, 0.5595), (0.52, 0.5575), (0.543, 0.5545),
+                   (0.524, 0.5715), (0.5, 0.577), (0.476, 0.5715)], True, 8)
     canvas.fill(ellipse(0.5, 0.588, 0.022, 0.007), "d9916f", 0.7, 0.005)
     canvas.fill(lower, "d2483f")
     canvas.fill(upper, "b3302f")
     canvas.fill(ellipse(0.5, 0.567, 0.016, 0.0035), "f6a090", 0.85, 0.003)
-    canvas.line(
-        curve([(0.453, 0.5525), (0.478, 0.5585), (0.5, 0.5607), (0.522, 0.5585), (0.547, 0.5525)]),
-        0.0038,
-        "5e1414",
-    )
+    canvas.line(curve([(0.453, 0.5525), (0.478, 0.5585), (0.5, 0.5607), (0.522, 0.5585),
+                       (0.547, 0.5525)]), 0.0038, "5e1414")
 
 
 def portrait() -> Array:
@@ -2183,157 +1785,51 @@ def portrait() -> Array:
     canvas = Canvas(base)
     halo(canvas, 0.5, 0.42)
     for points, wide, tone in (
-        (
-            (
-                (0.47, 0.27),
-                (0.3, 0.3),
-                (0.22, 0.47),
-                (0.12, 0.6),
-                (0.1, 0.75),
-                (0.2, 0.8),
-                (0.24, 0.73),
-                (0.19, 0.7),
-            ),
-            0.085,
-            0.72,
-        ),
-        (
-            (
-                (0.45, 0.28),
-                (0.33, 0.38),
-                (0.3, 0.56),
-                (0.2, 0.7),
-                (0.14, 0.86),
-                (0.2, 0.95),
-                (0.27, 0.91),
-            ),
-            0.095,
-            0.8,
-        ),
-        (
-            ((0.42, 0.3), (0.35, 0.45), (0.37, 0.6), (0.3, 0.75), (0.26, 0.9), (0.3, 1.02)),
-            0.12,
-            0.68,
-        ),
+        (((0.47, 0.27), (0.3, 0.3), (0.22, 0.47), (0.12, 0.6), (0.1, 0.75), (0.2, 0.8),
+          (0.24, 0.73), (0.19, 0.7)), 0.085, 0.72),
+        (((0.45, 0.28), (0.33, 0.38), (0.3, 0.56), (0.2, 0.7), (0.14, 0.86), (0.2, 0.95),
+          (0.27, 0.91)), 0.095, 0.8),
+        (((0.42, 0.3), (0.35, 0.45), (0.37, 0.6), (0.3, 0.75), (0.26, 0.9), (0.3, 1.02)), 0.12,
+         0.68),
     ):
         lock(canvas, points, wide, tone, 7)
-    outlined(
-        canvas,
-        curve(
-            [
-                (0.36, 0.36),
-                (0.4, 0.24),
-                (0.5, 0.2),
-                (0.6, 0.24),
-                (0.64, 0.36),
-                (0.65, 0.6),
-                (0.6, 0.68),
-                (0.4, 0.68),
-                (0.35, 0.6),
-            ],
-            True,
-        ),
-        "7a3214",
-    )
+    outlined(canvas, curve([(0.36, 0.36), (0.4, 0.24), (0.5, 0.2), (0.6, 0.24), (0.64, 0.36),
+                            (0.65, 0.6), (0.6, 0.68), (0.4, 0.68), (0.35, 0.6)], True), "7a3214")
     face(canvas)
-    dress = curve(
-        [
-            (0.2, 0.83),
-            (0.3, 0.79),
-            (0.4, 0.86),
-            (0.5, 0.9),
-            (0.6, 0.86),
-            (0.7, 0.79),
-            (0.8, 0.83),
-            (0.87, 0.95),
-            (0.9, 1.1),
-            (0.1, 1.1),
-            (0.13, 0.95),
-        ],
-        True,
-    )
+    dress = curve([(0.2, 0.83), (0.3, 0.79), (0.4, 0.86), (0.5, 0.9), (0.6, 0.86), (0.7, 0.79),
+                   (0.8, 0.83), (0.87, 0.95), (0.9, 1.1), (0.1, 1.1), (0.13, 0.95)], True)
     fold = 0.85 + 0.18 * np.sin((x - 0.5) * 46 * (1.3 - y) + 4 * np.abs(x - 0.5))
     outlined(canvas, dress, color("1f7a7d") * fold[..., None], wide=0.005)
-    hem = curve(
-        [(0.2, 0.83), (0.3, 0.79), (0.4, 0.86), (0.5, 0.9), (0.6, 0.86), (0.7, 0.79), (0.8, 0.83)]
-    )
+    hem = curve([(0.2, 0.83), (0.3, 0.79), (0.4, 0.86), (0.5, 0.9), (0.6, 0.86), (0.7, 0.79),
+                 (0.8, 0.83)])
     canvas.line(hem, 0.03, INK, tip=False)
     canvas.line(hem, 0.024, "e0ac45", tip=False)
     for p in hem[4:-4:5]:
         canvas.disc(float(p[0]), float(p[1]), 0.0065, "b8352c")
     for points, wide, tone in (
-        (
-            (
-                (0.505, 0.262),
-                (0.42, 0.275),
-                (0.377, 0.37),
-                (0.368, 0.48),
-                (0.385, 0.58),
-                (0.34, 0.68),
-                (0.33, 0.8),
-                (0.39, 0.88),
-                (0.43, 0.83),
-                (0.4, 0.8),
-            ),
-            0.075,
-            1.0,
-        ),
-        (
-            (
-                (0.5, 0.245),
-                (0.41, 0.25),
-                (0.35, 0.33),
-                (0.335, 0.46),
-                (0.33, 0.58),
-                (0.26, 0.68),
-                (0.21, 0.78),
-                (0.24, 0.87),
-                (0.29, 0.85),
-            ),
-            0.085,
-            0.9,
-        ),
-        (
-            (
-                (0.5, 0.215),
-                (0.4, 0.215),
-                (0.33, 0.29),
-                (0.295, 0.42),
-                (0.25, 0.52),
-                (0.16, 0.55),
-                (0.14, 0.63),
-                (0.18, 0.67),
-                (0.205, 0.63),
-            ),
-            0.07,
-            1.05,
-        ),
+        (((0.505, 0.262), (0.42, 0.275), (0.377, 0.37), (0.368, 0.48), (0.385, 0.58), (0.34, 0.68),
+          (0.33, 0.8), (0.39, 0.88), (0.43, 0.83), (0.4, 0.8)), 0.075, 1.0),
+        (((0.5, 0.245), (0.41, 0.25), (0.35, 0.33), (0.335, 0.46), (0.33, 0.58), (0.26, 0.68),
+          (0.21, 0.78), (0.24, 0.87), (0.29, 0.85)), 0.085, 0.9),
+        (((0.5, 0.215), (0.4, 0.215), (0.33, 0.29), (0.295, 0.42), (0.25, 0.52), (0.16, 0.55),
+          (0.14, 0.63), (0.18, 0.67), (0.205, 0.63)), 0.07, 1.05),
     ):
         lock(canvas, points, wide, tone, 6)
     for angle in np.linspace(-2.75, -0.39, 9):
         px, py = 0.5 + 0.165 * np.cos(angle), 0.345 + 0.15 * np.sin(angle)
         for turn in (-0.6, 0.0, 0.6):
-            outlined(
-                canvas,
-                leaf_shape(px, py, angle + turn, 0.075, 0.22),
-                ("4f8a4a", "6fa552", "3f7550")[int(turn * 2 + 1) % 3],
-                wide=0.0025,
-            )
+            outlined(canvas, leaf_shape(px, py, angle + turn, 0.075, 0.22),
+                     ("4f8a4a", "6fa552", "3f7550")[int(turn * 2 + 1) % 3], wide=0.0025)
     for k, angle in enumerate(np.linspace(-2.7, -0.44, 7)):
         px, py = 0.5 + 0.165 * np.cos(angle), 0.345 + 0.15 * np.sin(angle)
         big = 0.05 if k % 2 == 0 else 0.036
-        rosette(
-            canvas, px, py, big, 7, ("e2574c", "fbe9d0", "f0a23c", "fbe9d0")[k % 4], "f6d04d", angle
-        )
+        rosette(canvas, px, py, big, 7, ("e2574c", "fbe9d0", "f0a23c", "fbe9d0")[k % 4], "f6d04d",
+                angle)
     for side in (-1, 1):
         px = 0.5 + side * 0.098
         outlined(canvas, ellipse(px, 0.602, 0.008, 0.008), "f0c24d", wide=0.002)
-        outlined(
-            canvas,
-            curve([(px, 0.612), (px + 0.011, 0.634), (px, 0.648), (px - 0.011, 0.634)], True),
-            "2f9a94",
-            wide=0.002,
-        )
+        outlined(canvas, curve([(px, 0.612), (px + 0.011, 0.634), (px, 0.648), (px - 0.011, 0.634)],
+                               True), "2f9a94", wide=0.002)
     for k in range(23):
         a = np.pi * (k + 0.5) / 23
         px, py = 0.5 + 0.078 * np.cos(a), 0.685 + 0.075 * np.sin(a)
@@ -2363,17 +1859,9 @@ def bokeh(seed: int) -> Array:
     return canvas.rgb
 
 
-def hairs(
-    image: Image.Image,
-    base: Array,
-    cover: Array,
-    count: int,
-    long: float,
-    wide: float,
-    flow: Callable[[Array, Array], Array],
-    order: Callable[[Array, Array], Array],
-    seed: int,
-) -> None:
+def hairs(image: Image.Image, base: Array, cover: Array, count: int, long: float, wide: float,
+          flow: Callable[[Array, Array], Array], order: Callable[[Array, Array], Array],
+          seed: int) -> None:
     """Draw tapered hairs over the covered area; they take their colour from the base."""
     rng = np.random.default_rng(seed)
     draw = ImageDraw.Draw(image)
@@ -2395,21 +1883,8 @@ def hairs(
     x1, y1 = x0 + np.cos(angle) * size / 2, y0 + np.sin(angle) * size / 2
     x2, y2 = x1 + np.cos(angle + bend) * size / 2, y1 + np.sin(angle + bend) * size / 2
     nx, ny = -np.sin(angle) * half, np.cos(angle) * half
-    shapes = np.stack(
-        [
-            x0 - nx * 0.7,
-            y0 - ny * 0.7,
-            x1 - nx,
-            y1 - ny,
-            x2,
-            y2,
-            x1 + nx,
-            y1 + ny,
-            x0 + nx * 0.7,
-            y0 + ny * 0.7,
-        ],
-        -1,
-    ).tolist()
+    shapes = np.stack([x0 - nx * 0.7, y0 - ny * 0.7, x1 - nx, y1 - ny, x2, y2, x1 + nx, y1 + ny,
+                       x0 + nx * 0.7, y0 + ny * 0.7], -1).tolist()
     for shape, fill in zip(shapes, ink.tolist(), strict=True):
         draw.polygon(shape, fill=tuple(fill))
 
@@ -2424,18 +1899,10 @@ def area(*shapes: Array) -> Array:
 
 def dog_eye(canvas: Canvas, cx: float, cy: float, side: int) -> None:
     """A round brown eye with dark lids."""
-    shape = curve(
-        [
-            (cx - side * 0.036, cy + 0.01),
-            (cx - side * 0.018, cy - 0.022),
-            (cx + side * 0.008, cy - 0.028),
-            (cx + side * 0.032, cy - 0.008),
-            (cx + side * 0.034, cy + 0.008),
-            (cx + side * 0.012, cy + 0.026),
-            (cx - side * 0.014, cy + 0.024),
-        ],
-        True,
-    )
+    shape = curve([(cx - side * 0.036, cy + 0.01), (cx - side * 0.018, cy - 0.022),
+                   (cx + side * 0.008, cy - 0.028), (cx + side * 0.032, cy - 0.008),
+                   (cx + side * 0.034, cy + 0.008), (cx + side * 0.012, cy + 0.026),
+                   (cx - side * 0.014, cy + 0.024)], True)
     canvas.fill((shape - (cx, cy)) * 1.25 + (cx, cy), "24130b", 0.9, 0.004)
     canvas.fill(shape, "120a07")
     canvas.clipped(shape, ellipse(cx, cy, 0.0265, 0.0265), "4a2410", 1, 0.001)
@@ -2468,70 +1935,16 @@ def dog_face_base(canvas: Canvas, head: Array) -> None:
 def dog() -> Array:
     """A golden retriever puppy that looks at the viewer."""
     canvas = Canvas(bokeh(61))
-    chest = curve(
-        [
-            (0.33, 0.58),
-            (0.24, 0.72),
-            (0.16, 0.9),
-            (0.13, 1.06),
-            (0.87, 1.06),
-            (0.84, 0.9),
-            (0.76, 0.72),
-            (0.67, 0.58),
-        ],
-        True,
-    )
-    head = curve(
-        [
-            (0.5, 0.155),
-            (0.62, 0.175),
-            (0.7, 0.26),
-            (0.72, 0.38),
-            (0.71, 0.49),
-            (0.66, 0.59),
-            (0.58, 0.665),
-            (0.5, 0.685),
-            (0.42, 0.665),
-            (0.34, 0.59),
-            (0.29, 0.49),
-            (0.28, 0.38),
-            (0.3, 0.26),
-            (0.38, 0.175),
-        ],
-        True,
-    )
-    ear = curve(
-        [
-            (0.375, 0.19),
-            (0.29, 0.19),
-            (0.215, 0.27),
-            (0.175, 0.4),
-            (0.18, 0.53),
-            (0.225, 0.6),
-            (0.275, 0.575),
-            (0.305, 0.48),
-            (0.325, 0.37),
-            (0.365, 0.27),
-        ],
-        True,
-    )
-    muzzle = curve(
-        [
-            (0.5, 0.44),
-            (0.56, 0.455),
-            (0.6, 0.51),
-            (0.605, 0.565),
-            (0.57, 0.6),
-            (0.52, 0.598),
-            (0.5, 0.585),
-            (0.48, 0.598),
-            (0.43, 0.6),
-            (0.395, 0.565),
-            (0.4, 0.51),
-            (0.44, 0.455),
-        ],
-        True,
-    )
+    chest = curve([(0.33, 0.58), (0.24, 0.72), (0.16, 0.9), (0.13, 1.06), (0.87, 1.06), (0.84, 0.9),
+                   (0.76, 0.72), (0.67, 0.58)], True)
+    head = curve([(0.5, 0.155), (0.62, 0.175), (0.7, 0.26), (0.72, 0.38), (0.71, 0.49),
+                  (0.66, 0.59), (0.58, 0.665), (0.5, 0.685), (0.42, 0.665), (0.34, 0.59),
+                  (0.29, 0.49), (0.28, 0.38), (0.3, 0.26), (0.38, 0.175)], True)
+    ear = curve([(0.375, 0.19), (0.29, 0.19), (0.215, 0.27), (0.175, 0.4), (0.18, 0.53),
+                 (0.225, 0.6), (0.275, 0.575), (0.305, 0.48), (0.325, 0.37), (0.365, 0.27)], True)
+    muzzle = curve([(0.5, 0.44), (0.56, 0.455), (0.6, 0.51), (0.605, 0.565), (0.57, 0.6),
+                    (0.52, 0.598), (0.5, 0.585), (0.48, 0.598), (0.43, 0.6), (0.395, 0.565),
+                    (0.4, 0.51), (0.44, 0.455)], True)
     canvas.fill(chest, "cf8f48", 1, 0.004)
     canvas.fill(ellipse(0.47, 0.92, 0.17, 0.22), "f4d6a0", 0.9, 0.05)
     canvas.fill(ellipse(0.79, 0.95, 0.1, 0.3), "9a5a28", 0.8, 0.05)
@@ -2561,33 +1974,23 @@ def dog() -> Array:
     image, _ = canvas.pen()
     hairs(image, base, area(head), 15000, 27, 4, outward, from_nose, 63)
     canvas.take(image)
-    for flip, tones in (
-        (False, ("c07a35", "8e5020", "dda257")),
-        (True, ("a5622a", "6f3b16", "c0813e")),
-    ):
+    for flip, tones in ((False, ("c07a35", "8e5020", "dda257")),
+                        (True, ("a5622a", "6f3b16", "c0813e"))):
         shape = mirrored(ear) if flip else ear
         side = -1 if flip else 1
-        canvas.fill(shape + (0.012 * side, 0.02), "3a1e0a", 0.55, 0.016)
+        canvas.fill(np.add(shape, (0.012 * side, 0.02)), "3a1e0a", 0.55, 0.016)
         canvas.fill(shape, tones[0], 1, 0.003)
         canvas.fill(ellipse(0.5 - side * 0.225, 0.47, 0.03, 0.11), tones[1], 0.85, 0.02)
         canvas.fill(ellipse(0.5 - side * 0.22, 0.26, 0.05, 0.05), tones[2], 0.85, 0.02)
         canvas.fill(ellipse(0.5 - side * 0.3, 0.42, 0.025, 0.12, 0.1 * side), tones[2], 0.7, 0.015)
         base = canvas.rgb.copy()
         image, _ = canvas.pen()
-        hairs(
-            image,
-            base,
-            area(shape),
-            4200,
-            40,
-            5,
-            lambda x, y, s=side: np.pi / 2 + s * (0.75 - 1.7 * ramp(0.2, 0.6, y) * 0.62),
-            upward,
-            64 + flip,
-        )
+        hairs(image, base, area(shape), 4200, 40, 5,
+              lambda x, y, s=side: np.pi / 2 + s * (0.75 - 1.7 * ramp(0.2, 0.6, y) * 0.62),
+              upward, 64 + flip)
         canvas.take(image)
     dog_mouth(canvas)
-    canvas.fill(muzzle + (0, 0.012), "6b3a17", 0.6, 0.016)
+    canvas.fill(np.add(muzzle, (0, 0.012)), "6b3a17", 0.6, 0.016)
     canvas.fill(muzzle, "f0d2a0", 1, 0.004)
     canvas.fill(ellipse(0.44, 0.53, 0.03, 0.045), "fff0d2", 0.85, 0.014)
     canvas.fill(ellipse(0.555, 0.53, 0.03, 0.045), "ecca95", 0.85, 0.014)
@@ -2609,10 +2012,10 @@ def dog() -> Array:
 def dog_collar(canvas: Canvas) -> None:
     """A red collar with a brass tag."""
     band = curve([(0.335, 0.575), (0.385, 0.68), (0.5, 0.74), (0.615, 0.68), (0.665, 0.575)])
-    canvas.line(band + (0, 0.012), 0.046, "2a1208", 0.5, False, 0.008)
+    canvas.line(np.add(band, (0, 0.012)), 0.046, "2a1208", 0.5, False, 0.008)
     canvas.line(band, 0.042, "b01f24", tip=False)
     canvas.line(band - (0, 0.011), 0.009, "e0565a", 0.8, tip=False)
-    canvas.line(band + (0, 0.014), 0.008, "6e0f16", 0.8, tip=False)
+    canvas.line(np.add(band, (0, 0.014)), 0.008, "6e0f16", 0.8, tip=False)
     canvas.disc(0.5, 0.798, 0.036, "3a1e0a", 0.5, 0.008)
     canvas.disc(0.5, 0.79, 0.034, "a9781f")
     canvas.disc(0.498, 0.788, 0.029, "e8bd4d")
@@ -2622,25 +2025,12 @@ def dog_collar(canvas: Canvas) -> None:
 def dog_mouth(canvas: Canvas) -> None:
     """An open, panting mouth with the tongue out."""
     canvas.fill(ellipse(0.5, 0.625, 0.072, 0.052), "e3bd84", 1, 0.006)
-    mouth = curve(
-        [(0.425, 0.585), (0.5, 0.575), (0.575, 0.585), (0.558, 0.635), (0.5, 0.66), (0.442, 0.635)],
-        True,
-    )
+    mouth = curve([(0.425, 0.585), (0.5, 0.575), (0.575, 0.585), (0.558, 0.635), (0.5, 0.66),
+                   (0.442, 0.635)], True)
     canvas.fill(mouth, "2a0d0c", 1, 0.002)
-    tongue = curve(
-        [
-            (0.458, 0.6),
-            (0.5, 0.592),
-            (0.542, 0.6),
-            (0.545, 0.655),
-            (0.53, 0.7),
-            (0.5, 0.715),
-            (0.47, 0.7),
-            (0.455, 0.655),
-        ],
-        True,
-    )
-    canvas.fill(tongue + (0.004, 0.008), "4a1410", 0.5, 0.006)
+    tongue = curve([(0.458, 0.6), (0.5, 0.592), (0.542, 0.6), (0.545, 0.655), (0.53, 0.7),
+                    (0.5, 0.715), (0.47, 0.7), (0.455, 0.655)], True)
+    canvas.fill(np.add(tongue, (0.004, 0.008)), "4a1410", 0.5, 0.006)
     canvas.fill(tongue, "e2727a", 1, 0.001)
     canvas.clipped(tongue, ellipse(0.5, 0.6, 0.05, 0.022), "9a3a44", 0.8, 0.01)
     canvas.clipped(tongue, ellipse(0.482, 0.665, 0.012, 0.035), "f8a8aa", 0.8, 0.007)
@@ -2649,52 +2039,25 @@ def dog_mouth(canvas: Canvas) -> None:
 
 def dog_nose(canvas: Canvas) -> None:
     """A moist black nose, the line below it and whisker spots."""
-    nose = curve(
-        [
-            (0.5, 0.458),
-            (0.533, 0.462),
-            (0.552, 0.482),
-            (0.54, 0.508),
-            (0.515, 0.524),
-            (0.5, 0.53),
-            (0.485, 0.524),
-            (0.46, 0.508),
-            (0.448, 0.482),
-            (0.467, 0.462),
-        ],
-        True,
-    )
+    nose = curve([(0.5, 0.458), (0.533, 0.462), (0.552, 0.482), (0.54, 0.508), (0.515, 0.524),
+                  (0.5, 0.53), (0.485, 0.524), (0.46, 0.508), (0.448, 0.482), (0.467, 0.462)], True)
     canvas.fill((nose - (0.5, 0.49)) * 1.1 + (0.5, 0.495), "4a2a18", 0.6, 0.006)
     canvas.fill(nose, "16110f", 1, 0.001)
     canvas.clipped(nose, ellipse(0.5, 0.47, 0.036, 0.01), "6d6462", 0.85, 0.005)
     canvas.clipped(nose, ellipse(0.485, 0.469, 0.013, 0.005), "e8e4e4", 0.8, 0.003)
     for side in (-1, 1):
-        canvas.fill(
-            ellipse(0.5 + side * 0.024, 0.499, 0.011, 0.0075, side * 0.5), "000000", 1, 0.002
-        )
+        canvas.fill(ellipse(0.5 + side * 0.024, 0.499, 0.011, 0.0075, side * 0.5), "000000", 1,
+                    0.002)
         canvas.clipped(nose, ellipse(0.5 + side * 0.043, 0.5, 0.005, 0.012), "4f4644", 0.8, 0.003)
-        canvas.line(
-            curve(
-                [
-                    (0.5, 0.565),
-                    (0.5 + side * 0.03, 0.592),
-                    (0.5 + side * 0.07, 0.592),
-                    (0.5 + side * 0.096, 0.572),
-                ]
-            ),
-            0.007,
-            "3a1c0e",
-            0.85,
-            soft=0.001,
-        )
+        canvas.line(curve([(0.5, 0.565), (0.5 + side * 0.03, 0.592), (0.5 + side * 0.07, 0.592),
+                           (0.5 + side * 0.096, 0.572)]), 0.007, "3a1c0e", 0.85, soft=0.001)
         for k in range(7):
             px, py = 0.5 + side * (0.045 + 0.014 * (k % 3)), 0.545 + 0.012 * (k // 3)
             canvas.disc(px, py, 0.0026, "6b4020", 0.8)
             end = (px + side * (0.09 + 0.02 * (k % 3)), py - 0.015 + 0.014 * (k // 3))
             if k % 2 == 0:
-                canvas.line(
-                    curve([(px, py), ((px + end[0]) / 2, py - 0.014), end]), 0.0018, "fff6e0", 0.7
-                )
+                canvas.line(curve([(px, py), ((px + end[0]) / 2, py - 0.014), end]), 0.0018,
+                            "fff6e0", 0.7)
     canvas.line(np.array([(0.5, 0.525), (0.5, 0.57)]), 0.006, "2a140a", 0.9, False, 0.001)
 
 
@@ -2752,11 +2115,8 @@ def banana(p: Vector, c: Sequence[float], turn: float, lift: float) -> Array:
 
 
 GRAPES = tuple(
-    (
-        0.98 + 0.2 * np.cos(2.4 * i) * (1 - i / 26),
-        0.1 + 0.105 * (i % 3 == 2) + 0.115 * (i > 14),
-        0.52 + 0.25 * np.sin(2.4 * i) * (1 - i / 26),
-    )
+    (0.98 + 0.2 * np.cos(2.4 * i) * (1 - i / 26), 0.1 + 0.105 * (i % 3 == 2) + 0.115 * (i > 14),
+     0.52 + 0.25 * np.sin(2.4 * i) * (1 - i / 26))
     for i in range(19)
 )
 
@@ -2771,13 +2131,12 @@ def fruit_parts(x: Array, y: Array, z: Array) -> list[Array]:
     foot = np.maximum(np.abs(flat - 0.36) - 0.03, np.abs(y - 0.04) - 0.05)
     bowl = smooth_min(np.minimum(shell, rim), foot, 0.04)
     red_a, stem_a = apple(p, (-0.36, 0.66, 0.3), 0.37, (-0.25, 1, 0.35))
-    red_b, stem_b = apple(p, (-0.95, 0.31, 0.72), 0.33, (0.5, 0.8, 0.6))
+    red_b, stem_b = apple(p, (-0.95, 0.31, 0.72), 0.33, (0.3, 1.0, 0.3))
     green, stem_c = apple(p, (0.12, 0.72, -0.32), 0.36, (0.1, 1, 0.1))
     gold, stem_d = pear(p, (0.47, 0.66, -0.12), 0.29, (0.38, 1, -0.1))
     orange = np.minimum(ball(p, (0.26, 0.68, 0.36), 0.32), ball(p, (-0.42, 0.72, -0.32), 0.33))
-    yellow = np.minimum(
-        banana(p, (-0.3, 1.56, -0.25), 0.2, 0.25), banana(p, (-0.27, 1.52, -0.45), 0.05, 0.1)
-    )
+    yellow = np.minimum(banana(p, (-0.3, 1.56, -0.25), 0.2, 0.25),
+                        banana(p, (-0.27, 1.52, -0.45), 0.05, 0.1))
     grape = np.minimum.reduce([ball(p, c, 0.105) for c in GRAPES])
     twig = capsule(p, (1.0, 0.3, 0.5), (0.85, 0.42, 0.3), 0.014)
     stems = np.minimum.reduce([stem_a, stem_b, stem_c, stem_d, twig])
@@ -2804,9 +2163,8 @@ def fruit_colors(p: Vector, kind: Array) -> tuple[Array, Array]:
     board = 0.55 + 0.45 * ramp(0.0, 0.03, np.abs((z * 1.1 + 0.25) % 1 - 0.5))
     wood = gradient(plank, (-0.6, "2b170c"), (0.0, "422413"), (0.6, "5c3519")) * board[..., None]
     angle = np.arctan2(z, x)
-    flower = ramp(
-        0.1, 0.25, np.sin(angle * 14 + 2.2 * np.sin(y * 22)) * np.sin(y * 26 + 0.6) + 0.3 * blotch
-    )
+    flower = ramp(0.1, 0.25, np.sin(angle * 14 + 2.2 * np.sin(y * 22)) * np.sin(y * 26 + 0.6)
+                  + 0.3 * blotch)
     band = ramp(0.03, 0.015, np.abs(y - 0.44)) + ramp(0.02, 0.01, np.abs(y - 0.12))
     china = mix(color("ece6d6"), color("1f3c8c"), clip01(flower * (y < 0.41) * (y > 0.14) + band))
     red = mix(color("b3121a"), color("e0a030"), ramp(0.35, 1.3, streak * 0.6 + blotch * 0.5 + 0.1))
@@ -2830,7 +2188,7 @@ def still_life() -> Array:
     x, y = grid(size)
     eye = np.array((0.25, 1.75, 4.3))
     way = camera(eye, (0.02, 0.56, 0), 1.38, (x - 0.5).ravel(), (0.5 - y).ravel())
-    t = march(fruit_only, eye, way, *inside_ball(eye, way, (0, 0.55, 0.1), 1.45), 70)
+    t = march(fruit_only, eye, way, *inside_ball(eye, way, (0, 0.55, 0.1), 1.75), 70)
     t = np.minimum(t, np.where(way[1] < 0, -eye[1] / np.minimum(way[1], -1e-4), np.inf))
     back = np.where(way[2] < 0, (-2.0 - eye[2]) / np.minimum(way[2], -1e-3), 1e9)
     hit = np.isfinite(t) & (t < back)
@@ -2864,7 +2222,7 @@ def still_life() -> Array:
     shade += through[..., None] * np.array((0.25, 0.03, 0.06), np.float32)
     full = rgb**2.2 * 1.6
     full[hit] = shade
-    picture = filmic(full.reshape(size, size, 3), 0.95)
+    picture = filmic(full.reshape(size, size, 3), 1.15)
     return vignette(bloom(picture, 0.9, 0.25, 9), 0.4)
 
 
@@ -2885,9 +2243,8 @@ def light_shafts(bright: Array, cx: float, cy: float, reach: float = 0.75) -> Ar
     return out
 
 
-def trunk(
-    rgb: Array, cx: float, base: float, wide: float, tint: Array, sun: float, fog: float, seed: int
-) -> None:
+def trunk(rgb: Array, cx: float, base: float, wide: float, tint: Array, sun: float,
+          fog: float, seed: int) -> None:
     """Paint one tree trunk from its roots to the top edge, in place."""
     size = rgb.shape[0]
     x0, x1 = (int(np.clip((cx + s * wide * 2.6) * size, 0, size)) for s in (-1, 1))
@@ -2917,9 +2274,8 @@ def trunk(
     rgb[:bottom, x0:x1] = part + (tone - part) * cover[..., None]
 
 
-def fern(
-    draw: ImageDraw.ImageDraw, x: float, y: float, s: float, ink: Array, rng: np.random.Generator
-) -> None:
+def fern(draw: ImageDraw.ImageDraw, x: float, y: float, s: float, ink: Array,
+         rng: np.random.Generator) -> None:
     """A fern with arching fronds; canvas pixels."""
     for _ in range(int(rng.integers(5, 9))):
         way, long = rng.uniform(-1.3, 1.3), s * rng.uniform(0.6, 1.1)
@@ -2932,15 +2288,10 @@ def fern(
             dx, dy = dx / n, dy / n
             for side in (-1, 1):
                 tx, ty = px + leaf * (0.5 * dx - side * dy), py + leaf * (0.5 * dy + side * dx)
-                draw.polygon(
-                    [
-                        (px, py),
-                        ((px + tx) / 2 + dx * leaf * 0.25, (py + ty) / 2 + dy * leaf * 0.25),
-                        (tx, ty),
-                        ((px + tx) / 2 - dx * leaf * 0.1, (py + ty) / 2 - dy * leaf * 0.1),
-                    ],
-                    fill=shade,
-                )
+                draw.polygon([(px, py), ((px + tx) / 2 + dx * leaf * 0.25,
+                                        (py + ty) / 2 + dy * leaf * 0.25), (tx, ty),
+                              ((px + tx) / 2 - dx * leaf * 0.1, (py + ty) / 2 - dy * leaf * 0.1)],
+                             fill=shade)
 
 
 def forest_path() -> Array:
@@ -2949,9 +2300,8 @@ def forest_path() -> Array:
     x, y = grid(size)
     sun_x, sun_y = 0.56, 0.3
     far = np.hypot(x - sun_x, (y - sun_y) * 0.9)
-    rgb = gradient(
-        far, (0, "fff6cf"), (0.12, "ffe9a3"), (0.35, "c5c27c"), (0.7, "5f7a56"), (1.0, "37503f")
-    )
+    rgb = gradient(far, (0, "fff6cf"), (0.12, "ffe9a3"), (0.35, "c5c27c"), (0.7, "5f7a56"),
+                   (1.0, "37503f"))
     horizon = 0.56
     below = clip01((y - horizon) / (1 - horizon))
     floor = gradient(below, (0, "d9cf8a"), (0.18, "a3b04a"), (0.5, "5d8a2a"), (1, "2c4a16"))
@@ -2982,16 +2332,8 @@ def forest_path() -> Array:
             if abs(cx - (0.545 - 0.07 * near)) < gap:
                 continue
             wide = (0.011 + 0.075 * near**1.7) * rng.uniform(0.7, 1.25)
-            trunk(
-                rgb,
-                cx,
-                base + rng.uniform(-0.01, 0.02),
-                wide,
-                tint,
-                sun_x,
-                fog,
-                int(rng.integers(1 << 16)),
-            )
+            trunk(rgb, cx, base + rng.uniform(-0.01, 0.02), wide, tint, sun_x, fog,
+                  int(rng.integers(1 << 16)))
         canvas = Canvas(rgb)
         image, draw = canvas.pen()
         leaves = 420 + 110 * level
@@ -3005,10 +2347,8 @@ def forest_path() -> Array:
             leaf = mix(leaf, fog_tone * 0.9, np.float32(fog * 0.7)) * rng.uniform(0.8, 1.15)
             a = rng.uniform(0, TAU)
             blade = ellipse(px * size, py * size, r, r * 0.45, a, 8)
-            draw.polygon(
-                [tuple(map(float, c)) for c in blade],
-                fill=tuple(int(255 * min(float(c), 1)) for c in leaf),
-            )
+            draw.polygon([tuple(map(float, c)) for c in blade],
+                         fill=tuple(int(255 * min(float(c), 1)) for c in leaf))
         for _ in range(24 + 5 * level if level > 1 else 0):
             px = rng.uniform(-0.02, 1.02)
             if abs(px - (0.545 - 0.09 * near)) < 0.05 + 0.27 * near**1.25:
@@ -3016,9 +2356,8 @@ def forest_path() -> Array:
             glow = np.exp(-abs(px - sun_x) * 2.5)
             ink = mix(color("2c4a1b"), color("a9bf45"), np.float32(glow * 0.8))
             ink = mix(ink, fog_tone, np.float32(fog * 0.55))
-            fern(
-                draw, px * size, (base + rng.uniform(0, 0.05)) * size, 12 + 62 * near**1.4, ink, rng
-            )
+            fern(draw, px * size, (base + rng.uniform(0, 0.05)) * size, 12 + 62 * near**1.4, ink,
+                 rng)
         canvas.take(image)
         rgb = canvas.rgb
         if level < 6:
@@ -3043,65 +2382,20 @@ def fish_sprite(kind: str, size: int = 360) -> tuple[Array, Array]:
     canvas, cover = Canvas(np.zeros(3), size), Canvas(np.zeros(3), size)
     x, y = grid(size)
     tall = {"clown": 0.21, "tang": 0.22, "angel": 0.29, "silver": 0.13}[kind]
-    body = curve(
-        [
-            (0.08, 0.51),
-            (0.15, 0.5 - tall * 0.55),
-            (0.3, 0.5 - tall * 0.95),
-            (0.46, 0.5 - tall),
-            (0.62, 0.5 - tall * 0.7),
-            (0.76, 0.465),
-            (0.8, 0.5),
-            (0.76, 0.54),
-            (0.62, 0.5 + tall * 0.66),
-            (0.46, 0.5 + tall * 0.95),
-            (0.3, 0.5 + tall * 0.92),
-            (0.15, 0.5 + tall * 0.5),
-        ],
-        True,
-    )
-    tail = curve(
-        [
-            (0.76, 0.49),
-            (0.86, 0.4),
-            (0.96, 0.34),
-            (0.93, 0.42),
-            (0.91, 0.5),
-            (0.93, 0.58),
-            (0.96, 0.66),
-            (0.86, 0.6),
-            (0.76, 0.52),
-        ],
-        True,
-        8,
-    )
+    body = curve([(0.08, 0.51), (0.15, 0.5 - tall * 0.55), (0.3, 0.5 - tall * 0.95),
+                  (0.46, 0.5 - tall), (0.62, 0.5 - tall * 0.7), (0.76, 0.465), (0.8, 0.5),
+                  (0.76, 0.54), (0.62, 0.5 + tall * 0.66), (0.46, 0.5 + tall * 0.95),
+                  (0.3, 0.5 + tall * 0.92), (0.15, 0.5 + tall * 0.5)], True)
+    tail = curve([(0.76, 0.49), (0.86, 0.4), (0.96, 0.34), (0.93, 0.42), (0.91, 0.5), (0.93, 0.58),
+                  (0.96, 0.66), (0.86, 0.6), (0.76, 0.52)], True, 8)
     high = 0.17 if kind == "angel" else 0.1
-    fin = curve(
-        [
-            (0.27, 0.5 - tall * 0.85),
-            (0.36, 0.5 - tall - high),
-            (0.55, 0.5 - tall - high),
-            (0.7, 0.5 - tall * 0.55 - high * 0.9),
-            (0.66, 0.5 - tall * 0.5),
-        ],
-        True,
-        8,
-    )
-    anal = curve(
-        [
-            (0.42, 0.5 + tall * 0.85),
-            (0.56, 0.5 + tall + high),
-            (0.7, 0.5 + tall * 0.6 + high * 0.8),
-            (0.68, 0.5 + tall * 0.4),
-        ],
-        True,
-        8,
-    )
+    fin = curve([(0.27, 0.5 - tall * 0.85), (0.36, 0.5 - tall - high), (0.55, 0.5 - tall - high),
+                 (0.7, 0.5 - tall * 0.55 - high * 0.9), (0.66, 0.5 - tall * 0.5)], True, 8)
+    anal = curve([(0.42, 0.5 + tall * 0.85), (0.56, 0.5 + tall + high), (0.7, 0.5 + tall * 0.6
+                  + high * 0.8), (0.68, 0.5 + tall * 0.4)], True, 8)
     main, edge, fins = {
-        "clown": ("ff7414", "ffb04a", "ff8a22"),
-        "tang": ("1c4be0", "4f8cff", "ffd21f"),
-        "angel": ("ffd52b", "fff08a", "ffc21a"),
-        "silver": ("9fc4d8", "e9f6ff", "b9d4e4"),
+        "clown": ("ff7414", "ffb04a", "ff8a22"), "tang": ("1c4be0", "4f8cff", "ffd21f"),
+        "angel": ("ffd52b", "fff08a", "ffc21a"), "silver": ("9fc4d8", "e9f6ff", "b9d4e4"),
     }[kind]
     rays = 0.82 + 0.18 * np.sin(np.arctan2(y - 0.5, x - 0.45) * 70)
     for part in (tail, fin, anal):
@@ -3121,11 +2415,8 @@ def fish_sprite(kind: str, size: int = 360) -> tuple[Array, Array]:
         for at, wide in ((0.27, 0.042), (0.51, 0.05), (0.73, 0.024)):
             off = np.abs(x - at + bend - 0.05 * np.cos(flank * 2.2) * (at > 0.4))
             tone = mix(tone, color("15101a"), ramp(wide + 0.016, wide + 0.008, off))
-            tone = mix(
-                tone,
-                color("fbfdff") * (1.02 - 0.3 * ramp(-0.2, -1, flank))[..., None],
-                ramp(wide, wide - 0.01, off),
-            )
+            tone = mix(tone, color("fbfdff") * (1.02 - 0.3 * ramp(-0.2, -1, flank))[..., None],
+                       ramp(wide, wide - 0.01, off))
     elif kind == "tang":
         curve_y = 0.45 + 0.11 * np.sin((x - 0.2) * 5)
         mark = ramp(0.05, 0.035, np.abs(y - curve_y)) * ramp(0.26, 0.3, x)
@@ -3148,17 +2439,8 @@ def fish_sprite(kind: str, size: int = 360) -> tuple[Array, Array]:
     return canvas.rgb, cover.rgb[..., 0]
 
 
-def paste(
-    canvas: Canvas,
-    sprite: tuple[Array, Array],
-    cx: float,
-    cy: float,
-    wide: float,
-    flip: bool,
-    turn: float,
-    haze: float,
-    tint: Array,
-) -> None:
+def paste(canvas: Canvas, sprite: tuple[Array, Array], cx: float, cy: float, wide: float,
+          flip: bool, turn: float, haze: float, tint: Array) -> None:
     """Lay a sprite on the canvas: scaled, mirrored, turned by degrees and faded into tint."""
     rgb, cover = sprite
     side = max(int(wide * canvas.size), 4)
@@ -3178,17 +2460,8 @@ def paste(
     canvas.rgb[where] += part[..., :3] * part[..., 3:]
 
 
-def branch_coral(
-    draw: ImageDraw.ImageDraw,
-    x: float,
-    y: float,
-    angle: float,
-    long: float,
-    wide: float,
-    depth: int,
-    ink: Array,
-    rng: np.random.Generator,
-) -> None:
+def branch_coral(draw: ImageDraw.ImageDraw, x: float, y: float, angle: float, long: float,
+                 wide: float, depth: int, ink: Array, rng: np.random.Generator) -> None:
     """A coral that forks again and again; canvas pixels."""
     ex, ey = x + np.cos(angle) * long, y + np.sin(angle) * long
     shade = ink * (1.05 - 0.09 * depth)
@@ -3197,28 +2470,16 @@ def branch_coral(
     r = wide / 2
     draw.line([(x, y), (ex, ey)], fill=fill, width=max(int(wide), 2))
     draw.ellipse((ex - r, ey - r, ex + r, ey + r), fill=fill)
-    draw.line(
-        [(x - r * 0.35, y - r * 0.2), (ex - r * 0.35, ey - r * 0.2)],
-        fill=lite,
-        width=max(int(wide * 0.32), 1),
-    )
+    draw.line([(x - r * 0.35, y - r * 0.2), (ex - r * 0.35, ey - r * 0.2)], fill=lite,
+              width=max(int(wide * 0.32), 1))
     if depth == 0:
         tip = r * 0.75
         draw.ellipse((ex - tip, ey - tip, ex + tip, ey + tip), fill=lite)
         return
     for side in (-1, 1):
         turn = side * rng.uniform(0.22, 0.6)
-        branch_coral(
-            draw,
-            ex,
-            ey,
-            angle * 0.9 - 0.157 + turn,
-            long * rng.uniform(0.7, 0.9),
-            wide * 0.78,
-            depth - 1,
-            ink,
-            rng,
-        )
+        branch_coral(draw, ex, ey, angle * 0.9 - 0.157 + turn, long * rng.uniform(0.7, 0.9),
+                     wide * 0.78, depth - 1, ink, rng)
 
 
 def brain_coral(canvas: Canvas, cx: float, cy: float, r: float, low: str, high: str) -> None:
@@ -3229,31 +2490,21 @@ def brain_coral(canvas: Canvas, cx: float, cy: float, r: float, low: str, high: 
     dz = np.sqrt(np.clip(1 - far**2, 0, 1))
     u, v = dx * (1.3 - 0.3 * dz), dy * (1.3 - 0.3 * dz)
     maze = np.sin(9 * u + 5 * fbm(u * 3, v * 3, 2, 401)) * np.sin(
-        9 * v + 5 * fbm(u * 3 + 4, v * 3, 2, 405)
-    )
+        9 * v + 5 * fbm(u * 3 + 4, v * 3, 2, 405))
     tone = mix(color(low), color(high), ramp(-0.35, 0.45, maze))
     light = clip01(-0.35 * dx - 0.7 * dy + 0.55 * dz) * 0.95 + 0.18
     canvas.rgb = mix(canvas.rgb, tone * light[..., None], ramp(1, 0.985, far))
 
 
-def tube_sponge(
-    canvas: Canvas, cx: float, base: float, wide: float, tall: float, tint: str
-) -> None:
+def tube_sponge(canvas: Canvas, cx: float, base: float, wide: float, tall: float,
+                tint: str) -> None:
     """An upright hollow sponge."""
     x, _ = grid(canvas.size)
     t = (x - cx) / wide
     shade = clip01(0.75 - 0.5 * t) * (1 + 0.2 * np.sin(t * 22))
-    body = curve(
-        [
-            (cx - wide * 0.6, base),
-            (cx - wide * 0.8, base - tall * 0.5),
-            (cx - wide, base - tall),
-            (cx + wide, base - tall),
-            (cx + wide * 0.8, base - tall * 0.5),
-            (cx + wide * 0.6, base),
-        ],
-        True,
-    )
+    body = curve([(cx - wide * 0.6, base), (cx - wide * 0.8, base - tall * 0.5),
+                  (cx - wide, base - tall), (cx + wide, base - tall),
+                  (cx + wide * 0.8, base - tall * 0.5), (cx + wide * 0.6, base)], True)
     canvas.fill(body, color(tint) * shade[..., None])
     canvas.fill(ellipse(cx, base - tall, wide * 1.06, wide * 0.42), color(tint) * 1.25)
     canvas.fill(ellipse(cx, base - tall, wide * 0.72, wide * 0.26), color(tint) * 0.18)
@@ -3268,14 +2519,8 @@ def anemone(canvas: Canvas, cx: float, base: float, r: float, seed: int) -> None
         x0 = cx + way * r * 0.55
         long = r * (1.15 - 0.35 * abs(way)) * rng.uniform(0.8, 1.1) * (1.1 - 0.45 * t)
         bend = way * 0.6 + rng.normal(0, 0.16)
-        line = curve(
-            [
-                (x0, base + 0.02 * t),
-                (x0 + bend * long * 0.3, base - long * 0.55),
-                (x0 + bend * long * 0.8 + 0.01 * np.sin(k), base - long),
-            ],
-            steps=8,
-        )
+        line = curve([(x0, base + 0.02 * t), (x0 + bend * long * 0.3, base - long * 0.55),
+                      (x0 + bend * long * 0.8 + 0.01 * np.sin(k), base - long)], steps=8)
         tone = mix(color("8a3f7a"), color("f29ac0"), np.float32(0.25 + 0.75 * t))
         width = np.linspace(0.017, 0.012, len(line)) * (0.7 + 0.5 * t)
         canvas.line(line, width, tone * 0.8, tip=False)
@@ -3287,9 +2532,8 @@ def coral_reef() -> Array:
     """Clownfish and other fish over a coral reef, with sunbeams from the surface."""
     size = CANVAS
     x, y = grid(size)
-    sea = gradient(
-        y, (0, "9ff0ee"), (0.12, "45c8e0"), (0.4, "1487c4"), (0.75, "0b4f93"), (1, "083a6e")
-    )
+    sea = gradient(y, (0, "9ff0ee"), (0.12, "45c8e0"), (0.4, "1487c4"), (0.75, "0b4f93"),
+                   (1, "083a6e"))
     sun_x, sun_y = 0.4, -0.28
     angle = np.arctan2(x - sun_x, y - sun_y)
     rays = ramp(0.05, 0.6, fbm(angle * 11, y * 0.35, 4, 420)) * ramp(0.95, 0.05, y)
@@ -3307,9 +2551,8 @@ def coral_reef() -> Array:
     warp = fbm(px * 3, pz * 3, 3, 440) * 0.4
     caustic = (1 - np.abs(noise(px * 5 + warp, pz * 6 + warp, 445))) ** 7
     sand = mix(color("4f9fb0"), color("d9cfa2"), ramp(0, 0.9, below))
-    sand = (
-        sand * (0.75 + 0.14 * fbm(px * 14, pz * 18, 4, 450))[..., None] + (caustic * 0.4)[..., None]
-    )
+    sand = sand * (0.75 + 0.14 * fbm(px * 14, pz * 18, 4, 450))[..., None]
+    sand = sand + (caustic * 0.4)[..., None]
     rgb = mix(rgb, sand, ramp(-0.006, 0.01, y - edge))
     canvas = Canvas(rgb)
     haze = color("2a93c4")
@@ -3318,26 +2561,14 @@ def coral_reef() -> Array:
     for _ in range(34):
         t = rng.uniform(0, TAU)
         d = np.sqrt(rng.uniform())
-        paste(
-            canvas,
-            small,
-            0.76 + 0.2 * d * np.cos(t),
-            0.25 + 0.085 * d * np.sin(t),
-            rng.uniform(0.035, 0.06),
-            False,
-            rng.normal(-6, 6),
-            0.45,
-            haze,
-        )
+        paste(canvas, small, 0.76 + 0.2 * d * np.cos(t), 0.25 + 0.085 * d * np.sin(t),
+              rng.uniform(0.035, 0.06), False, rng.normal(-6, 6), 0.45, haze)
     reef(canvas, rng, haze)
     fish = {k: fish_sprite(k) for k in ("clown", "tang", "angel")}
     for kind, cx, cy, wide, flip, turn, fade in (
-        ("tang", 0.16, 0.3, 0.15, True, 8, 0.3),
-        ("tang", 0.27, 0.38, 0.13, True, 4, 0.35),
-        ("angel", 0.84, 0.47, 0.22, False, -4, 0.12),
-        ("angel", 0.68, 0.4, 0.13, False, 2, 0.35),
-        ("clown", 0.73, 0.655, 0.19, False, 6, 0.05),
-        ("clown", 0.42, 0.53, 0.4, False, -7, 0.0),
+        ("tang", 0.16, 0.3, 0.15, True, 8, 0.3), ("tang", 0.27, 0.38, 0.13, True, 4, 0.35),
+        ("angel", 0.84, 0.47, 0.22, False, -4, 0.12), ("angel", 0.68, 0.4, 0.13, False, 2, 0.35),
+        ("clown", 0.73, 0.655, 0.19, False, 6, 0.05), ("clown", 0.42, 0.53, 0.4, False, -7, 0.0),
     ):
         paste(canvas, fish[kind], cx, cy, wide, flip, turn, fade, haze)
     for bx, by, n in ((0.17, 0.62, 9), (0.6, 0.35, 8), (0.9, 0.3, 6)):
@@ -3354,66 +2585,30 @@ def coral_reef() -> Array:
 def reef(canvas: Canvas, rng: np.random.Generator, haze: Array) -> None:
     """The corals, sponges and the anemone on the sea floor."""
     image, draw = canvas.pen()
-    for px, py, s, ink, fade in (
-        (0.06, 0.8, 0.8, "b04a8a", 0.35),
-        (0.6, 0.8, 0.7, "d8733c", 0.4),
-        (0.9, 0.79, 0.9, "7a4fb0", 0.35),
-        (0.33, 0.81, 0.6, "c9a13c", 0.45),
-    ):
+    for px, py, s, ink, fade in ((0.06, 0.8, 0.8, "b04a8a", 0.35), (0.6, 0.8, 0.7, "d8733c", 0.4),
+                                 (0.9, 0.79, 0.9, "7a4fb0", 0.35),
+                                 (0.33, 0.81, 0.6, "c9a13c", 0.45)):
         for k in range(5):
-            branch_coral(
-                draw,
-                (px + 0.02 * (k - 2)) * size_of(canvas),
-                py * size_of(canvas),
-                -np.pi / 2 + 0.3 * (k - 2),
-                44 * s,
-                15 * s,
-                4,
-                mix(color(ink), haze, np.float32(fade)),
-                rng,
-            )
+            branch_coral(draw, (px + 0.02 * (k - 2)) * canvas.size, py * canvas.size,
+                         -np.pi / 2 + 0.3 * (k - 2), 44 * s, 15 * s, 4,
+                         mix(color(ink), haze, np.float32(fade)), rng)
     canvas.take(image)
     brain_coral(canvas, 0.64, 0.86, 0.1, "5a6b1c", "c8cf5a")
-    for k, (dx, tall, wide) in enumerate(
-        ((0, 0.2, 0.02), (0.05, 0.27, 0.024), (0.1, 0.17, 0.021), (0.145, 0.23, 0.02))
-    ):
-        tube_sponge(
-            canvas, 0.8 + dx, 0.93 + 0.01 * (k % 2), wide, tall, ("c46fe0", "e0a030")[k % 2]
-        )
+    for k, (dx, tall, wide) in enumerate(((0, 0.2, 0.02), (0.05, 0.27, 0.024), (0.1, 0.17, 0.021),
+                                          (0.145, 0.23, 0.02))):
+        tint = ("c46fe0", "e0a030")[k % 2]
+        tube_sponge(canvas, 0.8 + dx, 0.93 + 0.01 * (k % 2), wide, tall, tint)
     image, draw = canvas.pen()
     for k in range(7):
-        branch_coral(
-            draw,
-            (0.1 + 0.018 * (k - 3)) * size_of(canvas),
-            0.98 * size_of(canvas),
-            -np.pi / 2 + 0.26 * (k - 3),
-            62,
-            24,
-            5,
-            color("ff5a4a"),
-            rng,
-        )
+        branch_coral(draw, (0.1 + 0.018 * (k - 3)) * canvas.size, 0.98 * canvas.size,
+                     -np.pi / 2 + 0.26 * (k - 3), 62, 24, 5, color("ff5a4a"), rng)
     for k in range(5):
-        branch_coral(
-            draw,
-            (0.93 + 0.014 * (k - 2)) * size_of(canvas),
-            1.01 * size_of(canvas),
-            -np.pi / 2 + 0.27 * (k - 2),
-            46,
-            18,
-            4,
-            color("ff9d2e"),
-            rng,
-        )
+        branch_coral(draw, (0.93 + 0.014 * (k - 2)) * canvas.size, 1.01 * canvas.size,
+                     -np.pi / 2 + 0.27 * (k - 2), 46, 18, 4, color("ff9d2e"), rng)
     canvas.take(image)
     brain_coral(canvas, 0.27, 0.98, 0.13, "7a2f5e", "e88bb0")
     anemone(canvas, 0.5, 0.93, 0.17, 6)
     brain_coral(canvas, 0.73, 1.01, 0.09, "1f6b5c", "6fd0a8")
-
-
-def size_of(canvas: Canvas) -> int:
-    """Side of a canvas in pixels."""
-    return canvas.size
 
 
 # --- 12 great wave ---------------------------------------------------------------------------
@@ -3430,9 +2625,8 @@ def across(curves: Sequence[Sequence[Sequence[float]]], s: float, steps: int = 1
     return curve(points, steps=steps)
 
 
-def swell(
-    canvas: Canvas, curves: Sequence[Sequence[Sequence[float]]], tones: Sequence[str], bands: int
-) -> None:
+def swell(canvas: Canvas, curves: Sequence[Sequence[Sequence[float]]], tones: Sequence[str],
+          bands: int) -> None:
     """Water painted as stripes that follow the stream."""
     for k in range(bands):
         a, b = across(curves, k / bands), across(curves, (k + 1) / bands)
@@ -3441,15 +2635,8 @@ def swell(
         canvas.line(across(curves, k / bands), 0.0035, SEA_INK, 0.9, tip=k not in (0, bands))
 
 
-def claw(
-    canvas: Canvas,
-    x: float,
-    y: float,
-    angle: float,
-    long: float,
-    depth: int,
-    rng: np.random.Generator,
-) -> None:
+def claw(canvas: Canvas, x: float, y: float, angle: float, long: float, depth: int,
+         rng: np.random.Generator) -> None:
     """A hooked finger of foam that splits into smaller ones."""
     points, a = [(x, y)], angle
     for k in range(6):
@@ -3462,15 +2649,8 @@ def claw(
     if depth:
         for at, turn in ((1, -0.9), (2, 0.7), (3, -0.75), (4, 0.6)):
             px, py = points[at]
-            claw(
-                canvas,
-                px,
-                py,
-                angle + 0.12 * at + turn + rng.uniform(-0.2, 0.2),
-                long * rng.uniform(0.42, 0.58),
-                depth - 1,
-                rng,
-            )
+            claw(canvas, px, py, angle + 0.12 * at + turn + rng.uniform(-0.2, 0.2),
+                 long * rng.uniform(0.42, 0.58), depth - 1, rng)
     canvas.fill(ribbon(line, width, False), "f4efdf")
 
 
@@ -3484,27 +2664,15 @@ def foam(canvas: Canvas, line: Array, size: float, lean: float, seed: int, depth
     for k in range(count):
         at = length[-1] * (k + 0.5) / count
         px, py, h = (float(np.interp(at, length, v)) for v in (line[:, 0], line[:, 1], heading))
-        claw(
-            canvas,
-            px,
-            py,
-            h - lean + rng.uniform(-0.25, 0.25),
-            size * rng.uniform(0.8, 1.35),
-            depth,
-            rng,
-        )
+        claw(canvas, px, py, h - lean + rng.uniform(-0.25, 0.25), size * rng.uniform(0.8, 1.35),
+             depth, rng)
     lumps = int(length[-1] / size * 3.4)
     spots = []
     for _ in range(lumps):
         at = rng.uniform(0, length[-1])
         px, py = (float(np.interp(at, length, line[:, i])) for i in (0, 1))
-        spots.append(
-            (
-                px + rng.normal(0, size * 0.2),
-                py + rng.normal(0, size * 0.2),
-                size * rng.uniform(0.18, 0.4),
-            )
-        )
+        spots.append((px + rng.normal(0, size * 0.2), py + rng.normal(0, size * 0.2),
+                      size * rng.uniform(0.18, 0.4)))
     for px, py, r in spots:
         canvas.disc(px, py, r + 0.0028, SEA_INK)
     for px, py, r in spots:
@@ -3520,88 +2688,35 @@ def boat(canvas: Canvas, cx: float, cy: float, s: float, turn: float) -> None:
 
     def put(points: Sequence[Sequence[float]], smooth: bool = True) -> Array:
         p = curve(points, True, 8) if smooth else np.asarray(points, np.float32)
-        return np.stack(
-            [cx + s * (p[:, 0] * c - p[:, 1] * k), cy + s * (p[:, 0] * k + p[:, 1] * c)], -1
-        )
+        return np.stack([cx + s * (p[:, 0] * c - p[:, 1] * k),
+                         cy + s * (p[:, 0] * k + p[:, 1] * c)], -1)
 
     for i in range(7):
         px = -0.5 + 0.15 * i
-        outlined(
-            canvas,
-            put(
-                [(px - 0.07, 0), (px - 0.06, -0.13), (px, -0.16), (px + 0.07, -0.1), (px + 0.08, 0)]
-            ),
-            "3d6ea8" if i % 2 else "26487d",
-            SEA_INK,
-            0.002,
-        )
-        outlined(
-            canvas,
-            put([(px + 0.02, -0.13), (px + 0.045, -0.2), (px + 0.1, -0.2), (px + 0.1, -0.13)]),
-            "f0cda2",
-            SEA_INK,
-            0.002,
-        )
-    hull = put(
-        [
-            (-1.05, -0.2),
-            (-0.7, -0.04),
-            (0, 0.0),
-            (0.6, -0.06),
-            (1.15, -0.32),
-            (0.75, 0.07),
-            (0, 0.16),
-            (-0.7, 0.1),
-        ]
-    )
+        outlined(canvas, put([(px - 0.07, 0), (px - 0.06, -0.13), (px, -0.16), (px + 0.07, -0.1),
+                              (px + 0.08, 0)]), "3d6ea8" if i % 2 else "26487d", SEA_INK, 0.002)
+        outlined(canvas, put([(px + 0.02, -0.13), (px + 0.045, -0.2), (px + 0.1, -0.2),
+                              (px + 0.1, -0.13)]), "f0cda2", SEA_INK, 0.002)
+    hull = put([(-1.05, -0.2), (-0.7, -0.04), (0, 0.0), (0.6, -0.06), (1.15, -0.32), (0.75, 0.07),
+                (0, 0.16), (-0.7, 0.1)])
     outlined(canvas, hull, "d9b26a", SEA_INK, 0.003)
-    canvas.line(
-        put([(-0.95, -0.1), (-0.5, 0.04), (0.2, 0.06), (0.9, -0.14)])[:24], 0.004, "8a6430", 0.9
-    )
+    canvas.line(put([(-0.95, -0.1), (-0.5, 0.04), (0.2, 0.06), (0.9, -0.14)])[:24], 0.004,
+                "8a6430", 0.9)
 
 
 def fuji(canvas: Canvas) -> None:
     """The distant mountain with its snow cap."""
     left, right = (0.49, 0.66), (0.94, 0.66)
-    slope = curve(
-        [
-            left,
-            (0.58, 0.60),
-            (0.65, 0.53),
-            (0.692, 0.475),
-            (0.705, 0.47),
-            (0.725, 0.473),
-            (0.738, 0.47),
-            (0.752, 0.476),
-            (0.795, 0.53),
-            (0.86, 0.60),
-            right,
-        ]
-    )
+    slope = curve([left, (0.58, 0.60), (0.65, 0.53), (0.692, 0.475), (0.705, 0.47), (0.725, 0.473),
+                   (0.738, 0.47), (0.752, 0.476), (0.795, 0.53), (0.86, 0.60), right])
     _, y = grid(canvas.size)
     tone = gradient((y - 0.47) / 0.19, (0, "35588f"), (0.55, "5a80ab"), (1, "a9bfc6"))
-    outlined(
-        canvas, np.concatenate([slope, [right, left]]).astype(np.float32), tone, SEA_INK, 0.003
-    )
-    snow = [
-        (0.692, 0.475),
-        (0.705, 0.47),
-        (0.725, 0.473),
-        (0.738, 0.47),
-        (0.752, 0.476),
-        (0.778, 0.509),
-        (0.765, 0.512),
-        (0.757, 0.535),
-        (0.747, 0.512),
-        (0.737, 0.52),
-        (0.73, 0.552),
-        (0.72, 0.518),
-        (0.709, 0.514),
-        (0.698, 0.54),
-        (0.69, 0.515),
-        (0.68, 0.522),
-        (0.664, 0.511),
-    ]
+    shape = np.concatenate([slope, [right, left]]).astype(np.float32)
+    outlined(canvas, shape, tone, SEA_INK, 0.003)
+    snow = [(0.692, 0.475), (0.705, 0.47), (0.725, 0.473), (0.738, 0.47), (0.752, 0.476),
+            (0.778, 0.509), (0.765, 0.512), (0.757, 0.535), (0.747, 0.512), (0.737, 0.52),
+            (0.73, 0.552), (0.72, 0.518), (0.709, 0.514), (0.698, 0.54), (0.69, 0.515),
+            (0.68, 0.522), (0.664, 0.511)]
     outlined(canvas, np.array(snow, np.float32), "f7f2e4", SEA_INK, 0.0022)
 
 
@@ -3612,93 +2727,41 @@ def great_wave() -> Array:
     canvas = Canvas(sky)
     canvas.disc(0.73, 0.25, 0.105, "cf3226")
     for level, left, right in ((0.3, 0.5, 0.78), (0.335, 0.66, 1.02), (0.41, 0.62, 0.9)):
-        bar = curve(
-            [
-                (left, level),
-                (left + 0.05, level - 0.011),
-                (right - 0.05, level - 0.009),
-                (right, level),
-                (right - 0.06, level + 0.008),
-                (left + 0.06, level + 0.009),
-            ],
-            True,
-        )
+        bar = curve([(left, level), (left + 0.05, level - 0.011), (right - 0.05, level - 0.009),
+                     (right, level), (right - 0.06, level + 0.008), (left + 0.06, level + 0.009)],
+                    True)
         canvas.fill(bar, "f6ead0", 0.93)
     fuji(canvas)
-    far = [
-        [(0.3, 0.66), (0.5, 0.645), (0.66, 0.665), (0.82, 0.64), (1.05, 0.66)],
-        [(0.3, 0.95), (0.5, 0.93), (0.66, 0.94), (0.82, 0.88), (1.05, 0.9)],
-    ]
+    far = [[(0.3, 0.66), (0.5, 0.645), (0.66, 0.665), (0.82, 0.64), (1.05, 0.66)],
+           [(0.3, 0.95), (0.5, 0.93), (0.66, 0.94), (0.82, 0.88), (1.05, 0.9)]]
     swell(canvas, far, ("a9c3c9", "7fa6bd", "5b88ae", "d7dfd3"), 11)
     boat(canvas, 0.76, 0.715, 0.13, -0.1)
-    side = [
-        [(1.06, 0.62), (0.97, 0.64), (0.9, 0.7), (0.8, 0.8), (0.68, 0.86), (0.5, 0.9)],
-        [(1.06, 0.82), (0.97, 0.84), (0.88, 0.87), (0.78, 0.92), (0.66, 0.97), (0.5, 1.0)],
-        [(1.06, 1.06), (0.97, 1.06), (0.87, 1.06), (0.77, 1.06), (0.65, 1.06), (0.5, 1.06)],
-    ]
+    side = [[(1.06, 0.62), (0.97, 0.64), (0.9, 0.7), (0.8, 0.8), (0.68, 0.86), (0.5, 0.9)],
+            [(1.06, 0.82), (0.97, 0.84), (0.88, 0.87), (0.78, 0.92), (0.66, 0.97), (0.5, 1.0)],
+            [(1.06, 1.06), (0.97, 1.06), (0.87, 1.06), (0.77, 1.06), (0.65, 1.06), (0.5, 1.06)]]
     swell(canvas, side, ("e9ead9", "8db0c4", "2d5a96", "1b3a70", "5b88ae"), 12)
     foam(canvas, across(side, 0.0)[:52][::-1], 0.03, 1.9, 91)
     main = [
-        [
-            (1.06, 0.96),
-            (0.66, 0.88),
-            (0.5, 0.77),
-            (0.425, 0.62),
-            (0.43, 0.47),
-            (0.5, 0.405),
-            (0.585, 0.45),
-        ],
-        [
-            (1.06, 1.0),
-            (0.58, 0.93),
-            (0.4, 0.8),
-            (0.31, 0.62),
-            (0.32, 0.42),
-            (0.42, 0.305),
-            (0.55, 0.33),
-        ],
-        [
-            (1.06, 1.04),
-            (0.48, 0.99),
-            (0.24, 0.86),
-            (0.14, 0.63),
-            (0.16, 0.38),
-            (0.28, 0.22),
-            (0.43, 0.205),
-        ],
-        [
-            (1.06, 1.09),
-            (0.4, 1.08),
-            (0.05, 0.95),
-            (-0.06, 0.65),
-            (-0.04, 0.38),
-            (0.08, 0.19),
-            (0.26, 0.135),
-        ],
+        [(1.06, 0.96), (0.66, 0.88), (0.5, 0.77), (0.425, 0.62), (0.43, 0.47), (0.5, 0.405),
+         (0.585, 0.45)],
+        [(1.06, 1.0), (0.58, 0.93), (0.4, 0.8), (0.31, 0.62), (0.32, 0.42), (0.42, 0.305),
+         (0.55, 0.33)],
+        [(1.06, 1.04), (0.48, 0.99), (0.24, 0.86), (0.14, 0.63), (0.16, 0.38), (0.28, 0.22),
+         (0.43, 0.205)],
+        [(1.06, 1.09), (0.4, 1.08), (0.05, 0.95), (-0.06, 0.65), (-0.04, 0.38), (0.08, 0.19),
+         (0.26, 0.135)],
     ]
     swell(canvas, main, ("12305f", "2b5a98", "dfe5da", "2b5a98", "12305f", "86aec6"), 21)
     back = curve([(-0.1, 0.6), (-0.06, 0.38), (0.06, 0.2), (0.16, 0.155), (0.26, 0.135)])
-    crest = curve(
-        [
-            (-0.04, 0.3),
-            (0.05, 0.2),
-            (0.16, 0.15),
-            (0.27, 0.135),
-            (0.43, 0.205),
-            (0.55, 0.33),
-            (0.59, 0.46),
-        ],
-        steps=16,
-    )
+    crest = curve([(-0.04, 0.3), (0.05, 0.2), (0.16, 0.15), (0.27, 0.135), (0.43, 0.205),
+                   (0.55, 0.33), (0.59, 0.46)], steps=16)
     canvas.line(back, 0.006, SEA_INK)
     foam(canvas, crest, 0.062, 0.15, 95, 2)
     inner = curve([(0.1, 0.23), (0.25, 0.2), (0.38, 0.25), (0.49, 0.35), (0.54, 0.44)])
     foam(canvas, inner, 0.045, -0.75, 97, 2)
     boat(canvas, 0.64, 0.895, 0.17, 0.1)
-    front = [
-        [(-0.06, 0.84), (0.06, 0.8), (0.17, 0.83), (0.28, 0.93), (0.44, 0.985), (0.75, 1.0)],
-        [(-0.06, 1.06), (0.06, 1.06), (0.17, 1.06), (0.28, 1.07), (0.44, 1.08), (0.75, 1.09)],
-    ]
+    front = [[(-0.06, 0.84), (0.06, 0.8), (0.17, 0.83), (0.28, 0.93), (0.44, 0.985), (0.75, 1.0)],
+             [(-0.06, 1.06), (0.06, 1.06), (0.17, 1.06), (0.28, 1.07), (0.44, 1.08), (0.75, 1.09)]]
     swell(canvas, front, ("e9ead9", "86aec6", "2b5a98", "12305f"), 8)
     foam(canvas, across(front, 0.0)[:50], 0.036, 0.9, 93)
     rng = np.random.default_rng(98)
@@ -3725,6 +2788,8 @@ def seal(canvas: Canvas) -> None:
     tone = mix(color("c23428"), color("f6e8cc"), ramp(0.3, 0.6, mark))
     canvas.rgb = np.where(inside[..., None], tone, canvas.rgb)
 
+
+# fmt: on
 
 # --- the set ---------------------------------------------------------------------------------
 

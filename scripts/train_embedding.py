@@ -18,7 +18,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from img2prompt.embedding import EmbeddingConfig, WordVectors, train_embedding
-from img2prompt.errors import run_command
+from img2prompt.errors import UserError, run_command
 from img2prompt.files import write_json
 from img2prompt.sanity import PROBES, odd_one_out
 
@@ -38,6 +38,8 @@ def main() -> None:
     parser.add_argument("--include-test", action="store_true", help="keep test-split prompts")
     parser.add_argument("--export", choices=("text", "binary"), help="also write word2vec format")
     args = parser.parse_args()
+    if args.out.is_dir():  # said before the training, not after it
+        raise UserError(f"{args.out} is a folder; give the name of the .npz to write.")
     config = EmbeddingConfig(
         dimensions=args.dimensions,
         skip_gram=not args.cbow,

@@ -50,8 +50,8 @@ class VocabularyLoss(keras.losses.Loss):
     Targets: int32 (b, K), positions in the vocabulary, −1 for none. Prediction: (b, steps, D).
     """
 
-    SCALE = 16.0  # cosines live in [−1, 1]: the softmax needs a temperature of 1/16
-    TAUGHT, ANY = 1500, 500  # negatives a batch
+    SCALE = 20.0  # cosines live in [−1, 1]: the softmax needs a temperature of 1/20
+    TAUGHT, ANY = 1000, 1000  # negatives a batch
 
     def __init__(
         self, vectors: Any, taught: Any, seed: int = 1, name: str = "vocabulary", **kwargs: Any
@@ -63,6 +63,7 @@ class VocabularyLoss(keras.losses.Loss):
         self.generator = tf.random.Generator.from_seed(seed)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
+        y_true = tf.cast(y_true, tf.int32)  # Keras hands every target over as float32
         truth = tf.reshape(y_true, (-1,))
         truth = tf.boolean_mask(truth, truth >= 0)
         drawn = [
@@ -75,8 +76,10 @@ class VocabularyLoss(keras.losses.Loss):
         logits = tf.reduce_logsumexp(self.SCALE * cosine, axis=1)  # (b, C)
         # Which of the drawn words are the picture's own: position in `words` of each true word.
         order = tf.argsort(words)
-        place = tf.searchsorted(tf.gather(words, order), tf.maximum(y_true, 0))
-        column = tf.gather(order, tf.minimum(place, tf.shape(words)[0] - 1))  # (b, K)
+        queries = tf.reshape(tf.maximum(y_true, 0), (-1,))
+        place = tf.searchsorted(tf.gather(words, order), queries)
+        place = tf.minimum(place, tf.shape(words)[0] - 1)  # padding's query may lie past the end
+        column = tf.reshape(tf.gather(order, place), tf.shape(y_true))  # (b, K)
         real = tf.cast(y_true >= 0, tf.float32)
         log_p = tf.nn.log_softmax(logits, axis=-1)
         own = tf.gather(log_p, column, batch_dims=1) * real  # (b, K)

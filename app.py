@@ -1,0 +1,30 @@
+"""The web page: `python app.py`, then open http://127.0.0.1:7860.
+
+Hugging Face Spaces runs this file without arguments. It builds and launches the page from
+`img2prompt/ui/`, nothing else.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from img2prompt.artifacts import Assets, quiet_tensorflow
+from img2prompt.errors import run_command
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Serve the img2prompt page.")
+    parser.add_argument("--host", help="default: GRADIO_SERVER_NAME, or this machine only")
+    parser.add_argument("--port", type=int, help="default: the first free one from 7860")
+    parser.add_argument("--assets", type=Path, help="folder of artifacts; default: assets/")
+    parser.add_argument("--preset", help="the model switched on at first")
+    args = parser.parse_args()
+    assets = Assets(args.assets)
+    quiet_tensorflow()
+    from img2prompt.ui.page import launch  # two seconds; wrong arguments are told at once
+
+    launch(assets, args.preset, args.host, args.port)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

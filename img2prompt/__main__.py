@@ -1,0 +1,60 @@
+"""The command line: `python -m img2prompt predict IMAGE…`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+
+from tqdm import tqdm
+
+from img2prompt.artifacts import load, quiet_tensorflow
+from img2prompt.errors import run_command
+from img2prompt.images import ImageError
+from img2prompt.prediction import Prediction, check_word_count, predict_files
+
+quiet_tensorflow()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse and run; 0 when every picture worked, 2 when any input could not be used.
+
+    Raises:
+        UserError: unknown preset, a number of words out of range.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m img2prompt", description="Which words of a prompt made this picture?"
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    predict = commands.add_parser("predict", help="print the words of pictures")
+    predict.add_argument("--preset", help="a shipped preset or a folder; unset, the default")
+    predict.add_argument("--words", type=int, default=10, help="words a picture (default 10)")
+    predict.add_argument("--json", action="store_true", help="one JSON object a line")
+    predict.add_argument("images", nargs="+", metavar="IMAGE", help="picture files")
+    args = parser.parse_args(argv)
+
+    check_word_count(args.words)  # before seconds are spent on loading
+    predictor = load(args.preset)
+    failed = 0
+    results = predict_files(predictor, args.images, args.words)
+    for file, result in tqdm(results, total=len(args.images), unit="picture", disable=None):
+        failed += isinstance(result, ImageError)
+        for line in _lines(file, result, args.json):
+            tqdm.write(line, file=sys.stdout)
+        if isinstance(result, ImageError) and not args.json:
+            tqdm.write(f"error: {file}: {result}", file=sys.stderr)
+    return 2 if failed else 0
+
+
+def _lines(file: str, result: Prediction | ImageError, as_json: bool) -> Iterator[str]:
+    if as_json:
+        if isinstance(result, ImageError):
+            row = {"file": file, "error": str(result)}
+        else:
+            row = {"file": file} | result.to_dict(vectors=False)
+        yield json.dumps(row, ensure_ascii=False)
+    elif isinstance(result, Prediction):
+        yield result.prompt
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

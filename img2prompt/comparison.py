@@ -1,0 +1,194 @@
+"""Presets and baselines side by side on one split: what `scripts/evaluate.py` prints."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from img2prompt import evaluation, text
+from img2prompt.artifacts import Assets, load
+from img2prompt.dataset import PixelReader, load_records, settings_of
+from img2prompt.errors import UserError
+from img2prompt.features import FeatureReader, cache_features
+from img2prompt.files import atomic_path, write_json
+from img2prompt.images import to_float
+from img2prompt.prediction import Predictor
+
+
+@dataclass(frozen=True)
+class Report:
+    """The figures of all systems and their Markdown."""
+
+    figures: dict[str, Any]
+    markdown: str
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write `path`.md and `path`.json, each atomically."""
+        path = Path(path)
+        write_json(path.with_suffix(".json"), self.figures)
+        with atomic_path(path.with_suffix(".md")) as temporary:
+            temporary.write_text(self.markdown, encoding="utf-8")
+
+
+def evaluate_systems(
+    folders: Sequence[str | os.PathLike],
+    assets: str | os.PathLike | None = None,
+    presets: Sequence[str] | None = None,
+    backbone: str | None = "efficientnet_lite2",
+    minilm: bool = True,
+    split: str = "test",
+    progress: Callable[[str], None] = lambda name: None,
+) -> Report:
+    """Measure presets, and the baselines when a backbone is given, on one split.
+
+    Args:
+        folders: prepared folders.
+        assets: a folder with a manifest; unset, the shipped one.
+        presets: preset names or folders of runs; unset, all of `assets`.
+        backbone: whose features `knn` and `linear` use; None leaves all baselines out.
+        minilm: whether to compute the MiniLM cosine.
+        split: which split is measured; the baselines learn from `train`.
+        progress: called with each system's name before it is measured.
+
+    Raises:
+        UserError: unknown preset or split, no pictures, or MiniLM is not installed.
+    """
+    records = load_records(folders)
+    shipped = Assets(assets) if presets is None or assets is not None else None
+    predictors = _predictors(shipped, presets)
+    vectors = predictors[0].vectors
+    _check_prompts_apart(records, split)
+    chosen = records.of_split(split)
+    if not len(chosen):
+        raise UserError(f"The split {split} has no pictures; prepare more parts.")
+    sentence = None
+    if minilm:
+        from img2prompt.minilm import MiniLM
+
+        sentence = MiniLM()
+
+    systems: list[Callable[[], evaluation.Answers]] = []
+    if backbone is not None:
+        systems += _baselines(records, split, backbone, settings_of(folders[0]).size, vectors)
+    reader = PixelReader(chosen)
+    for predictor in predictors:
+        systems.append(
+            lambda predictor=predictor: evaluation.model_answers(
+                predictor.preset,
+                predictor.predict_vectors,
+                lambda index: to_float(reader(index)),
+                len(chosen),
+                predictor.vectors,
+            )
+        )
+    rows, shown = [], {}
+    for system in systems:
+        answers = system()
+        progress(answers.name)
+        rows.append(evaluation.measure(answers, chosen, vectors, sentence))
+        shown[answers.name] = evaluation.examples(answers, chosen, vectors)
+    figures = evaluation.stamp(folders, vectors) | {
+        "split": split,
+        "pictures": len(chosen),
+        "prompts": len({text.fold(prompt) for prompt in chosen.prompt}),
+        "systems": rows,
+        "examples": shown,
+    }
+    return Report(figures, _markdown(figures))
+
+
+def _predictors(assets: Assets | None, presets: Sequence[str] | None) -> list[Predictor]:
+    if presets is None:
+        assert assets is not None  # evaluate_systems gives one of the two
+        vectors = assets.embedding()
+        return [assets.predictor(name, vectors) for name in assets.presets]
+    if not presets:
+        raise UserError("Name at least one preset, or none at all for every shipped one.")
+    in_assets = set(assets.presets) if assets else set()
+    found = [assets.predictor(name) if name in in_assets else load(name) for name in presets]
+    if len({predictor.vectors.fingerprint for predictor in found}) > 1:
+        raise UserError("These presets belong to different embeddings; compare them one by one.")
+    return found
+
+
+def _baselines(
+    records: Any, split: str, backbone: str, side: int, vectors: Any
+) -> list[Callable[[], evaluation.Answers]]:
+    from img2prompt.models.gaze import build_tower
+
+    chosen = np.flatnonzero(records.split == split)
+    training = np.flatnonzero(records.split == "train")
+    words = [evaluation.true_words(records.prompt[i], vectors) for i in training]
+    cache_features(build_tower(backbone, side), backbone, records)
+    reader = FeatureReader(records, backbone)
+
+    def constant() -> evaluation.Answers:
+        return evaluation.constant_answers(words, len(chosen), vectors)
+
+    def knn() -> evaluation.Answers:
+        return evaluation.knn_answers(reader(chosen), reader(training), words, vectors)
+
+    def linear() -> evaluation.Answers:
+        return evaluation.linear_answers(reader(chosen), reader(training), words, vectors)
+
+    return [constant, knn, linear]
+
+
+def _check_prompts_apart(records: Any, split: str) -> None:
+    """The promise every figure rests on, checked on the data at hand."""
+    if split == "train":
+        return
+    trained = {text.fold(prompt) for prompt in records.prompt[records.split == "train"]}
+    measured = {text.fold(prompt) for prompt in records.prompt[records.split == split]}
+    if trained & measured:
+        raise UserError(
+            f"{len(trained & measured)} prompts lie in training and in {split}; "
+            "prepare the data again."
+        )
+
+
+def _markdown(figures: dict[str, Any]) -> str:
+    rows = figures["systems"]
+    best = {row["name"]: row for row in rows}
+    lines = [
+        "# Evaluation",
+        "",
+        f"`python scripts/evaluate.py`, split `{figures['split']}`: {figures['pictures']:,} "
+        f"pictures of {figures['prompts']:,} prompts, none of which occurs in training. Ten words "
+        "a picture. *95 %* is the bootstrap interval of F1@10, resampling prompts; *image gain* "
+        "is F1@10 minus what the same answers score when the pictures are shuffled; *F1 macro* "
+        "is the mean over sources; *alike* is the share of words that the answers to two random "
+        "pictures have in common.",
+        "",
+        evaluation.table(rows),
+        "",
+    ]
+    if "constant" in best:
+        lines += ["Against the constant answer:", ""]
+        for row in rows:
+            if row["name"] != "constant":
+                ratio = row["f1"] / best["constant"]["f1"]
+                macro = row["f1_macro"] / best["constant"]["f1_macro"]
+                lines.append(
+                    f"- {row['name']}: {ratio:.2f}× by picture, {macro:.2f}× by source (macro)"
+                )
+        lines.append("")
+    lines += ["## F1@10 by source", "", evaluation.source_table(rows, "f1"), ""]
+    lines += ["## Image gain by source", "", evaluation.source_table(rows, "gain"), ""]
+    for name, shown in figures["examples"].items():
+        if name in ("constant", "knn", "linear"):
+            continue
+        lines += [f"## {name}: best and worst", ""]
+        for kind in ("best", "worst"):
+            for row in shown[kind][:5]:
+                prompt = row["prompt"] if len(row["prompt"]) < 120 else row["prompt"][:119] + "…"
+                prompt = " ".join(prompt.split()).replace("|", "/")
+                lines.append(
+                    f"- {kind}, F1 {row['f1']:.2f}, {row['source']}: “{prompt}” → "
+                    f"{', '.join(row['answer'])}"
+                )
+        lines.append("")
+    return "\n".join(lines)

@@ -1,0 +1,49 @@
+"""Trained models and baselines → the table of figures on the test split.
+
+    python scripts/evaluate.py --data prepared/main --out docs/evaluation
+
+Prints the tables and writes OUT.md (what README and MODEL_CARD quote) and OUT.json (all figures,
+per source, best and worst examples). 10 minutes on two CPU cores. `--split validation` is for
+choosing; the test split is for telling.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from img2prompt.artifacts import quiet_tensorflow
+from img2prompt.errors import run_command
+
+quiet_tensorflow()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="prepared folders")
+    parser.add_argument("--assets", type=Path, help="folder with a manifest; unset, the shipped")
+    parser.add_argument("--presets", nargs="*", help="unset, all; also folders of training runs")
+    parser.add_argument("--backbone", default="efficientnet_lite2", help="of knn and linear")
+    parser.add_argument("--no-baselines", action="store_true")
+    parser.add_argument("--no-minilm", action="store_true")
+    parser.add_argument("--split", default="test", help="train, validation or test")
+    parser.add_argument("--out", type=Path, help="writes OUT.md and OUT.json")
+    args = parser.parse_args()
+
+    from img2prompt.comparison import evaluate_systems
+
+    report = evaluate_systems(
+        args.data,
+        assets=args.assets,
+        presets=args.presets,
+        backbone=None if args.no_baselines else args.backbone,
+        minilm=not args.no_minilm,
+        split=args.split,
+        progress=lambda name: print(f"measuring {name} …", file=sys.stderr, flush=True),
+    )
+    print(report.markdown)
+    if args.out:
+        report.save(args.out)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

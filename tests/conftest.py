@@ -1,0 +1,228 @@
+"""Tiny data, embeddings and models that every room's tests share; nothing here is downloaded."""
+
+import datetime
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import settings
+from PIL import Image
+
+from img2prompt.embedding import EMBEDDING_FILE, WordVectors
+from img2prompt.files import sha256_of, write_json
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Derandomised, so that a red test is red again on the next machine.
+settings.register_profile("suite", deadline=None, max_examples=100, derandomize=True)
+settings.load_profile("suite")
+
+SIDE = 32  # the smallest picture that prepared shards may have
+WORDS = (
+    "of a the portrait dog cat forest castle neon painting light dark oil sunset robot "
+    "watercolor city 8k 2 red blue ocean fox detailed dragon moon snow garden face mountain"
+).split()
+
+
+@pytest.fixture
+def make_picture() -> Callable[..., Image.Image]:
+    """(seed, size) → an RGB picture of smooth coloured noise, the same for the same seed."""
+    return _picture
+
+
+@pytest.fixture
+def encode() -> Callable[..., bytes]:
+    """(picture, format, **options) → the encoded bytes."""
+    return _encode
+
+
+@pytest.fixture
+def make_part() -> Callable[..., Path]:
+    """(path, files, prompts) → a part zip: file name → bytes, and the JSON of prompts.
+
+    A prompt that is a text becomes DiffusionDB's `{"p": prompt, …}`; other values stay as they are.
+    """
+    return _write_part
+
+
+@pytest.fixture
+def make_metadata() -> Callable[..., Path]:
+    """(path, rows, **extra columns) → metadata.parquet with DiffusionDB's columns.
+
+    A row is (image name, prompt, part number, image_nsfw, prompt_nsfw).
+    """
+    return _write_metadata
+
+
+@pytest.fixture
+def diffusiondb_folder(tmp_path: Path) -> Path:
+    """A folder in DiffusionDB's layout: 16 usable pictures, 7 to be skipped, 2 parts.
+
+    Part 1 holds PNGs, part 2 WebPs. `fox-2.png` repeats the prompt of `fox-1.png` in other case
+    and spacing. `SKIPPED` says what has to be left out, and why.
+    """
+    root = tmp_path / "diffusiondb"
+    rows, files, prompts = [], {}, {}
+    for number in range(8):
+        name = f"one-{number}.png"
+        files[name] = _encode(_picture(number), "PNG")
+        prompts[name] = f"a {WORDS[3 + number]} in the forest, oil painting number {number}"
+    for name, prompt in (("fox-1.png", "A red fox,  snow"), ("fox-2.png", "a RED fox, snow ")):
+        files[name] = _encode(_picture(50), "PNG")
+        prompts[name] = prompt
+    _write_part(root / "images" / "part-000001.zip", files, prompts)
+    rows += [(name, prompts[name], 1, 0.1, 0.01) for name in files]
+
+    files, prompts = {}, {}
+    for number in range(6):
+        name = f"two-{number}.webp"
+        files[name] = _encode(_picture(100 + number), "WEBP", lossless=True)
+        prompts[name] = f"portrait of a robot, neon {WORDS[15 + number]}, study {number}"
+    good = _encode(_picture(1), "WEBP")
+    files |= {name: good for name in SKIPPED if name != "gone.webp"}
+    files["broken.webp"] = good[: len(good) // 2]
+    prompts |= {name: f"a castle {name}" for name in SKIPPED if name != "no-prompt.webp"}
+    prompts["empty.webp"] = "  "
+    _write_part(root / "images" / "part-000002.zip", files, prompts)
+    scores = {"nude.webp": (0.9, 0.1), "rude.webp": (0.1, 0.9), "blurred.webp": (2.0, 0.1)}
+    rows += [(name, prompts.get(name, ""), 2, *scores.get(name, (0.1, 0.01))) for name in files]
+    _write_metadata(root / "metadata.parquet", rows)
+    return root
+
+
+# Name → how the reason in the log starts, of `diffusiondb_folder`.
+SKIPPED = {
+    "broken.webp": "broken: ",
+    "empty.webp": "empty prompt",
+    "no-prompt.webp": "missing prompt",
+    "gone.webp": "missing picture",
+    "nude.webp": "image_nsfw",
+    "rude.webp": "prompt_nsfw",
+    "blurred.webp": "blurred",
+}
+
+
+@pytest.fixture
+def expected_skips() -> dict[str, str]:
+    """Of `diffusiondb_folder`: name of a picture to skip → how the logged reason starts."""
+    return dict(SKIPPED)
+
+
+@pytest.fixture(scope="session")
+def vectors() -> WordVectors:
+    """An embedding of 30 words, three of them stop words and one a plain number; 8 dimensions."""
+    rng = np.random.default_rng(0)
+    counts = np.arange(len(WORDS), 0, -1) * 10
+    return WordVectors(WORDS, rng.normal(size=(len(WORDS), 8)).astype(np.float32), counts)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(vectors: WordVectors) -> Any:
+    """The preset `original` for 32-pixel pictures: real, untrained, different for each picture."""
+    from img2prompt.models import original
+
+    return _wake(original.build(vectors, side=SIDE))
+
+
+@pytest.fixture(scope="session")
+def _built_assets(
+    vectors: WordVectors, tiny_model: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    from img2prompt.models import notebook
+
+    folder = tmp_path_factory.mktemp("assets")
+    vectors.save(folder / EMBEDDING_FILE)
+    tiny_model.save(folder / "original.keras")
+    _wake(notebook.build(vectors, side=SIDE)).save(folder / "notebook.keras")
+    files = {
+        path.name: {"sha256": sha256_of(path), "size": path.stat().st_size, "made_by": "the tests"}
+        for path in sorted(folder.iterdir())
+    }
+    write_json(folder / "manifest.json", {"default": "original", "files": files})
+    return folder
+
+
+@pytest.fixture
+def assets_folder(_built_assets: Path, tmp_path: Path) -> Path:
+    """A folder like `assets/`: embedding, `original` (the default), `notebook`, manifest.
+
+    A copy of one's own, so a test may damage it.
+    """
+    folder = tmp_path / "assets"
+    folder.mkdir()
+    for path in _built_assets.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def predictor(tiny_model: Any, vectors: WordVectors) -> Any:
+    """A `Predictor` of `tiny_model` and `vectors`."""
+    from img2prompt.prediction import Predictor
+
+    return Predictor(tiny_model, vectors, "original")
+
+
+def _picture(seed: int = 0, size: tuple[int, int] = (24, 16)) -> Image.Image:
+    noise = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize(size, Image.Resampling.BILINEAR)
+
+
+def _encode(picture: Image.Image, format: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def _write_part(path: Path, files: dict[str, bytes], prompts: dict[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rest = {"se": 1, "c": 7.0, "st": 50, "sa": "k_euler"}
+    table = {name: {"p": p, **rest} if isinstance(p, str) else p for name, p in prompts.items()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+        archive.writestr(f"{path.stem}.json", json.dumps(table))
+    return path
+
+
+def _write_metadata(path: Path, rows: Iterable[tuple], **extra: list) -> Path:
+    names, prompts, parts, image_nsfw, prompt_nsfw = zip(*rows, strict=True)
+    n = len(names)
+    columns = {
+        "image_name": names,
+        "prompt": prompts,
+        "part_id": pa.array(parts, pa.uint16()),
+        "seed": pa.array([1] * n, pa.uint32()),
+        "step": pa.array([50] * n, pa.uint16()),
+        "cfg": pa.array([7.0] * n, pa.float32()),
+        "sampler": pa.array([8] * n, pa.uint8()),
+        "width": pa.array([24] * n, pa.uint16()),
+        "height": pa.array([16] * n, pa.uint16()),
+        "user_name": ["0" * 64] * n,
+        "timestamp": pa.array(
+            [datetime.datetime(2022, 8, 7, 22, 57, tzinfo=datetime.UTC)] * n,
+            pa.timestamp("us", tz="UTC"),
+        ),
+        "image_nsfw": pa.array(image_nsfw, pa.float32()),
+        "prompt_nsfw": pa.array(prompt_nsfw, pa.float32()),
+        **extra,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def _wake(model: Any) -> Any:
+    # Fresh weights answer nearly alike for every picture and step; larger ones tell them apart.
+    rng = np.random.default_rng(1)
+    for variable in model.weights:
+        scale = 3.0 / np.sqrt(variable.shape[0]) if "kernel" in variable.path else 0.5
+        variable.assign(rng.normal(size=variable.shape, scale=scale))
+    return model

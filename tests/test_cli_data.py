@@ -1,0 +1,188 @@
+"""`prepare_data.py` and `train_embedding.py` as commands: what they write, print and refuse."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from img2prompt.dataset import load_records
+from img2prompt.embedding import WordVectors
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def command(script: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / script), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        cwd=cwd,
+        timeout=120,
+    )
+
+
+def messages(done: subprocess.CompletedProcess) -> list[str]:
+    """The lines on stderr without progress bars."""
+    lines = done.stderr.replace("\r", "\n").split("\n")
+    return [line for line in lines if line.strip() and "%|" not in line]
+
+
+def assert_refused(done: subprocess.CompletedProcess, *mentions: str) -> None:
+    assert done.returncode == 2, done.stderr
+    (line,) = messages(done)
+    assert line.startswith("error: ")
+    for mention in mentions:
+        assert mention in line
+    assert done.stdout == ""
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    """Enough prompts for a small vocabulary, one of them in every split."""
+    subjects = "dog cat castle forest robot dragon".split()
+    lines = [f"a {subjects[i % 6]} in oil, detailed painting {i}" for i in range(120)]
+    path = tmp_path / "prompts.parquet"
+    pq.write_table(pa.table({"prompt": lines}), path)
+    return path
+
+
+# --- prepare_data -------------------------------------------------------------------------------
+
+
+def test_prepare_data_writes_shards_and_a_report(diffusiondb_folder: Path, tmp_path: Path) -> None:
+    arguments = ("--data", diffusiondb_folder, "--out", tmp_path / "out", "--size", 32)
+    done = command("prepare_data.py", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert messages(done) == []
+    assert "pictures kept" in done.stdout and "skipped: blurred" in done.stdout
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    shards = {f"part-00000{n}.{suffix}" for n in (1, 2) for suffix in ("npy", "parquet")}
+    files = {"settings.json", "report.json", "report.html", "skipped.jsonl"}
+    assert names == shards | files
+    assert len(load_records(tmp_path / "out")) == 16
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert report["pictures"] == 16 and report["settings"]["size"] == 32
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Prepared data" in page and "a red fox, snow" in page
+
+
+def missing_folder(folder: Path) -> list[str]:
+    folder.rename(folder.with_name("elsewhere"))
+    return [str(folder)]
+
+
+def empty_folder(folder: Path) -> list[str]:
+    missing_folder(folder)
+    folder.mkdir()
+    return ["images/part-*.zip"]
+
+
+def wrong_columns(folder: Path) -> list[str]:
+    table = pa.table({"file": ["a.png"], "nsfw": [0.5]})
+    pq.write_table(table, folder / "metadata.parquet")
+    return ["metadata.parquet", "image_name, image_nsfw, prompt_nsfw", "file, nsfw"]
+
+
+def no_parquet(folder: Path) -> list[str]:
+    (folder / "metadata.parquet").write_text("image_name,prompt\n")
+    return ["metadata.parquet"]
+
+
+def damaged_zip(folder: Path) -> list[str]:
+    part = folder / "images" / "part-000002.zip"
+    part.write_bytes(part.read_bytes()[:-40])
+    return ["part-000002.zip"]
+
+
+@pytest.mark.parametrize(
+    "damage", [missing_folder, empty_folder, wrong_columns, no_parquet, damaged_zip]
+)
+def test_prepare_data_refuses_bad_input_in_one_line(
+    diffusiondb_folder: Path, tmp_path: Path, damage
+) -> None:
+    mentions = damage(diffusiondb_folder)
+    out = tmp_path / "out"
+    arguments = ("--data", diffusiondb_folder, "--out", out, "--size", 32)
+    done = command("prepare_data.py", *arguments, cwd=tmp_path)
+    assert_refused(done, *mentions)
+    if damage is damaged_zip:  # what was whole stays, and nothing else
+        left = {"settings.json", "part-000001.npy", "part-000001.parquet"}
+        assert {path.name for path in out.iterdir()} == left
+        assert len(load_records(out)) == 10
+    else:
+        assert not out.exists()
+
+
+def test_prepare_data_refuses_bad_settings(diffusiondb_folder: Path, tmp_path: Path) -> None:
+    data = ("--data", diffusiondb_folder, "--out", tmp_path / "out")
+    assert_refused(command("prepare_data.py", *data, "--size", 4, cwd=tmp_path), "32…1024")
+    assert not (tmp_path / "out").exists()
+    done = command("prepare_data.py", *data, "--fit", "squeeze", cwd=tmp_path)
+    assert done.returncode == 2 and "--fit" in done.stderr  # argparse's own
+
+
+# --- train_embedding ----------------------------------------------------------------------------
+
+
+def test_train_embedding_writes_vectors_exports_and_a_report(tmp_path: Path, prompts: Path) -> None:
+    (tmp_path / "more.txt").write_text("a dragon by night\n" * 3, encoding="utf-8")
+    out = tmp_path / "out" / "embedding.npz"
+    done = command(
+        "train_embedding.py",
+        *("--prompts", prompts, tmp_path / "more.txt", "--out", out),
+        *("--epochs", 2, "--dimensions", 9, "--min-count", 4, "--export", "text"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert messages(done) == []
+    assert "vocabulary:" in done.stdout and "odd one out:" in done.stdout
+    vectors = WordVectors.load(out)
+    assert "dragon" in vectors and "night" not in vectors and vectors.dimensions == 9
+    report = json.loads(out.with_suffix(".report.json").read_text(encoding="utf-8"))
+    assert report["fingerprint"] == vectors.fingerprint and report["words"] == len(vectors)
+    assert report["corpus"]["test_prompts"] > 0 and report["corpus"]["repeated"] >= 2
+    assert "dog" in report["neighbours"]
+    names = {path.name for path in out.parent.iterdir()}
+    assert names == {"embedding.npz", "embedding.report.json", "embedding.w2v.txt"}
+
+
+def no_prompts(folder: Path) -> list[str]:
+    (folder / "prompts.parquet").unlink()
+    return ["prompts.parquet"]
+
+
+def other_columns(folder: Path) -> list[str]:
+    pq.write_table(pa.table({"text": ["a dog"]}), folder / "prompts.parquet")
+    return ["prompts.parquet", "lacks the column prompt", "text"]
+
+
+def text_as_parquet(folder: Path) -> list[str]:
+    (folder / "prompts.parquet").write_text("a dog\n" * 100)
+    return ["prompts.parquet", "not a parquet file"]
+
+
+def too_few_prompts(folder: Path) -> list[str]:
+    pq.write_table(pa.table({"prompt": ["a dog", "a cat"]}), folder / "prompts.parquet")
+    return ["more prompts"]
+
+
+@pytest.mark.parametrize("damage", [no_prompts, other_columns, text_as_parquet, too_few_prompts])
+def test_train_embedding_refuses_bad_input_in_one_line(
+    tmp_path: Path, prompts: Path, damage
+) -> None:
+    mentions = damage(tmp_path)
+    out = tmp_path / "out" / "embedding.npz"
+    done = command("train_embedding.py", "--prompts", prompts, "--out", out, cwd=tmp_path)
+    assert_refused(done, *mentions)
+    assert not out.parent.exists()
+
+
+def test_train_embedding_refuses_a_folder_to_write_to(tmp_path: Path, prompts: Path) -> None:
+    done = command("train_embedding.py", "--prompts", prompts, "--out", tmp_path, cwd=tmp_path)
+    assert_refused(done, "folder")
+    assert "epoch" not in done.stderr  # before the long training, not after it

@@ -1,0 +1,227 @@
+"""The whole way on a tiny DiffusionDB: prepare, embed, train, ship, evaluate, predict.
+
+Every step is the real script in a process of its own, as a person runs it.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+ROOT = Path(__file__).resolve().parent.parent
+COLOURS = {
+    "red": (220, 30, 30),
+    "green": (30, 180, 40),
+    "blue": (30, 60, 220),
+    "yellow": (240, 220, 40),
+}
+SHAPES = ("circle", "square", "stripes")
+STYLES = ("painting", "photo", "sketch", "poster", "mosaic", "print", "fresco", "collage")
+
+
+def run(*command: str | Path, code: int = 0) -> subprocess.CompletedProcess:
+    """Run a script of the repository from its root and check its exit code."""
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    assert done.returncode == code, done.stdout[-2000:] + done.stderr[-4000:]
+    return done
+
+
+def draw(colour: tuple[int, int, int], shape: str, seed: int) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    picture = Image.new("RGB", (40, 32), tuple(int(v) for v in rng.integers(200, 256, 3)))
+    pen = ImageDraw.Draw(picture)
+    x, y = (int(v) for v in rng.integers(2, 12, 2))
+    if shape == "circle":
+        pen.ellipse((x, y, x + 22, y + 18), fill=colour)
+    elif shape == "square":
+        pen.rectangle((x, y, x + 22, y + 18), fill=colour)
+    else:
+        for step in range(0, 40, 8):
+            pen.rectangle((step, 0, step + 3, 32), fill=colour)
+    return picture
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Parts, prepared shards and an embedding of 192 pictures whose prompts say what they show."""
+    from tests.conftest import _encode, _write_part
+
+    root = tmp_path_factory.mktemp("world")
+    pictures = [
+        (f"a {name} {shape} in the middle, {style} {other}", draw(rgb, shape, seed))
+        for seed, (name, rgb, shape, style, other) in enumerate(
+            (name, rgb, shape, style, other)
+            for name, rgb in COLOURS.items()
+            for shape in SHAPES
+            for style, other in zip(STYLES * 2, STYLES[1:] + STYLES, strict=False)
+        )
+    ]
+    for part in range(2):
+        chosen = pictures[part::2]
+        files = {f"{part}-{i}.png": _encode(picture) for i, (_, picture) in enumerate(chosen)}
+        prompts = {f"{part}-{i}.png": prompt for i, (prompt, _) in enumerate(chosen)}
+        _write_part(root / "data" / "images" / f"part-{part + 1:06}.zip", files, prompts)
+    # More sentences about the same things, so that the words' neighbourhoods can be learned.
+    lines = [prompt for prompt, _ in pictures] + [
+        f"{shape} and {other} in {name}, {style}"
+        for name in COLOURS
+        for shape in SHAPES
+        for other in SHAPES
+        for style in STYLES
+    ]
+    (root / "prompts.txt").write_text("\n".join(lines), encoding="utf-8")
+    run("scripts/prepare_data.py", "--data", root / "data", "--out", root / "ready", "--size", "32")
+    run("scripts/train_embedding.py", "--prompts", root / "prompts.txt", "--out",
+        root / "embedding.npz", "--min-count", "2", "--epochs", "20")  # fmt: skip
+    return root
+
+
+@pytest.fixture(scope="module")
+def shipped(world: Path) -> Path:
+    """Assets with a trained `gaze` and an `original`, made by the scripts."""
+    common = ("--data", world / "ready", "--embedding", world / "embedding.npz")
+    run("scripts/train_model.py", "--preset", "gaze", *common, "--out", world / "runs" / "gaze",
+        "--epochs", "6", "--images-per-epoch", "512", "--batch-size", "32")  # fmt: skip
+    run("scripts/train_model.py", "--preset", "original", *common, "--out",
+        world / "runs" / "original", "--epochs", "1", "--images-per-epoch", "64")  # fmt: skip
+    assets = world / "assets"
+    assets.mkdir()
+    (assets / "embedding.npz").write_bytes((world / "embedding.npz").read_bytes())
+    run("scripts/build_assets.py", "--runs", world / "runs" / "gaze", world / "runs" / "original",
+        "--out", assets, "--data", "coloured shapes of the tests")  # fmt: skip
+    return assets
+
+
+def test_the_trained_model_looks_at_the_picture(world: Path, shipped: Path) -> None:
+    out = world / "evaluation"
+    done = run("scripts/evaluate.py", "--data", world / "ready", "--assets", shipped, "--no-minilm",
+               "--out", out)  # fmt: skip
+    report = json.loads(out.with_suffix(".json").read_text())
+    rows = {row["name"]: row for row in report["systems"]}
+    assert set(rows) == {"constant", "knn", "linear", "gaze", "original"}
+    assert rows["constant"]["gain"] == pytest.approx(0)
+    assert rows["gaze"]["gain"] > 0.05
+    assert rows["gaze"]["f1_interval"][0] <= rows["gaze"]["f1"] <= rows["gaze"]["f1_interval"][1]
+    assert out.with_suffix(".md").read_text() in done.stdout + "\n"
+    for name in rows:
+        assert f"| {name} |" in done.stdout
+
+
+def test_a_fresh_process_predicts_the_same(world: Path, shipped: Path) -> None:
+    import img2prompt
+
+    picture = world / "red.png"
+    draw(COLOURS["red"], "circle", 999).save(picture)
+    predictor = img2prompt.load(shipped)
+    here = predictor(picture)
+    done = run("-m", "img2prompt", "predict", "--preset", shipped, "--json", picture)
+    there = json.loads(done.stdout)
+    assert there["file"] == str(picture)
+    assert there["preset"] == "gaze"
+    assert [row["word"] for row in there["words"]] == [word.word for word in here.words]
+    code = (
+        "import sys, json, img2prompt;"
+        "p = img2prompt.load(sys.argv[1])(sys.argv[2]);"
+        "print(json.dumps([w.score for w in p.words] + p.vectors.ravel().tolist()))"
+    )
+    fresh = json.loads(run("-c", code, shipped, picture).stdout)
+    own = [word.score for word in here.words] + here.vectors.ravel().tolist()
+    np.testing.assert_allclose(fresh, own, atol=1e-5)
+
+
+def test_half_precision_moves_no_answer(world: Path, shipped: Path) -> None:
+    import img2prompt
+
+    picture = world / "blue.png"
+    draw(COLOURS["blue"], "square", 998).save(picture)
+    full = img2prompt.load(world / "runs" / "gaze")(picture)
+    half = img2prompt.load(shipped)(picture)
+    assert [word.word for word in full.words[:5]] == [word.word for word in half.words[:5]]
+    np.testing.assert_allclose(full.vectors, half.vectors, atol=0.02)
+    run_size = (world / "runs" / "gaze" / "model.keras").stat().st_size
+    assert (shipped / "gaze.keras").stat().st_size < 0.6 * run_size
+
+
+def test_a_killed_run_resumes_where_it_stopped(world: Path) -> None:
+    out = world / "runs" / "killed"
+    command = ["scripts/train_model.py", "--preset", "original", "--data", world / "ready",
+               "--embedding", world / "embedding.npz", "--out", out, "--epochs", "40",
+               "--images-per-epoch", "64"]  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    history = out / "history.csv"
+    deadline = time.monotonic() + 200
+    while not (history.exists() and len(history.read_text().splitlines()) >= 4):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (out / "model.keras").exists()
+    done_before = len(history.read_text().splitlines()) - 1
+    assert done_before < 40
+
+    refused = run(*command, code=2)
+    assert "--resume" in refused.stderr
+    resumed = run(*command, "--resume")
+    # The epoch under way at the kill is repeated; earlier ones are not.
+    assert f"Epoch {done_before - 1}/40" not in resumed.stdout
+    epochs = [int(line.split(",")[0]) for line in history.read_text().splitlines()[1:]]
+    assert sorted(set(epochs)) == list(range(40))
+    assert (out / "model.keras").exists()
+    assert (out / "learning_curves.html").exists()
+    assert not (out / "checkpoint").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--preset", "nonsense"], "Unknown preset"),
+        (["--data", "nowhere"], "no prepared shards"),
+        (["--embedding", "nowhere.npz"], "no embedding"),
+        (["--epochs", "0"], "must be > 0"),
+        (["--preset", "gaze", "--backbone", "resnet"], "Unknown backbone"),
+    ],
+)
+def test_bad_training_arguments_are_one_sentence(
+    world: Path, tmp_path: Path, arguments: list[str], expected: str
+) -> None:
+    command = {"--preset": "original", "--data": world / "ready",
+               "--embedding": world / "embedding.npz", "--out": tmp_path / "run"}  # fmt: skip
+    command |= dict(zip(arguments[::2], arguments[1::2], strict=True))
+    done = run("scripts/train_model.py", *(x for pair in command.items() for x in pair), code=2)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert expected in lines[0]
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.keras"))
+
+
+def test_an_embedding_of_another_run_is_refused(world: Path, shipped: Path, tmp_path: Path) -> None:
+    run("scripts/train_embedding.py", "--prompts", world / "prompts.txt", "--out",
+        tmp_path / "embedding.npz", "--min-count", "2", "--epochs", "1", "--seed", "7")  # fmt: skip
+    (tmp_path / "model.keras").write_bytes((shipped / "gaze.keras").read_bytes())
+    picture = tmp_path / "p.png"
+    Image.new("RGB", (8, 8)).save(picture)
+    done = run("-m", "img2prompt", "predict", "--preset", tmp_path, picture, code=2)
+    assert "don't belong together" in done.stderr
+    assert "Traceback" not in done.stderr
