@@ -27,6 +27,11 @@ from img2prompt.files import atomic_path
 # they taught Word2Vec that "dog" means the same as "spaceship" and "Zadkine".
 TEMPLATE_SHARE = 0.01
 
+# An answer is a content word that makes up at least this share of the corpus: 18 times among
+# 4.4 million words. Below it misspellings ("fogy", "stromy") outnumber words. It costs no true
+# answers: with a threshold of 20 the validation F1@10 of a first `gaze` rose from .166 to .168.
+ANSWER_MIN_SHARE = 4e-6
+
 EMBEDDING_FILE = "embedding.npz"
 
 
@@ -90,8 +95,12 @@ class WordVectors:
 
     @cached_property
     def answerable(self) -> np.ndarray:
-        """bool (V,): the content words; stop words and plain numbers are never an answer."""
-        return np.fromiter((text.is_content_word(word) for word in self.words), bool, len(self))
+        """bool (V,): what may be an answer, content words that are not rare.
+
+        Never stop words and plain numbers, nor words below `ANSWER_MIN_SHARE`.
+        """
+        content = np.fromiter((text.is_content_word(word) for word in self.words), bool, len(self))
+        return content & (self.counts >= ANSWER_MIN_SHARE * self.counts.sum())
 
     @cached_property
     def fingerprint(self) -> str:

@@ -135,19 +135,22 @@ def train(
     weights = _draw_weights(config, records, training, is_auxiliary)
     steps = max(1, min(config.images_per_epoch, 10**9) // config.batch_size)
 
+    first_epoch = restore_checkpoint(out / "checkpoint", plan.network) if resume else 0
+    _keep_rows(out / "history.csv", first_epoch)
     history = plan.network.fit(
-        _draws(plan, training, weights, config, steps, _epochs_done(out)),
+        _draws(plan, training, weights, config, steps, first_epoch),
         steps_per_epoch=steps,
         epochs=config.epochs,
+        initial_epoch=first_epoch,
         validation_data=_in_order(plan, validation, config.batch_size),
         verbose=verbose,
         callbacks=[
             # First, so that the figures it adds reach the checkpoint and the logs.
             _ValidationF1(plan, records, validation, vectors),
             _BestWeights(out / "best.weights.h5", PRESETS[config.preset].keep_best),
-            keras.callbacks.CSVLogger(str(out / "history.csv"), append=resume),
+            keras.callbacks.CSVLogger(str(out / "history.csv"), append=first_epoch > 0),
             keras.callbacks.TensorBoard(str(out / "tensorboard")),
-            keras.callbacks.BackupAndRestore(str(out / "checkpoint")),
+            _Checkpoint(out / "checkpoint"),
             keras.callbacks.TerminateOnNaN(),
             *(callbacks or []),
         ],
@@ -274,7 +277,7 @@ PRESETS: dict[str, Preset] = {
         "a pretrained CNN looks, an LSTM says ten vectors, matched to the prompt's words as a set",
         _plan_gaze,
         {
-            "epochs": 12,
+            "epochs": 9,
             "batch_size": 128,
             "images_per_epoch": 28_000,
             "source_power": 0.5,
@@ -327,6 +330,37 @@ class _ValidationF1(keras.callbacks.Callback):
         scores = f1_of_vectors(np.concatenate(outputs), self.true, self.vectors)
         if logs is not None:
             logs["val_f1"] = float(np.mean(scores))
+
+
+class _Checkpoint(keras.callbacks.Callback):
+    """Weights and optimizer after every epoch: `epoch-0007.weights.h5` after seven.
+
+    Keras' own BackupAndRestore writes over the file it would restore from, so a kill during the
+    write left nothing; this one writes beside it and renames.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        older = list(self.folder.glob("epoch-*.weights.h5"))
+        temporary = self.folder / "new.weights.h5"
+        self.model.save_weights(temporary)
+        os.replace(temporary, self.folder / f"epoch-{epoch + 1:04}.weights.h5")
+        for path in older:
+            path.unlink(missing_ok=True)
+
+
+def restore_checkpoint(folder: str | os.PathLike, network: keras.Model) -> int:
+    """Load the latest checkpoint into a compiled network; the number of epochs it has had."""
+    found = sorted(Path(folder).glob("epoch-*.weights.h5"))
+    if not found:
+        return 0
+    network.optimizer.build(network.trainable_variables)  # so that its moments are loaded too
+    network.load_weights(found[-1])
+    return int(found[-1].name.removeprefix("epoch-").removesuffix(".weights.h5"))
 
 
 class _BestWeights(keras.callbacks.Callback):
@@ -429,9 +463,12 @@ def _claim(out: Path, config: TrainConfig, vectors: WordVectors, resume: bool) -
     write_json(path, stamp)
 
 
-def _epochs_done(out: Path) -> int:
-    history = out / "history.csv"
-    return max(0, len(history.read_text().splitlines()) - 1) if history.exists() else 0
+def _keep_rows(history: Path, epochs: int) -> None:
+    """Drop rows of epochs that will run again: a kill may fall between log and checkpoint."""
+    if history.exists():
+        lines = history.read_text().splitlines(keepends=True)
+        with atomic_path(history) as temporary:
+            temporary.write_text("".join(lines[: epochs + 1]) if epochs else "")
 
 
 def _has_gpu() -> bool:

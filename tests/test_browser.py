@@ -3,7 +3,8 @@
     pytest -m browser tests/test_browser.py
 
 Chromium is Debian's, or the one that CHROMIUM names. IMG2PROMPT_ASSETS names another folder of
-artifacts than the shipped one.
+artifacts than the shipped one. With IMG2PROMPT_SCREENSHOTS=docs/screenshots the run also takes the
+pictures of the page that the documentation shows.
 """
 
 import base64
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).resolve().parent.parent
 ASSETS = Path(os.environ.get("IMG2PROMPT_ASSETS", ROOT / "assets")).resolve()
-EXAMPLE = ROOT / "assets" / "examples" / "05-portrait.jpg"
+EXAMPLE = ROOT / "assets" / "examples" / "02-spaceship.jpg"
 START_SECONDS = 180  # a busy machine loads TensorFlow slowly
 WAIT = 60_000
 FLAGS = (
@@ -145,6 +146,7 @@ def test_a_dropped_picture_gets_words_scores_a_prompt_and_a_map(open_page) -> No
     assert _grey_pixels(page) > 3000
     labels = page.locator("#map .annotation-text").all_text_contents()
     assert set(words) <= set(labels)
+    _keep(page, "desk-light")
 
 
 def test_models_and_the_number_of_words_change_the_answer(open_page) -> None:
@@ -202,6 +204,7 @@ def test_a_phone_scrolls_in_one_direction_only(open_page, scheme: str) -> None:
     page.wait_for_function("document.querySelector('#map .js-plotly-plot').data.length === 4")
     assert _overflow(page) == 0
     map_box = page.locator("#map .main-svg").first.bounding_box()
+    _keep(page, f"phone-{scheme}")
     assert map_box is not None and 300 < map_box["width"] <= 390
     assert page.evaluate("document.body.classList.contains('dark')") is (scheme == "dark")
 
@@ -221,6 +224,14 @@ def _drop(page, path: Path) -> None:
         }""",
         [path.name, base64.b64encode(path.read_bytes()).decode("ascii")],
     )
+
+
+def _keep(page, name: str) -> None:
+    folder = os.environ.get("IMG2PROMPT_SCREENSHOTS")
+    if folder:
+        page.evaluate("window.scrollTo(0, 0)")
+        page.wait_for_timeout(1000)  # the bars have grown
+        page.screenshot(path=ROOT / folder / f"{name}.png", full_page=True)
 
 
 def _words(page, count: int) -> list[str]:

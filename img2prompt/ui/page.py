@@ -44,11 +44,11 @@ def build_app(assets: Assets, preset: str | None = None) -> gr.Blocks:
     guesser = Guesser(assets, preset)
     examples = load_examples(assets.folder)
 
-    def predict(path: str | None, preset: str, words: float) -> tuple:
-        if path is None:
+    def predict(image: str | None, preset: str, words: float) -> tuple:
+        if image is None:
             return _blank(guesser)
         try:
-            guess = guesser(path, preset, round(words))
+            guess = guesser(image, preset, round(words))
         except UserError as error:
             raise _shown(error) from None
         prediction = guess.prediction

@@ -1,0 +1,104 @@
+"""Pieces of a run that the end-to-end test cannot see: checkpoints, weights, targets, settings."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from img2prompt import training
+from img2prompt.dataset import Records
+from img2prompt.embedding import WordVectors
+from img2prompt.errors import UserError
+
+
+def network() -> keras.Model:
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    model.compile(optimizer=keras.optimizers.Adam(0.1), loss="mse")
+    return model
+
+
+def test_a_restored_run_takes_the_very_same_steps(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)
+    y = x[:, :2] * 2
+    keras.utils.set_random_seed(0)
+    whole = network()
+    start = whole.get_weights()
+    whole.fit(x, y, epochs=6, shuffle=False, verbose=0)
+
+    first = network()
+    first.set_weights(start)
+    first.fit(x, y, epochs=3, shuffle=False, verbose=0, callbacks=[training._Checkpoint(tmp_path)])
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-0003.weights.h5"]
+    second = network()
+    assert training.restore_checkpoint(tmp_path, second) == 3
+    second.fit(x, y, epochs=6, initial_epoch=3, shuffle=False, verbose=0)
+    # Equal only if Adam's moments came back too.
+    for a, b in zip(whole.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_a_half_written_checkpoint_is_ignored(tmp_path: Path) -> None:
+    model = network()
+    model.fit(np.ones((4, 3)), np.ones((4, 2)), epochs=2, verbose=0,
+              callbacks=[training._Checkpoint(tmp_path)])  # fmt: skip
+    (tmp_path / "new.weights.h5").write_bytes(b"killed while writing")
+    assert training.restore_checkpoint(tmp_path, network()) == 2
+
+
+def test_rows_of_epochs_that_run_again_are_dropped(tmp_path: Path) -> None:
+    history = tmp_path / "history.csv"
+    history.write_text("epoch,loss\n0,3\n1,2\n2,1\n")
+    training._keep_rows(history, 2)
+    assert history.read_text() == "epoch,loss\n0,3\n1,2\n"
+
+
+def test_word_sequence_keeps_order_and_pads_with_zeros(vectors: WordVectors) -> None:
+    sequence = training._word_sequence("Dog, unknownword CAT", vectors, 4)
+    np.testing.assert_array_equal(sequence[0], vectors["dog"])
+    np.testing.assert_array_equal(sequence[1], vectors["cat"])
+    assert not sequence[2:].any()
+    assert training._word_sequence("dog cat " * 9, vectors, 4).all(axis=1).all()
+
+
+def test_draw_weights_give_auxiliary_pictures_their_share() -> None:
+    n = 30
+    records = Records(
+        (),
+        folder=np.repeat([0, 1], [20, 10]),
+        shard=np.array([""] * n, dtype=object),
+        row=np.arange(n),
+        name=np.array([""] * n, dtype=object),
+        prompt=np.array([f"p{i}" for i in range(n)], dtype=object),
+        source=np.array(["big"] * 16 + ["small"] * 4 + ["aux"] * 10, dtype=object),
+        split=np.array(["train"] * n, dtype=object),
+    )
+    config = training.default_config("gaze", auxiliary_weight=0.1, source_power=0.5)
+    weights = training._draw_weights(config, records, np.arange(n), records.folder == 1)
+    assert weights.sum() == pytest.approx(1)
+    assert weights[20:].sum() == pytest.approx(0.1)
+    # Square roots: 4 to 2, not 16 to 4.
+    assert weights[:16].sum() / weights[16:20].sum() == pytest.approx(2)
+
+
+def test_the_originals_keep_the_original_schedule() -> None:
+    for preset in ("original", "notebook"):
+        config = training.default_config(preset)
+        assert (config.epochs, config.batch_size, config.learning_rate) == (20, 32, 1e-3)
+        assert config.source_power == 1.0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": -1.0}, {"source_power": 2.0},
+     {"auxiliary_weight": 1.0}],
+)  # fmt: skip
+def test_settings_out_of_range_are_refused(changes: dict) -> None:
+    with pytest.raises(UserError):
+        training.default_config("gaze", **changes)
+
+
+def test_unknown_preset_is_refused() -> None:
+    with pytest.raises(UserError, match="Unknown preset"):
+        training.default_config("nonsense")
