@@ -110,12 +110,16 @@ def load(preset: str | os.PathLike | None = None) -> Predictor:
     if preset is None:
         return Assets().predictor()
     folder = Path(preset)
+    # A shipped name means the shipped preset, whatever folders the current directory has.
+    named = isinstance(preset, str) and folder.name == preset
+    if named and (ASSETS / MANIFEST).is_file() and preset in (shipped := Assets()).presets:
+        return shipped.predictor(preset)
     if folder.is_dir():
         if (folder / MANIFEST).is_file():
             return Assets(folder).predictor()
         vectors = WordVectors.load(folder / EMBEDDING_FILE)
         return Predictor(load_model(folder / "model.keras"), vectors, folder.name)
-    if isinstance(preset, str) and os.sep not in preset:
+    if named:
         return Assets().predictor(preset)
     raise UserError(f"There is no folder {folder}; give a preset's name or a folder with a model.")
 

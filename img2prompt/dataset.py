@@ -81,7 +81,7 @@ def prepare(
 
     Raises:
         UserError: no parts, a damaged zip, wrong column names, or `out` holds shards made with
-            other settings.
+            other settings or of another data set.
     """
     settings = settings or PrepareSettings()
     parts = diffusiondb.find_parts(source)
@@ -89,6 +89,8 @@ def prepare(
     out = Path(out)
     _claim(out, settings)
     todo = [part for part in parts if not _is_whole(out, part.stem)]
+    for part in set(parts) - set(todo):
+        _check_same_part(part, out)
     for leftover in out.glob(".*.tmp*"):  # of a killed run
         leftover.unlink()
     with tqdm(
@@ -101,7 +103,7 @@ def prepare(
     with atomic_path(out / SKIPPED_FILE) as temporary:
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in _read_skipped(out)]
         temporary.write_text("".join(lines), encoding="utf-8")
-    report = build_report(out)
+    report = build_report(out) | {"metadata": metadata is not None}
     write_json(out / REPORT_FILE, report)
     return report
 
@@ -315,9 +317,20 @@ def _prepare_part(
     with atomic_path(out / f"{part.stem}.npy") as temporary:
         np.save(temporary, array)
     schema = pa.schema([(name, pa.string()) for name in rows])
-    schema = schema.with_metadata({"skipped": json.dumps(skipped)})
+    stamp = {"skipped": json.dumps(skipped), "part_bytes": str(part.stat().st_size)}
+    schema = schema.with_metadata(stamp)
     with atomic_path(out / f"{part.stem}.parquet") as temporary:
         pq.write_table(pa.table(rows, schema=schema), temporary)
+
+
+def _check_same_part(part: Path, out: Path) -> None:
+    """A shard is known by its part's name; another data set's part 1 must not pass for this one."""
+    stamp = pq.read_schema(out / f"{part.stem}.parquet").metadata or {}
+    if stamp.get(b"part_bytes", b"") != str(part.stat().st_size).encode():
+        raise UserError(
+            f"{out} holds {part.stem} of another data set (its zip had another size); "
+            "give another --out or delete it."
+        )
 
 
 def _filter_reason(

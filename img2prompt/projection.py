@@ -186,7 +186,7 @@ class VocabularyMap:
 
 
 def build_map(vectors: WordVectors, words: int = MAP_WORDS, seed: int = 1) -> VocabularyMap:
-    """Lay out the most frequent answerable words; 20 s for 4,000 words on one CPU core.
+    """Lay out the most frequent answerable words; a minute for 4,000 words on one CPU core.
 
     t-SNE over cosine distances, then centred and scaled into [−1, 1] by one factor, so that the
     aspect stays. The same embedding, number and seed give the same map on the same libraries.

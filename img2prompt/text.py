@@ -60,7 +60,7 @@ def words(prompt: str) -> list[str]:
 def is_content_word(word: str) -> bool:
     """Whether a word (as `words` gives it) says something about the picture.
 
-    Not: stop words, single characters of the Latin script, plain numbers.
+    Not: stop words, single ASCII characters, plain numbers.
     """
     if word in STOP_WORDS or word.isdigit():
         return False

@@ -2,7 +2,7 @@
 
     python scripts/build_map.py --embedding assets/embedding.npz --out assets/map.npz
 
-20 seconds for 4,000 words on one CPU core. Needs scikit-learn (requirements-train.txt); the app
+A minute for 4,000 words on one CPU core. Needs scikit-learn (requirements-train.txt); the app
 that reads the map does not.
 """
 

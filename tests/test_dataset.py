@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -257,7 +258,8 @@ def test_a_stopped_run_goes_on_to_the_same_result(
 def test_whole_shards_are_not_made_again(diffusiondb_folder: Path, prepared: Path) -> None:
     before = (prepared / "part-000001.npy").stat().st_mtime_ns
     (prepared / "part-000002.parquet").unlink()
-    (diffusiondb_folder / "images" / "part-000001.zip").write_bytes(b"damaged since")
+    part = diffusiondb_folder / "images" / "part-000001.zip"
+    part.write_bytes(b"damaged since".ljust(part.stat().st_size, b"."))
     run(diffusiondb_folder, prepared)
     assert (prepared / "part-000001.npy").stat().st_mtime_ns == before
 
@@ -412,3 +414,14 @@ def test_small_repositories_are_one_group() -> None:
     assert source_group("owner/one") == source_group("other/two")
     assert source_group("gptimage2-a") == source_group("gptimage2-b")
     assert source_group("met") == "met"
+
+
+def test_a_part_of_another_data_set_does_not_pass_for_a_finished_one(
+    diffusiondb_folder: Path, tmp_path: Path, make_part: Callable, make_picture, encode
+) -> None:
+    out = tmp_path / "shards"
+    prepare(diffusiondb_folder, out, PrepareSettings(size=32), progress=False)
+    files = {"other.png": encode(make_picture(77))}
+    make_part(tmp_path / "b" / "images" / "part-000001.zip", files, {"other.png": "an owl"})
+    with pytest.raises(UserError, match="another data set"):
+        prepare(tmp_path / "b", out, PrepareSettings(size=32), progress=False)

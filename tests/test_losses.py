@@ -85,7 +85,8 @@ def slow_reference(vectors: WordVectors, target: np.ndarray, predicted: np.ndarr
             logits[word] = np.log(sum(np.exp(VocabularyLoss.SCALE * c) for c in similar))
         total = np.log(sum(np.exp(logit) for logit in logits.values()))
         real = [word for word in truth if word >= 0]
-        own = sum(logits[word] - total for word in real)
+        pull = {w: max(float(cosines(step, vectors.vectors[w])) for step in steps) for w in real}
+        own = sum(logits[word] - total + VocabularyLoss.PULL * pull[word] for word in real)
         losses.append(-own / np.sqrt(max(len(real), 1)))
     return float(np.mean(losses))
 
