@@ -13,7 +13,7 @@ from img2prompt.models.backbones import load_backbone, stage_outputs
 from img2prompt.models.layers import PooledStatistics, ScaledTanh
 
 STEPS = 10  # "about ten word vectors"
-LOOK, STEP, LSTM = 512, 128, 256  # twice the LSTM's width took three times as long and gained nothing
+LOOK, STEP, LSTM = 512, 128, 256  # widths of the dense layer, of each step's part, of the LSTM
 DROPOUT = 0.4
 WEIGHT_DECAY = 1e-4
 
