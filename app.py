@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from img2prompt.artifacts import Assets, quiet_tensorflow
-from img2prompt.errors import run_command
+from img2prompt.errors import UserError, run_command
 
 
 def main() -> None:
@@ -19,6 +19,8 @@ def main() -> None:
     parser.add_argument("--assets", type=Path, help="folder of artifacts; default: assets/")
     parser.add_argument("--preset", help="the model switched on at first")
     args = parser.parse_args()
+    if args.port is not None and not 0 < args.port < 65536:
+        raise UserError(f"The port must lie in 1…65535, not {args.port}.")
     assets = Assets(args.assets)
     quiet_tensorflow()
     from img2prompt.ui.page import launch  # two seconds; wrong arguments are told at once

@@ -34,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     check_word_count(args.words)  # before seconds are spent on loading
     predictor = load(args.preset)
+    # File names need not be valid Unicode; they are printed all the same.
+    sys.stdout.reconfigure(errors="backslashreplace")
     failed = 0
     results = predict_files(predictor, args.images, args.words)
     for file, result in tqdm(results, total=len(args.images), unit="picture", disable=None):

@@ -10,9 +10,9 @@ import numpy as np
 
 from img2prompt import evaluation, text
 from img2prompt.artifacts import Assets, load
-from img2prompt.dataset import PixelReader, load_records, settings_of
+from img2prompt.dataset import load_records, pixel_reader, settings_of
 from img2prompt.errors import UserError
-from img2prompt.features import FeatureReader, cache_features
+from img2prompt.features import cache_features, feature_reader
 from img2prompt.files import atomic_path, write_json
 from img2prompt.images import to_float
 from img2prompt.prediction import Predictor
@@ -64,6 +64,13 @@ def evaluate_systems(
     chosen = records.of_split(split)
     if not len(chosen):
         raise UserError(f"The split {split} has no pictures; prepare more parts.")
+    for predictor in predictors:
+        made, served = settings_of(folders[0]), (predictor.side, predictor.fit)
+        if (made.size, made.fit) != served:
+            raise UserError(
+                f"{predictor.preset} takes pictures of {served[0]} pixels fitted by {served[1]}, "
+                f"these were prepared at {made.size} by {made.fit}; prepare them alike."
+            )
     sentence = None
     if minilm:
         from img2prompt.minilm import MiniLM
@@ -73,7 +80,7 @@ def evaluate_systems(
     systems: list[Callable[[], evaluation.Answers]] = []
     if backbone is not None:
         systems += _baselines(records, split, backbone, settings_of(folders[0]).size, vectors)
-    reader = PixelReader(chosen)
+    reader = pixel_reader(chosen)
     for predictor in predictors:
         systems.append(
             lambda predictor=predictor: evaluation.model_answers(
@@ -123,7 +130,10 @@ def _baselines(
     training = np.flatnonzero(records.split == "train")
     words = [evaluation.true_words(records.prompt[i], vectors) for i in training]
     cache_features(build_tower(backbone, side), backbone, records)
-    reader = FeatureReader(records, backbone)
+    stored = feature_reader(records, backbone)
+
+    def reader(index: np.ndarray) -> np.ndarray:
+        return stored(index).astype(np.float32)
 
     def constant() -> evaluation.Answers:
         return evaluation.constant_answers(words, len(chosen), vectors)
@@ -161,7 +171,11 @@ def _markdown(figures: dict[str, Any]) -> str:
         "a picture. *95 %* is the bootstrap interval of F1@10, resampling prompts; *image gain* "
         "is F1@10 minus what the same answers score when the pictures are shuffled; *F1 macro* "
         "is the mean over sources; *alike* is the share of words that the answers to two random "
-        "pictures have in common.",
+        "pictures have in common. *Soft recall* is the mean over the true words of the best cosine "
+        "to a predicted word, *cosine/word* to a predicted vector (the notebook's one vector: its "
+        "loss without padding; with ten vectors each word may take its nearest), *MiniLM* the "
+        "cosine of the sentence embeddings of answer and prompt over a thousand pictures, "
+        "*distinct* the number of different words over all answers.",
         "",
         evaluation.table(rows),
         "",

@@ -6,11 +6,12 @@ last, so its presence means the shard is whole, and a stopped run goes on with t
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,31 +81,42 @@ def prepare(
         the most repeated prompts.
 
     Raises:
-        UserError: no parts, a damaged zip, wrong column names, or `out` holds shards made with
-            other settings or of another data set.
+        UserError: no parts, parts that cannot be read (told after all others are done), wrong
+            column names, or `out` holds shards made with other settings or of another data set.
     """
     settings = settings or PrepareSettings()
     parts = diffusiondb.find_parts(source)
     metadata = diffusiondb.read_metadata(source)
     out = Path(out)
     _claim(out, settings)
+    unreadable: list[str] = []
     todo = [part for part in parts if not _is_whole(out, part.stem)]
     for part in set(parts) - set(todo):
-        _check_same_part(part, out)
-    for leftover in out.glob(".*.tmp*"):  # of a killed run
+        _check_same_part(part, out, metadata)
+    for leftover in out.glob(".part-*.tmp*"):  # of a killed run
         leftover.unlink()
     with tqdm(
         total=len(parts), initial=len(parts) - len(todo), unit="part", disable=not progress
     ) as bar:
         for part in todo:
             bar.set_postfix_str(part.stem)
-            _prepare_part(part, out, settings, metadata)
+            try:
+                _prepare_part(part, out, settings, metadata)
+            except UserError as error:
+                unreadable.append(str(error))
             bar.update()
+    if unreadable and not list(out.glob("part-*.parquet")):
+        raise UserError(unreadable[0])
     with atomic_path(out / SKIPPED_FILE) as temporary:
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in _read_skipped(out)]
         temporary.write_text("".join(lines), encoding="utf-8")
     report = build_report(out) | {"metadata": metadata is not None}
     write_json(out / REPORT_FILE, report)
+    if unreadable:
+        raise UserError(
+            f"{len(unreadable)} of {len(parts)} parts could not be read, the others are prepared; "
+            f"mend them and run this again. The first: {unreadable[0]}"
+        )
     return report
 
 
@@ -159,7 +171,10 @@ def load_records(folders: str | os.PathLike | Iterable[str | os.PathLike]) -> Re
         if not shards:
             raise UserError(f"{folder} holds no prepared shards; run scripts/prepare_data.py.")
         for path in shards:
-            table = pq.read_table(path)
+            try:
+                table = pq.read_table(path, columns=["name", "prompt", "source", "split"])
+            except (pa.ArrowException, OSError):
+                raise UserError(f"{path} is damaged; delete it and prepare again.") from None
             n = table.num_rows
             columns["folder"].append(np.full(n, index, np.int32))
             columns["shard"].append(np.full(n, path.stem, dtype=object))
@@ -167,8 +182,8 @@ def load_records(folders: str | os.PathLike | Iterable[str | os.PathLike]) -> Re
             for name in ("name", "prompt", "source", "split"):
                 values = np.array(table.column(name).to_pylist(), dtype=object)
                 columns[name].append(values)
-    if len({settings_of(folder).size for folder in folders}) > 1:
-        raise UserError("These folders were prepared at different sizes; prepare them alike.")
+    if len({(settings_of(folder).size, settings_of(folder).fit) for folder in folders}) > 1:
+        raise UserError("These folders differ in --size or --fit; prepare them alike.")
     return Records(folders, **{name: np.concatenate(parts) for name, parts in columns.items()})
 
 
@@ -181,24 +196,38 @@ def settings_of(folder: str | os.PathLike) -> PrepareSettings:
         raise UserError(f"{path} does not hold the settings of prepared shards.") from None
 
 
-class PixelReader:
-    """Reads pictures of `Records` from their memory-mapped shards."""
+class ShardReader:
+    """Reads rows of `Records` from memory-mapped arrays, one file a shard.
 
-    def __init__(self, records: Records) -> None:
-        self.records = records
-        self._maps: dict[tuple[int, str], np.ndarray] = {}
+    Args:
+        records: whose rows are read.
+        path_of: (prepared folder, shard name) → the shard's `.npy`.
+    """
+
+    # Each open map holds a file descriptor; systems allow 256 to 1,024 of them.
+    OPEN_MAPS = 128
+
+    def __init__(self, records: Records, path_of: Callable[[Path, str], Path]) -> None:
+        self.records, self._path_of = records, path_of
+        self._map = functools.lru_cache(self.OPEN_MAPS)(self._open)
 
     def __call__(self, index: np.ndarray) -> np.ndarray:
-        """Positions (b,) → uint8 (b, size, size, 3) in 0–255."""
-        return np.stack([self._one(int(position)) for position in index])
-
-    def _one(self, position: int) -> np.ndarray:
+        """Positions (b,) → the shards' rows, (b, …), in their own dtype."""
         records = self.records
-        key = (int(records.folder[position]), records.shard[position])
-        if key not in self._maps:
-            path = records.folders[key[0]] / f"{key[1]}.npy"
-            self._maps[key] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return self._maps[key][records.row[position]]
+        rows = [
+            self._map(int(records.folder[i]), records.shard[i])[records.row[i]]
+            for i in index.tolist()
+        ]
+        return np.stack(rows)
+
+    def _open(self, folder: int, shard: str) -> np.ndarray:
+        path = self._path_of(self.records.folders[folder], shard)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def pixel_reader(records: Records) -> ShardReader:
+    """Positions (b,) → pictures, uint8 (b, size, size, 3) in 0–255."""
+    return ShardReader(records, lambda folder, shard: folder / f"{shard}.npy")
 
 
 def source_group(source: str) -> str:
@@ -317,19 +346,28 @@ def _prepare_part(
     with atomic_path(out / f"{part.stem}.npy") as temporary:
         np.save(temporary, array)
     schema = pa.schema([(name, pa.string()) for name in rows])
-    stamp = {"skipped": json.dumps(skipped), "part_bytes": str(part.stat().st_size)}
+    stamp = {
+        "skipped": json.dumps(skipped),
+        "part_bytes": str(part.stat().st_size),
+        "metadata": str(metadata is not None),
+    }
     schema = schema.with_metadata(stamp)
     with atomic_path(out / f"{part.stem}.parquet") as temporary:
         pq.write_table(pa.table(rows, schema=schema), temporary)
 
 
-def _check_same_part(part: Path, out: Path) -> None:
+def _check_same_part(part: Path, out: Path, metadata: diffusiondb.Metadata | None) -> None:
     """A shard is known by its part's name; another data set's part 1 must not pass for this one."""
     stamp = pq.read_schema(out / f"{part.stem}.parquet").metadata or {}
     if stamp.get(b"part_bytes", b"") != str(part.stat().st_size).encode():
         raise UserError(
             f"{out} holds {part.stem} of another data set (its zip had another size); "
             "give another --out or delete it."
+        )
+    if stamp.get(b"metadata", b"") != str(metadata is not None).encode():
+        raise UserError(
+            f"{out} holds {part.stem} made {'without' if metadata else 'with'} metadata.parquet, "
+            "so its NSFW filter differs; give another --out or delete it."
         )
 
 

@@ -27,6 +27,7 @@ METADATA_NAMES = ("metadata.parquet", "metadata-large.parquet")
 READ_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError)
 PARQUET_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 IMAGE_SUFFIXES = {".png", ".webp", ".jpg", ".jpeg"}
+MAX_JSON_BYTES = 64 * 2**20  # a thousand prompts have less than one; a zip can claim anything
 ALREADY_BLURRED = 2.0  # DiffusionDB's mark in image_nsfw: the picture was blurred by its authors
 
 TYPES = {
@@ -93,7 +94,10 @@ def read_metadata(root: str | os.PathLike) -> Metadata | None:
     Raises:
         UserError: the file is not parquet or lacks a needed column.
     """
-    for name in METADATA_NAMES:
+    # The hub's repository holds both sets and both files; the parts that are read decide.
+    first, large_first = (any((Path(root) / name).glob("part-*.zip")) for name in PART_FOLDERS[:2])
+    large = large_first and not first
+    for name in reversed(METADATA_NAMES) if large else METADATA_NAMES:
         path = Path(root) / name
         if path.exists():
             columns = _columns(path, {"image_name": str, "image_nsfw": float, "prompt_nsfw": float})
@@ -204,7 +208,11 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _read_prompts(archive: zipfile.ZipFile, entries: list, path: Path) -> dict[str, str]:
-    names = [entry.filename for entry in entries if entry.filename.endswith(".json")]
+    names = [
+        entry.filename
+        for entry in entries
+        if entry.filename.endswith(".json") and entry.file_size <= MAX_JSON_BYTES
+    ]
     preferred = [name for name in names if PurePosixPath(name).stem == path.stem]
     if not names:
         raise UserError(f"{path.name} holds no JSON of prompts; it is not a DiffusionDB part.")

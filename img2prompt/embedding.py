@@ -316,8 +316,7 @@ def train_embedding(
             callbacks=[Progress()],
         )
     frequency = np.array([model.wv.get_vecattr(w, "count") for w in model.wv.index_to_key])
-    # gensim sorts by count alone; a second key makes the order, and so the file, the same
-    # whatever the order of the input's words.
+    # gensim sorts by count alone; a second key makes the order of the file's words definite.
     order = sorted(range(len(frequency)), key=lambda i: (-frequency[i], model.wv.index_to_key[i]))
     words = [model.wv.index_to_key[i] for i in order]
     return WordVectors(words, model.wv.vectors[order], frequency[order]), counts

@@ -1,5 +1,7 @@
 """Errors a person can act on: the one exception type every room raises for bad input."""
 
+import errno
+import os
 import sys
 from collections.abc import Callable
 
@@ -20,6 +22,16 @@ def run_command(main: Callable[[], int | None]) -> int:
         return main() or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # The reader (`| head`) has what it wanted; Python would complain again when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise
+        where = f" ({error.filename})" if error.filename is not None else ""
+        print(f"error: {error.strerror}{where}; check the path and the disk.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

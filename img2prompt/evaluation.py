@@ -93,7 +93,8 @@ def cosine_per_word(
 ) -> np.ndarray:
     """Mean over a picture's true words of the best cosine to a predicted *vector*: (n,).
 
-    The original's loss without its padding; for one vector a picture it is the plain cosine.
+    For one vector a picture (`notebook`) it is the original's loss without its padding; with ten
+    vectors each word may take its nearest.
     """
     return _best_cosine(answers.vectors, true, vectors)
 
@@ -153,7 +154,7 @@ def knn_answers(
         near, similarity = top_k(own[start : start + 256] @ other.T, NEIGHBOURS)
         for row, (positions, weights) in enumerate(zip(near, similarity, strict=True)):
             votes = np.zeros(len(vectors))
-            votes[popular] = 1e-9 * np.arange(WORDS, 0, -1)  # likewise
+            votes[popular] = 1e-9 * np.arange(WORDS, 0, -1)
             for position, weight in zip(positions, weights, strict=True):
                 votes[training[position]] += max(weight, 0.0)
             words[start + row] = top_k(votes[None], WORDS)[0][0]

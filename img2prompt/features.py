@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from img2prompt.dataset import Records
+from img2prompt.dataset import Records, ShardReader
 from img2prompt.files import atomic_path
 from img2prompt.images import to_float
 
@@ -36,7 +36,7 @@ def cache_features(tower: Any, backbone: str, records: Records) -> None:
     todo = [
         (records.folders[folder], shard)
         for folder, shard in shards
-        if not feature_path(records.folders[folder], backbone, shard).exists()
+        if not _is_cached(records.folders[folder], backbone, shard)
     ]
     call = tf.function(lambda pixels: tower(pixels, training=False), reduce_retracing=True)
     for folder, shard in tqdm(todo, unit="shard", desc=f"features of {backbone}", disable=not todo):
@@ -50,20 +50,15 @@ def cache_features(tower: Any, backbone: str, records: Records) -> None:
             np.save(temporary, features.astype(np.float16))
 
 
-class FeatureReader:
-    """Reads cached features of `Records`: positions (b,) → float32 (b, F)."""
+def feature_reader(records: Records, backbone: str) -> ShardReader:
+    """Positions (b,) → cached features, float16 (b, F)."""
+    return ShardReader(records, lambda folder, shard: feature_path(folder, backbone, shard))
 
-    def __init__(self, records: Records, backbone: str) -> None:
-        self.records, self.backbone = records, backbone
-        self._shards: dict[tuple[int, str], np.ndarray] = {}
 
-    def __call__(self, index: np.ndarray) -> np.ndarray:
-        return np.stack([self._one(int(i)) for i in index]).astype(np.float32)
-
-    def _one(self, position: int) -> np.ndarray:
-        records = self.records
-        key = (int(records.folder[position]), records.shard[position])
-        if key not in self._shards:
-            path = feature_path(records.folders[key[0]], self.backbone, key[1])
-            self._shards[key] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return self._shards[key][records.row[position]]
+def _is_cached(folder: Path, backbone: str, shard: str) -> bool:
+    """Whether a shard's features are there and have its number of rows."""
+    path = feature_path(folder, backbone, shard)
+    if not path.exists():
+        return False
+    pictures = np.load(folder / f"{shard}.npy", mmap_mode="r", allow_pickle=False)
+    return len(np.load(path, mmap_mode="r", allow_pickle=False)) == len(pictures)

@@ -1,14 +1,18 @@
 """Writing files so that nothing half-written is ever left under its final name."""
 
 import contextlib
+import datetime
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from img2prompt.errors import UserError
+
+PROVENANCE_FILE = "made.json"  # in a run's folder: what made its model
 
 
 @contextlib.contextmanager
@@ -49,3 +53,23 @@ def sha256_of(path: str | os.PathLike) -> str:
     """The file's SHA-256 as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def provenance(command: Sequence[str]) -> dict[str, str | None]:
+    """What made a file: the command, the commit it ran at and the day."""
+    return {
+        "made_by": " ".join(command),
+        "commit": _commit(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+def _commit() -> str | None:
+    folder = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None  # an installed package has no history
+    return done.stdout.strip()

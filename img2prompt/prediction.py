@@ -88,6 +88,7 @@ class Predictor:
         self.side = _side_of(model)
         self.model = model
         check_pair(model, vectors)
+        self.fit = _activation_of(model).fit
         # Compiled once; `model(x)` without it takes five times as long for one picture.
         self._call = tf.function(
             lambda pixels: model(pixels, training=False),
@@ -106,7 +107,7 @@ class Predictor:
             UserError: `words` out of range.
         """
         check_word_count(words)
-        pixels = images.preprocess(image, self.side)[None]
+        pixels = images.preprocess(image, self.side, self.fit)[None]
         return self.decode(self.predict_vectors(pixels)[0], words)
 
     def predict_many(
@@ -120,7 +121,7 @@ class Predictor:
         batch: list[np.ndarray | images.ImageError] = []
         for source in sources:
             try:
-                batch.append(images.preprocess(source, self.side))
+                batch.append(images.preprocess(source, self.side, self.fit))
             except images.ImageError as error:
                 batch.append(error)
             if len(batch) == BATCH:
@@ -156,8 +157,9 @@ def choose_words(
     """The nearest words of all predicted vectors together, by cosine, none twice.
 
     One matrix product with the whole vocabulary. Each word's score is its cosine to the vector
-    nearest to it. Only content words can be an answer: stop words are near every prompt, and
-    misspellings never entered the vocabulary (`min_count`).
+    nearest to it. Only content words that are not rare can be an answer
+    (`WordVectors.answerable`): stop words are near every prompt, and among rare words most are
+    misspellings.
 
     Args:
         vectors: the embedding.
@@ -201,10 +203,8 @@ def check_word_count(words: int) -> None:
 
 def check_pair(model: Any, vectors: WordVectors) -> None:
     """Raise :class:`UserError` unless the model was trained towards this embedding."""
-    from img2prompt.models.layers import ScaledTanh
-
-    prints = {layer.embedding for layer in _all_layers(model) if isinstance(layer, ScaledTanh)}
-    if model.output_shape[-1] != vectors.dimensions or prints != {vectors.fingerprint}:
+    activation = _activation_of(model)
+    if model.output_shape[-1] != vectors.dimensions or activation.embedding != vectors.fingerprint:
         raise UserError(
             "This model and this embedding don't belong together; "
             "use the embedding that the model was trained with."
@@ -250,6 +250,16 @@ def _side_of(model: Any) -> int:
     if not square or shape[3] != 3 or len(model.output_shape) != 3:
         raise UserError("This is not an image-to-words model: it must map a picture to vectors.")
     return int(shape[1])
+
+
+def _activation_of(model: Any) -> Any:
+    """The model's `ScaledTanh`, which says what the model was trained with and for."""
+    from img2prompt.models.layers import ScaledTanh
+
+    found = [layer for layer in _all_layers(model) if isinstance(layer, ScaledTanh)]
+    if len(found) != 1:
+        raise UserError("This is not an image-to-words model: it has no scaled tanh.")
+    return found[0]
 
 
 def _all_layers(model: Any) -> Iterator[Any]:

@@ -1,8 +1,6 @@
 """Trained runs → the files in `assets/`: float16 weights and a manifest with checksums."""
 
-import datetime
 import os
-import subprocess
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +10,9 @@ import h5py
 import numpy as np
 
 from img2prompt.artifacts import DEFAULT_PRESET, MANIFEST
-from img2prompt.embedding import EMBEDDING_FILE
+from img2prompt.embedding import EMBEDDING_FILE, WordVectors
 from img2prompt.errors import UserError
-from img2prompt.files import atomic_path, read_json, sha256_of, write_json
+from img2prompt.files import PROVENANCE_FILE, atomic_path, read_json, sha256_of, write_json
 
 WEIGHTS = "model.weights.h5"  # the member of a `.keras` zip that holds the weights
 # Figures of docs/evaluation.json that the manifest repeats.
@@ -51,19 +49,47 @@ def write_half_precision(source: str | os.PathLike, out: str | os.PathLike) -> N
         scratch.unlink(missing_ok=True)
 
 
+def ship_runs(runs: Sequence[str | os.PathLike], folder: str | os.PathLike) -> dict[str, dict]:
+    """Copy the runs' models into `folder`, all or none.
+
+    Returns:
+        Manifest entries' provenance by file name: `made_by`, `commit`, `date` of each run.
+
+    Raises:
+        UserError: a run is unfinished, or belongs to another embedding than `folder`'s.
+    """
+    folder = Path(folder)
+    fingerprint = WordVectors.load(folder / EMBEDDING_FILE).fingerprint
+    made: dict[str, dict] = {}
+    for run in map(Path, runs):
+        config = read_json(run / "config.json")
+        if config["embedding"] != fingerprint:
+            raise UserError(f"{run} was trained with another embedding than {folder}'s.")
+        if not (run / "model.keras").is_file():
+            raise UserError(f"{run} is not finished; train on with --resume.")
+        made[f"{config['preset']}.keras"] = {"run": run} | read_json(run / PROVENANCE_FILE)
+    for name, provenance in made.items():
+        write_half_precision(provenance.pop("run") / "model.keras", folder / f"new-{name}")
+    for name in made:
+        os.replace(folder / f"new-{name}", folder / name)
+    return made
+
+
 def build_manifest(
     folder: str | os.PathLike,
-    made_by: dict[str, str],
-    data: str,
+    data: str | None = None,
+    made: dict[str, dict] | None = None,
     evaluation: str | os.PathLike | None = None,
     default: str = DEFAULT_PRESET,
 ) -> dict[str, Any]:
     """Write `folder/manifest.json` over every artifact in it, and return it.
 
+    What an earlier manifest says of a file that has not changed stays.
+
     Args:
         folder: holds `*.keras`, `embedding.npz`, `map.npz`.
-        made_by: file name → the command that made it.
-        data: what the models learned from, in a sentence.
+        data: what the models learned from, in a sentence; unset, as before.
+        made: file name → `made_by` (command), `commit`, `date` of files made since.
         evaluation: `evaluate.py`'s JSON, whose figures are repeated beside each model.
         default: the preset that answers when none is named.
 
@@ -71,28 +97,33 @@ def build_manifest(
         UserError: no embedding or no default model in `folder`, or figures of another embedding.
     """
     folder = Path(folder)
-    names = sorted(path.name for path in folder.iterdir() if path.suffix in (".keras", ".npz"))
+    names = sorted(path.name for path in folder.glob("*") if path.suffix in (".keras", ".npz"))
     for needed in (EMBEDDING_FILE, f"{default}.keras"):
         if needed not in names:
             raise UserError(f"{folder} lacks {needed}; make it first.")
-    figures = _figures(evaluation)
-    now = datetime.datetime.now(datetime.UTC).date().isoformat()
+    before = read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else {"files": {}}
+    figures = _figures(evaluation, WordVectors.load(folder / EMBEDDING_FILE).fingerprint)
     files = {}
     for name in names:
         path = folder / name
-        files[name] = {"sha256": sha256_of(path), "size": path.stat().st_size, "date": now}
-        files[name] |= {"made_by": made_by[name]} if name in made_by else {}
-        if name.endswith(".keras") and name.removesuffix(".keras") in figures:
-            files[name]["figures"] = figures[name.removesuffix(".keras")]
-    manifest = {"default": default, "commit": _commit(), "data": data, "files": files}
+        entry = {"sha256": sha256_of(path), "size": path.stat().st_size}
+        known = before["files"].get(name, {})
+        entry |= known if known.get("sha256") == entry["sha256"] else {}
+        entry |= (made or {}).get(name, {})
+        if name.removesuffix(".keras") in figures:
+            entry["figures"] = figures[name.removesuffix(".keras")]
+        files[name] = entry
+    manifest = {"default": default, "data": data or before.get("data", ""), "files": files}
     write_json(folder / MANIFEST, manifest)
     return manifest
 
 
-def _figures(evaluation: str | os.PathLike | None) -> dict[str, dict]:
+def _figures(evaluation: str | os.PathLike | None, fingerprint: str) -> dict[str, dict]:
     if evaluation is None:
         return {}
     report = read_json(evaluation)
+    if report.get("embedding") != fingerprint:
+        raise UserError(f"The figures of {evaluation} belong to another embedding.")
     return {
         row["name"]: {name: row[name] for name in FIGURES} | {"split": report["split"]}
         for row in report["systems"]
@@ -123,29 +154,3 @@ def _copy(source: Any, target: Any) -> None:
                 raise UserError("A weight exceeds float16's range; ship this model in float32.")
             values = values.astype(np.float16)
         target.create_dataset(name, data=values).attrs.update(item.attrs)
-
-
-def _commit() -> str | None:
-    folder = Path(__file__).resolve().parent
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None  # an installed package has no history
-    return done.stdout.strip()
-
-
-def run_commands(runs: Sequence[str | os.PathLike]) -> dict[str, str]:
-    """The training command of each run, from its `config.json`: file name → command."""
-    commands = {}
-    for run in runs:
-        config = read_json(Path(run) / "config.json")
-        preset = config["preset"]
-        commands[f"{preset}.keras"] = (
-            f"python scripts/train_model.py --preset {preset} --data prepared/main"
-            + (" --auxiliary prepared/auxiliary" if config["auxiliary_weight"] else "")
-            + f" --embedding assets/{EMBEDDING_FILE} --epochs {config['epochs']}"
-            + f" --seed {config['seed']} --out runs/{preset}"
-        )
-    return commands

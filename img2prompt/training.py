@@ -4,11 +4,12 @@ A run's folder holds `config.json`, `history.csv`, `tensorboard/`, `checkpoint/`
 in the end `model.keras`, `embedding.npz` and `learning_curves.html`.
 """
 
+import contextlib
 import csv
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,16 @@ import plotly.graph_objects as go
 import tensorflow as tf
 
 from img2prompt import reports, text
-from img2prompt.dataset import PixelReader, Records, load_records, sampling_weights, settings_of
+from img2prompt.dataset import Records, load_records, pixel_reader, sampling_weights, settings_of
 from img2prompt.embedding import EMBEDDING_FILE, WordVectors
 from img2prompt.errors import UserError
 from img2prompt.evaluation import f1_of_vectors, true_words
-from img2prompt.features import FeatureReader, cache_features
-from img2prompt.files import atomic_path, read_json, write_json
+from img2prompt.features import cache_features, feature_reader
+from img2prompt.files import PROVENANCE_FILE, atomic_path, provenance, read_json, write_json
+from img2prompt.images import Fit, to_float
 from img2prompt.models import gaze, losses, notebook, original
 
-TARGET_WORDS = 40  # longest prompt that teaches `gaze`; 99 % of the pack's are shorter
+TARGET_WORDS = 40  # of a longer prompt the first forty content words teach `gaze`
 
 VALIDATION_PICTURES = 1_000
 
@@ -54,8 +56,15 @@ class TrainConfig:
             raise UserError(f"Unknown preset {self.preset!r}; choose one of {', '.join(PRESETS)}.")
         if min(self.epochs, self.batch_size, self.images_per_epoch) < 1 or self.learning_rate <= 0:
             raise UserError("Epochs, batch size, images per epoch and learning rate must be > 0.")
+        if self.seed < 0:
+            raise UserError("The seed must be 0 or more.")
         if not 0 <= self.auxiliary_weight < 1 or not 0 <= self.source_power <= 1:
             raise UserError("The auxiliary weight lies in [0, 1), the source power in [0, 1].")
+
+    @property
+    def steps(self) -> int:
+        """Updates an epoch."""
+        return max(1, self.images_per_epoch // self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -63,20 +72,22 @@ class Trainable:
     """What a preset needs for `fit`.
 
     Attributes:
-        network: takes the inputs that `read` gives.
+        build: () → the untrained network; it takes the inputs that `read` gives.
         read: positions (b,) → inputs (b, …) float32.
         targets: for every record, what the loss takes.
         loss: a Keras loss.
         optimizer: a Keras optimizer.
         finish: the trained network → the model that is saved, pictures in, vectors out.
+        xla: whether the loss can be compiled with XLA (no shapes that depend on the data).
     """
 
-    network: keras.Model
+    build: Callable[[], keras.Model]
     read: Callable[[np.ndarray], np.ndarray]
     targets: Callable[[np.ndarray], np.ndarray]
     loss: keras.losses.Loss
     optimizer: keras.optimizers.Optimizer
     finish: Callable[[keras.Model], keras.Model]
+    xla: bool = True
 
 
 def train(
@@ -88,6 +99,7 @@ def train(
     auxiliary: list[str | os.PathLike] | None = None,
     verbose: int = 2,
     callbacks: list[keras.callbacks.Callback] | None = None,
+    command: Sequence[str] = (),
 ) -> dict[str, list[float]]:
     """Train one preset and write its run folder.
 
@@ -102,6 +114,7 @@ def train(
         auxiliary: prepared folders (`--train-only`) whose pictures only teach words.
         verbose: as Keras' `fit`.
         callbacks: more Keras callbacks.
+        command: what a person typed, kept in `made.json` for the manifest.
 
     Returns:
         Keras' history: figure → one value an epoch of this call.
@@ -123,21 +136,27 @@ def train(
         )
     # Enough to follow a run and choose its epoch; the whole split is for `evaluate.py`.
     validation = validation[:: -(-len(validation) // VALIDATION_PICTURES)]
-    _claim(out, config, vectors, resume)
+    stamp = dataclasses.asdict(config) | {
+        "embedding": vectors.fingerprint,
+        "training_pictures": len(training),
+        "validation_pictures": len(validation),
+    }
+    _check_claim(out, stamp, resume)
+    plan = PRESETS[config.preset].plan(config, vectors, records, training)
+    _claim(out, stamp, vectors)
 
     keras.utils.set_random_seed(config.seed)
-    _use_accelerator()
-    side = settings_of(folders[0]).size
-    plan = PRESETS[config.preset].plan(config, vectors, records, training, side)
-    plan.network.compile(optimizer=plan.optimizer, loss=plan.loss, jit_compile=_has_gpu())
+    with _mixed_precision():
+        network = plan.build()
+    network.compile(optimizer=plan.optimizer, loss=plan.loss, jit_compile=_has_gpu() and plan.xla)
     if is_auxiliary.any() and not config.auxiliary_weight:
         training = training[~is_auxiliary[training]]
     weights = _draw_weights(config, records, training, is_auxiliary)
-    steps = max(1, min(config.images_per_epoch, 10**9) // config.batch_size)
+    steps = config.steps
 
-    first_epoch = restore_checkpoint(out / "checkpoint", plan.network) if resume else 0
+    first_epoch = restore_checkpoint(out / "checkpoint", network) if resume else 0
     _keep_rows(out / "history.csv", first_epoch)
-    history = plan.network.fit(
+    history = network.fit(
         _draws(plan, training, weights, config, steps, first_epoch),
         steps_per_epoch=steps,
         epochs=config.epochs,
@@ -155,21 +174,21 @@ def train(
             *(callbacks or []),
         ],
     )
+    if not np.all(np.isfinite(history.history.get("loss", [0.0]))):
+        raise UserError("The loss is no longer a number; try a smaller --learning-rate.")
     if (out / "best.weights.h5").exists():
-        plan.network.load_weights(out / "best.weights.h5")
+        network.load_weights(out / "best.weights.h5")
+    # Built anew: without optimizer and loss the file has a third of the size and needs no code of
+    # training, and whatever the precision of training, the model that ships computes in float32.
+    trained = plan.build()
+    trained.set_weights(network.get_weights())
+    write_json(out / PROVENANCE_FILE, provenance(command))
     with atomic_path(out / "model.keras") as temporary:
-        plan.finish(uncompiled(plan.network)).save(temporary)
+        plan.finish(trained).save(temporary)
     shutil.rmtree(out / "checkpoint", ignore_errors=True)
     (out / "best.weights.h5").unlink(missing_ok=True)
     write_learning_curves(out)
     return history.history
-
-
-def uncompiled(network: keras.Model) -> keras.Model:
-    """A copy without optimizer and loss: a third of the file, and nothing that needs our code."""
-    copy = network.__class__.from_config(network.get_config())
-    copy.set_weights(network.get_weights())
-    return copy
 
 
 def write_learning_curves(out: str | os.PathLike) -> None:
@@ -192,40 +211,46 @@ def write_learning_curves(out: str | os.PathLike) -> None:
 
 
 def _plan_notebook(
-    config: TrainConfig, vectors: WordVectors, records: Records, training: np.ndarray, side: int
+    config: TrainConfig, vectors: WordVectors, records: Records, training: np.ndarray
 ) -> Trainable:
     return _plan_pixels(
-        config, notebook.build(vectors, side), losses.PaddedCosineLoss(), vectors, records,
-        losses.PROMPT_POSITIONS,
-    )  # fmt: skip
+        config,
+        lambda: notebook.build(vectors, *_form(records)),
+        losses.PaddedCosineLoss(),
+        vectors,
+        records,
+        positions=losses.PROMPT_POSITIONS,
+    )
 
 
 def _plan_original(
-    config: TrainConfig, vectors: WordVectors, records: Records, training: np.ndarray, side: int
+    config: TrainConfig, vectors: WordVectors, records: Records, training: np.ndarray
 ) -> Trainable:
     return _plan_pixels(
-        config, original.build(vectors, side), losses.MaskedCosineLoss(), vectors, records,
-        original.STEPS,
-    )  # fmt: skip
+        config,
+        lambda: original.build(vectors, *_form(records)),
+        losses.MaskedCosineLoss(),
+        vectors,
+        records,
+        positions=original.STEPS,
+    )
 
 
 def _plan_pixels(
     config: TrainConfig,
-    network: keras.Model,
+    build: Callable[[], keras.Model],
     loss: keras.losses.Loss,
     vectors: WordVectors,
     records: Records,
     positions: int,
 ) -> Trainable:
-    from img2prompt.images import to_float
-
-    reader = PixelReader(records)
+    reader = pixel_reader(records)
 
     def targets(index: np.ndarray) -> np.ndarray:
         return np.stack([_word_sequence(records.prompt[i], vectors, positions) for i in index])
 
     return Trainable(
-        network=network,
+        build=build,
         read=lambda index: to_float(reader(index)),
         targets=targets,
         loss=loss,
@@ -235,30 +260,37 @@ def _plan_pixels(
 
 
 def _plan_gaze(
-    config: TrainConfig, vectors: WordVectors, records: Records, training: np.ndarray, side: int
+    config: TrainConfig, vectors: WordVectors, records: Records, training: np.ndarray
 ) -> Trainable:
+    side, fit = _form(records)
     tower = gaze.build_tower(config.backbone, side)
     cache_features(tower, config.backbone, records)
-    reader = FeatureReader(records, config.backbone)
-    sample = reader(training[:: max(1, len(training) // 4096)])
+    stored = feature_reader(records, config.backbone)
+
+    def read(index: np.ndarray) -> np.ndarray:
+        return stored(index).astype(np.float32)
+
+    sample = read(training[:: max(1, len(training) // 4096)])
     positions = np.full((len(records), TARGET_WORDS), -1, dtype=np.int32)
     for row, prompt in enumerate(records.prompt):
         known = [vectors.index[w] for w in text.content_words(prompt, vectors)][:TARGET_WORDS]
         positions[row, : len(known)] = known
-    head = gaze.build_head(sample.mean(axis=0), sample.std(axis=0), vectors)
+    mean, deviation = sample.mean(axis=0), sample.std(axis=0)
     taught = np.unique(positions[training])
-    updates = config.epochs * (config.images_per_epoch // config.batch_size)
     return Trainable(
-        network=head,
-        read=reader,
+        build=lambda: gaze.build_head(mean, deviation, vectors, fit),
+        read=read,
         targets=lambda index: positions[index],
         loss=losses.VocabularyLoss(vectors, taught[taught >= 0], config.seed),
         optimizer=keras.optimizers.AdamW(
-            keras.optimizers.schedules.CosineDecay(config.learning_rate, max(1, updates)),
+            keras.optimizers.schedules.CosineDecay(
+                config.learning_rate, config.epochs * config.steps
+            ),
             weight_decay=gaze.WEIGHT_DECAY,
             clipnorm=1.0,
         ),
         finish=lambda trained: gaze.join(tower, trained),
+        xla=False,
     )
 
 
@@ -344,6 +376,8 @@ class _Checkpoint(keras.callbacks.Callback):
         self.folder = folder
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if not np.isfinite((logs or {}).get("loss", 0.0)):
+            return  # the epoch before is the one to go back to
         self.folder.mkdir(parents=True, exist_ok=True)
         older = list(self.folder.glob("epoch-*.weights.h5"))
         temporary = self.folder / "new.weights.h5"
@@ -378,6 +412,12 @@ class _BestWeights(keras.callbacks.Callback):
             self.model.save_weights(temporary)
             os.replace(temporary, self.path)
             write_json(self.record, {"epoch": epoch + 1, "val_f1": score})
+
+
+def _form(records: Records) -> tuple[int, Fit]:
+    """Side and fit of the prepared pictures; `load_records` made sure that they are alike."""
+    settings = settings_of(records.folders[0])
+    return settings.size, settings.fit
 
 
 def _word_sequence(prompt: str, vectors: WordVectors, positions: int) -> np.ndarray:
@@ -445,8 +485,7 @@ def _read_batches(plan: Trainable, indices: tf.data.Dataset) -> tf.data.Dataset:
     return indices.map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
-def _claim(out: Path, config: TrainConfig, vectors: WordVectors, resume: bool) -> None:
-    stamp = dataclasses.asdict(config) | {"embedding": vectors.fingerprint}
+def _check_claim(out: Path, stamp: dict, resume: bool) -> None:
     path = out / "config.json"
     if path.exists():
         if read_json(path) != stamp:
@@ -455,12 +494,17 @@ def _claim(out: Path, config: TrainConfig, vectors: WordVectors, resume: bool) -
             raise UserError(f"{out} holds this run already; add --resume or give another --out.")
         if (out / "model.keras").exists():
             raise UserError(f"{out} is finished; there is nothing to resume.")
-        return
-    if out.exists() and any(out.iterdir()):
+    elif resume:
+        raise UserError(f"{out} holds no run to resume; leave --resume out to start one.")
+    elif out.is_file() or (out.exists() and any(out.iterdir())):
         raise UserError(f"{out} is not empty and holds no run; give another --out.")
-    out.mkdir(parents=True, exist_ok=True)
-    vectors.save(out / EMBEDDING_FILE)
-    write_json(path, stamp)
+
+
+def _claim(out: Path, stamp: dict, vectors: WordVectors) -> None:
+    if not (out / "config.json").exists():
+        write_json(out / "config.json", stamp)
+    if not (out / EMBEDDING_FILE).exists():
+        vectors.save(out / EMBEDDING_FILE)
 
 
 def _keep_rows(history: Path, epochs: int) -> None:
@@ -475,7 +519,16 @@ def _has_gpu() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def _use_accelerator() -> None:
-    # bfloat16 needs no loss scaling, and every GPU sold since 2020 has it. On a CPU both mixed
-    # precision and XLA made the original slower (measured: 114 against 30 pictures a second).
-    keras.mixed_precision.set_global_policy("mixed_bfloat16" if _has_gpu() else "float32")
+@contextlib.contextmanager
+def _mixed_precision() -> Iterator[None]:
+    """Layers built inside compute in bfloat16 where a GPU is there.
+
+    bfloat16 needs no loss scaling, and every GPU sold since 2020 has it. On a CPU neither it nor
+    XLA made the originals faster.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if _has_gpu() else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -51,6 +51,14 @@ def main() -> None:
             f"  {source:<56} {row['pictures']:>7,} {row['prompts']:>7,}"
             f"   {row['train']:,} / {row['validation']:,} / {row['test']:,}"
         )
+    print("most repeated prompts (pictures, prompt)")
+    for prompt, count in report["most_repeated_prompts"][:10]:
+        print(f"  {count:>7,}  {prompt[:90]}")
+    print("word frequencies (rank, word, pictures)")
+    for rank in (1, 2, 5, 10, 20, 50, 100, 200):
+        if rank <= len(report["words"]):
+            word, count = report["words"][rank - 1]
+            print(f"  {rank:>7,}  {word:<20} {count:>9,}")
     print(f"report: {args.out / 'report.html'}")
 
 

@@ -43,7 +43,15 @@ def main() -> None:
         if field.name != "preset"
     }
     config = default_config(args.preset, **changes)
-    train(config, args.data, args.embedding, args.out, resume=args.resume, auxiliary=args.auxiliary)
+    train(
+        config,
+        args.data,
+        args.embedding,
+        args.out,
+        resume=args.resume,
+        auxiliary=args.auxiliary,
+        command=["python", *sys.argv],
+    )
     print(f"model: {args.out / 'model.keras'}")
     print(f"learning curves: {args.out / 'learning_curves.html'}")
 

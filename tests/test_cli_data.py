@@ -112,6 +112,7 @@ def test_prepare_data_refuses_bad_input_in_one_line(
     assert_refused(done, *mentions)
     if damage is damaged_zip:  # what was whole stays, and nothing else
         left = {"settings.json", "part-000001.npy", "part-000001.parquet"}
+        left |= {"report.json", "skipped.jsonl"}
         assert {path.name for path in out.iterdir()} == left
         assert len(load_records(out)) == 10
     else:

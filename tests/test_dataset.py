@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from img2prompt import dataset, diffusiondb, images, text
 from img2prompt.dataset import (
     SPLITS,
-    PixelReader,
     PrepareSettings,
     build_report,
     load_records,
+    pixel_reader,
     prepare,
     sampling_weights,
     source_group,
@@ -120,7 +120,7 @@ def test_shards_hold_the_pictures_as_preprocess_gives_them(
         for part in diffusiondb.find_parts(diffusiondb_folder)
         for pair in diffusiondb.read_part(part)
     }
-    pixels = PixelReader(records)(np.arange(len(records)))
+    pixels = pixel_reader(records)(np.arange(len(records)))
     assert pixels.shape == (16, 32, 32, 3) and pixels.dtype == np.uint8
     for i, name in enumerate(records.name):
         assert records.prompt[i] == original[name].prompt
@@ -132,10 +132,10 @@ def test_shards_hold_the_pictures_as_preprocess_gives_them(
 def test_pixels_follow_the_order_asked_for(prepared: Path) -> None:
     records = load_records(prepared)
     index = np.array([15, 0, 7, 7])
-    pixels = PixelReader(records)(np.arange(16))
-    np.testing.assert_array_equal(PixelReader(records)(index), pixels[index])
+    pixels = pixel_reader(records)(np.arange(16))
+    np.testing.assert_array_equal(pixel_reader(records)(index), pixels[index])
     chosen = records.take(index)
-    np.testing.assert_array_equal(PixelReader(chosen)(np.arange(4)), pixels[index])
+    np.testing.assert_array_equal(pixel_reader(chosen)(np.arange(4)), pixels[index])
 
 
 def test_unusable_pictures_are_skipped_counted_and_named(
@@ -311,14 +311,16 @@ def test_settings_of_a_run_that_made_nothing_bind_nobody(
     diffusiondb_folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    part = diffusiondb_folder / "images" / "part-000001.zip"
-    good = part.read_bytes()
-    part.write_bytes(b"damaged")
+    parts = sorted((diffusiondb_folder / "images").glob("*.zip"))
+    good = [part.read_bytes() for part in parts]
+    for part in parts:
+        part.write_bytes(b"damaged")
     with pytest.raises(UserError, match=r"part-000001\.zip"):
         run(diffusiondb_folder, out)
-    part.write_bytes(good)
+    for part, data in zip(parts, good, strict=True):
+        part.write_bytes(data)
     assert run(diffusiondb_folder, out, PrepareSettings(size=40))["settings"]["size"] == 40
-    assert PixelReader(load_records(out))(np.array([0])).shape == (1, 40, 40, 3)
+    assert pixel_reader(load_records(out))(np.array([0])).shape == (1, 40, 40, 3)
 
 
 @pytest.mark.parametrize("text_", ["[]", '{"size": 32, "colour": 1}', '{"size": 3}', "{"])
@@ -354,10 +356,10 @@ def test_several_folders_are_read_as_one(
     shutil.copytree(prepared, tmp_path / "copy")
     records = load_records([prepared, tmp_path / "copy"])
     assert len(records) == 32
-    pixels = PixelReader(records)(np.arange(32))
+    pixels = pixel_reader(records)(np.arange(32))
     np.testing.assert_array_equal(pixels[:16], pixels[16:])
     run(diffusiondb_folder, tmp_path / "large", PrepareSettings(size=40))
-    with pytest.raises(UserError, match="sizes"):
+    with pytest.raises(UserError, match="--size"):
         load_records([prepared, tmp_path / "large"])
     with pytest.raises(UserError, match="no prepared shards"):
         load_records(tmp_path)
@@ -425,3 +427,38 @@ def test_a_part_of_another_data_set_does_not_pass_for_a_finished_one(
     make_part(tmp_path / "b" / "images" / "part-000001.zip", files, {"other.png": "an owl"})
     with pytest.raises(UserError, match="another data set"):
         prepare(tmp_path / "b", out, PrepareSettings(size=32), progress=False)
+
+
+def test_a_damaged_part_does_not_stop_the_others(diffusiondb_folder: Path, tmp_path: Path) -> None:
+    part = diffusiondb_folder / "images" / "part-000001.zip"
+    good = part.read_bytes()
+    part.write_bytes(good[:100])
+    with pytest.raises(UserError, match=r"1 of 2 parts .*part-000001\.zip"):
+        run(diffusiondb_folder, tmp_path / "out")
+    assert len(load_records(tmp_path / "out")) == 6
+    part.write_bytes(good)
+    run(diffusiondb_folder, tmp_path / "out")
+    assert len(load_records(tmp_path / "out")) == 16
+
+
+def test_metadata_that_comes_later_does_not_leave_unfiltered_shards(
+    diffusiondb_folder: Path, tmp_path: Path
+) -> None:
+    metadata = diffusiondb_folder / "metadata.parquet"
+    metadata.rename(tmp_path / "metadata.parquet")
+    assert not run(diffusiondb_folder, tmp_path / "out")["metadata"]
+    (tmp_path / "metadata.parquet").rename(metadata)
+    with pytest.raises(UserError, match="NSFW filter differs"):
+        run(diffusiondb_folder, tmp_path / "out")
+
+
+def test_many_shards_need_few_open_files(
+    diffusiondb_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(diffusiondb_folder, tmp_path / "out")
+    monkeypatch.setattr(dataset.ShardReader, "OPEN_MAPS", 1)
+    records = load_records(tmp_path / "out")
+    reader = pixel_reader(records)
+    back_and_forth = np.array([0, 15, 1, 14, 0])
+    np.testing.assert_array_equal(reader(back_and_forth)[0], reader(np.array([0]))[0])
+    assert reader._map.cache_info().currsize == 1

@@ -213,7 +213,30 @@ def test_bad_training_arguments_are_one_sentence(
     assert len(lines) == 1
     assert expected in lines[0]
     assert "Traceback" not in done.stderr
-    assert not list(tmp_path.rglob("*.keras"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--split", "holdout"], "Unknown split"),
+        (["--data", "nowhere"], "no prepared shards"),
+        (["--presets", "nonsense"], "nonsense"),
+        (["--assets", "nowhere"], "no manifest.json"),
+    ],
+)
+def test_bad_evaluation_arguments_are_one_sentence(
+    world: Path, shipped: Path, tmp_path: Path, arguments: list[str], expected: str
+) -> None:
+    command = {"--data": world / "ready", "--assets": shipped, "--out": tmp_path / "report"}
+    command |= dict(zip(arguments[::2], arguments[1::2], strict=True))
+    pairs = [x for pair in command.items() for x in pair]
+    done = run("scripts/evaluate.py", *pairs, "--no-baselines", "--no-minilm", code=2)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert expected in lines[0]
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_embedding_of_another_run_is_refused(world: Path, shipped: Path, tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ def test_a_model_without_our_last_layer_is_refused(vectors: WordVectors) -> None
     inputs = keras.Input((32, 32, 3))
     x = keras.layers.Dense(vectors.dimensions)(keras.layers.Flatten()(inputs))
     stranger = keras.Model(inputs, keras.layers.Reshape((1, vectors.dimensions))(x))
-    with pytest.raises(UserError, match="belong together"):
+    with pytest.raises(UserError, match="no scaled tanh"):
         Predictor(stranger, vectors, "stranger")
 
 
@@ -287,3 +287,15 @@ def test_a_model_with_code_inside_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"evil\.keras"):
         load_model(tmp_path / "evil.keras")
     assert not trap.exists()
+
+
+def test_pictures_are_fitted_as_in_training(vectors: WordVectors, make_picture) -> None:
+    from img2prompt.images import preprocess
+    from img2prompt.models import original
+
+    picture = make_picture(3, size=(64, 24))
+    for fit in ("stretch", "crop", "pad"):
+        predictor = Predictor(original.build(vectors, 32, fit), vectors, "original")
+        assert predictor.fit == fit
+        expected = predictor.predict_vectors(preprocess(picture, 32, fit)[None])[0]
+        np.testing.assert_allclose(predictor(picture).vectors, expected, atol=1e-6)

@@ -102,3 +102,22 @@ def test_settings_out_of_range_are_refused(changes: dict) -> None:
 def test_unknown_preset_is_refused() -> None:
     with pytest.raises(UserError, match="Unknown preset"):
         training.default_config("nonsense")
+
+
+@pytest.mark.parametrize("preset", ["original", "notebook"])
+def test_a_gpus_precision_does_not_reach_the_shipped_model(
+    preset: str, vectors: WordVectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from img2prompt.models import notebook, original
+
+    build = {"original": original.build, "notebook": notebook.build}[preset]
+    monkeypatch.setattr(training, "_has_gpu", lambda: True)
+    with training._mixed_precision():
+        network = build(vectors, 32)
+    shipped = build(vectors, 32)
+    shipped.set_weights(network.get_weights())
+    assert network.get_layer("conv1").compute_dtype == "bfloat16"
+    assert network.output.dtype == "float32"
+    assert {layer.compute_dtype for layer in shipped.layers} == {"float32"}
+    picture = np.random.default_rng(0).random((1, 32, 32, 3)).astype(np.float32)
+    np.testing.assert_allclose(network(picture), shipped(picture), atol=0.2)

@@ -189,10 +189,15 @@ def read_torch_tensors(file: BinaryIO) -> dict[str, np.ndarray]:
             file.read(8)  # the number of elements, known already
             dtype, numel, _ = storages[key]
             storages[key][2] = np.frombuffer(file.read(dtype.itemsize * numel), dtype)
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError):
+    except UserError:
+        raise
+    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, IndexError):
         raise UserError("This is not a PyTorch checkpoint in the legacy format.") from None
     tensors = {}
     for name, (storage, offset, size, stride) in state.items():
+        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+        if min((offset, *stride, *size), default=0) < 0 or last >= len(storage[2]):
+            raise UserError("This checkpoint's tensors reach past its data; refused.")
         strides = [step * storage[0].itemsize for step in stride]
         view = np.lib.stride_tricks.as_strided(storage[2][offset:], size, strides, writeable=False)
         tensors[name] = np.array(view)

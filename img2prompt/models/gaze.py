@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from img2prompt.embedding import WordVectors
+from img2prompt.images import Fit
 from img2prompt.models.backbones import load_backbone, stage_outputs
 from img2prompt.models.layers import PooledStatistics, ScaledTanh
 
@@ -32,12 +33,15 @@ def build_tower(backbone: str, side: int) -> keras.Model:
     return tower
 
 
-def build_head(mean: np.ndarray, deviation: np.ndarray, vectors: WordVectors) -> keras.Model:
+def build_head(
+    mean: np.ndarray, deviation: np.ndarray, vectors: WordVectors, fit: Fit = "stretch"
+) -> keras.Model:
     """The trained part: channel statistics (b, F) → ten word vectors (b, 10, D).
 
     Args:
         mean, deviation: float (F,), of the training pictures' statistics.
         vectors: the embedding to predict.
+        fit: how the training pictures were made square.
     """
     layers = keras.layers
     inputs = keras.Input((len(mean),), name="features")
@@ -51,7 +55,7 @@ def build_head(mean: np.ndarray, deviation: np.ndarray, vectors: WordVectors) ->
     x = layers.Dense(LOOK, activation="gelu", name="look")(x)
     x = layers.Dropout(DROPOUT)(x)
     # A part of the dense layer for each step. With the same input at every step the ten vectors
-    # stayed one vector (mean cosine between steps 0.998): nothing told them apart.
+    # stayed one vector: nothing told them apart.
     x = layers.Dense(STEPS * STEP, activation="gelu", name="parts")(x)
     x = layers.Reshape((STEPS, STEP), name="steps")(x)
     x = layers.LSTM(LSTM, return_sequences=True, unroll=True, name="lstm")(x)
@@ -60,7 +64,7 @@ def build_head(mean: np.ndarray, deviation: np.ndarray, vectors: WordVectors) ->
     x = layers.Dense(vectors.dimensions, name="dense2")(x)
     x = layers.Activation("linear", dtype="float32")(x)
     x = ScaledTanh(
-        vectors.minimum, vectors.maximum, vectors.fingerprint, name="vectors", dtype="float32"
+        vectors.minimum, vectors.maximum, vectors.fingerprint, fit, name="vectors", dtype="float32"
     )(x)
     return keras.Model(inputs, x, name="head")
 

@@ -17,13 +17,22 @@ class ScaledTanh(keras.layers.Layer):
         minimum: smallest value over all word vectors.
         maximum: largest value over all word vectors.
         embedding: `WordVectors.fingerprint` of those vectors.
+        fit: how the training pictures were made square (`images.FITS`); serving does the same.
     """
 
-    def __init__(self, minimum: float, maximum: float, embedding: str = "", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        minimum: float,
+        maximum: float,
+        embedding: str = "",
+        fit: str = "stretch",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if not minimum < maximum:
             raise ValueError(f"minimum {minimum} must be below maximum {maximum}")
-        self.minimum, self.maximum, self.embedding = float(minimum), float(maximum), embedding
+        self.minimum, self.maximum = float(minimum), float(maximum)
+        self.embedding, self.fit = embedding, fit
 
     def call(self, inputs: Any) -> Any:
         half, middle = (self.maximum - self.minimum) / 2, (self.maximum + self.minimum) / 2
@@ -33,8 +42,8 @@ class ScaledTanh(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict:
-        own = {"minimum": self.minimum, "maximum": self.maximum, "embedding": self.embedding}
-        return super().get_config() | own
+        names = ("minimum", "maximum", "embedding", "fit")
+        return super().get_config() | {name: getattr(self, name) for name in names}
 
 
 @keras.saving.register_keras_serializable(package="img2prompt")

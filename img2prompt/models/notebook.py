@@ -7,10 +7,11 @@ Dense(100) with L2, scaled tanh: one vector a picture, whose ten nearest words a
 import keras
 
 from img2prompt.embedding import WordVectors
+from img2prompt.images import Fit
 from img2prompt.models.layers import ChannelStretch, ScaledTanh
 
 
-def build(vectors: WordVectors, side: int = 128) -> keras.Model:
+def build(vectors: WordVectors, side: int = 128, fit: Fit = "stretch") -> keras.Model:
     """float32 (b, side, side, 3) in [0, 1] → one word vector, float32 (b, 1, D)."""
     layers = keras.layers
     inputs = keras.Input((side, side, 3), name="image")
@@ -24,6 +25,6 @@ def build(vectors: WordVectors, side: int = 128) -> keras.Model:
     x = layers.Dropout(0.5)(x)
     x = layers.Dense(vectors.dimensions, kernel_regularizer="l2", name="dense")(x)
     x = layers.Activation("linear", dtype="float32")(x)
-    x = ScaledTanh(vectors.minimum, vectors.maximum, vectors.fingerprint, dtype="float32")(x)
+    x = ScaledTanh(vectors.minimum, vectors.maximum, vectors.fingerprint, fit, dtype="float32")(x)
     x = layers.Reshape((1, vectors.dimensions), name="vectors", dtype="float32")(x)
     return keras.Model(inputs, x, name="notebook")

@@ -7,12 +7,13 @@ dense layers of 100, scaled tanh: ten vectors in the order of the prompt's first
 import keras
 
 from img2prompt.embedding import WordVectors
+from img2prompt.images import Fit
 from img2prompt.models.layers import ScaledTanh
 
 STEPS = 10  # "about 10 words"
 
 
-def build(vectors: WordVectors, side: int = 128) -> keras.Model:
+def build(vectors: WordVectors, side: int = 128, fit: Fit = "stretch") -> keras.Model:
     """float32 (b, side, side, 3) in [0, 1] → ten word vectors, float32 (b, 10, D)."""
     layers = keras.layers
     inputs = keras.Input((side, side, 3), name="image")
@@ -29,6 +30,6 @@ def build(vectors: WordVectors, side: int = 128) -> keras.Model:
     x = layers.Dense(vectors.dimensions, name="dense2")(x)
     x = layers.Activation("linear", dtype="float32")(x)
     x = ScaledTanh(
-        vectors.minimum, vectors.maximum, vectors.fingerprint, name="vectors", dtype="float32"
+        vectors.minimum, vectors.maximum, vectors.fingerprint, fit, name="vectors", dtype="float32"
     )(x)
     return keras.Model(inputs, x, name="original")

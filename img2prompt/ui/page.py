@@ -48,6 +48,8 @@ def build_app(assets: Assets, preset: str | None = None) -> gr.Blocks:
         if image is None:
             return _blank(guesser)
         try:
+            if not Path(image).is_file():  # uploads are deleted after an hour
+                raise UserError(text.PICTURE_GONE)
             guess = guesser(image, preset, round(words))
         except UserError as error:
             raise _shown(error) from None

@@ -66,6 +66,7 @@ FOOTER = (
 )
 
 NO_EXAMPLE = "There is no such example; choose another one."
+PICTURE_GONE = "The picture is no longer here; drop it again."
 NO_PICTURE_FILE = "The picture did not arrive; drop it again."
 ANSWER_API = (
     "Predict the words of a picture. Returns the answer as HTML, the words as a prompt, the map "
