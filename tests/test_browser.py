@@ -30,7 +30,7 @@ pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).resolve().parent.parent
 ASSETS = Path(os.environ.get("IMG2PROMPT_ASSETS", ROOT / "assets")).resolve()
-EXAMPLE = ROOT / "assets" / "examples" / "02-spaceship.jpg"
+EXAMPLE = ROOT / "assets" / "examples" / "06-dog.jpg"
 START_SECONDS = 180  # a busy machine loads TensorFlow slowly
 WAIT = 60_000
 FLAGS = (

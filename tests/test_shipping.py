@@ -1,0 +1,118 @@
+"""Runs → artifacts: all or none, provenance kept, figures of another embedding refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from img2prompt import shipping
+from img2prompt.artifacts import MANIFEST, Assets
+from img2prompt.embedding import EMBEDDING_FILE, WordVectors
+from img2prompt.errors import UserError
+from img2prompt.files import PROVENANCE_FILE, provenance, write_json
+from img2prompt.prediction import load_model
+
+
+@pytest.fixture
+def runs(tmp_path: Path, vectors: WordVectors, tiny_model: Any) -> list[Path]:
+    """Two finished runs, of presets `gaze` and `original`."""
+    folders = []
+    for preset in ("gaze", "original"):
+        folder = tmp_path / "runs" / preset
+        folder.mkdir(parents=True)
+        write_json(folder / "config.json", {"preset": preset, "embedding": vectors.fingerprint})
+        write_json(folder / PROVENANCE_FILE, provenance(["python", "train", preset]))
+        tiny_model.save(folder / "model.keras")
+        folders.append(folder)
+    return folders
+
+
+@pytest.fixture
+def out(tmp_path: Path, vectors: WordVectors) -> Path:
+    folder = tmp_path / "out"
+    vectors.save(folder / EMBEDDING_FILE)
+    return folder
+
+
+def ship(runs: list[Path], out: Path) -> dict:
+    return shipping.build_manifest(out, "data of the tests", shipping.ship_runs(runs, out))
+
+
+def test_what_ships_loads_and_says_what_made_it(runs: list[Path], out: Path) -> None:
+    manifest = ship(runs, out)
+    assert manifest["files"]["original.keras"]["made_by"] == "python train original"
+    assets = Assets(out)
+    assert assets.presets == ["gaze", "original"]
+    assert assets.predictor().preset == "gaze"
+    assert {path.name for path in out.iterdir()} == {
+        "gaze.keras", "original.keras", EMBEDDING_FILE, MANIFEST,
+    }  # fmt: skip
+
+
+def test_half_precision_keeps_outputs_and_bytes(
+    runs: list[Path], tmp_path: Path, tiny_model: Any
+) -> None:
+    for name in ("a.keras", "b.keras"):
+        shipping.write_half_precision(runs[0] / "model.keras", tmp_path / name)
+    assert (tmp_path / "a.keras").read_bytes() == (tmp_path / "b.keras").read_bytes()
+    half = load_model(tmp_path / "a.keras")
+    assert {weight.dtype for weight in half.weights} == {"float32"}
+    for ours, theirs in zip(half.get_weights(), tiny_model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs.astype(np.float16).astype(np.float32))
+
+
+def test_one_unfinished_run_ships_nothing(runs: list[Path], out: Path) -> None:
+    (runs[1] / "model.keras").unlink()
+    with pytest.raises(UserError, match="not finished"):
+        ship(runs, out)
+    assert [path.name for path in out.iterdir()] == [EMBEDDING_FILE]
+
+
+def test_a_run_of_another_embedding_is_refused(runs: list[Path], out: Path) -> None:
+    write_json(runs[0] / "config.json", {"preset": "gaze", "embedding": "another"})
+    with pytest.raises(UserError, match="another embedding"):
+        ship(runs, out)
+
+
+def test_an_unchanged_file_keeps_its_account_and_gains_figures(
+    runs: list[Path], out: Path, vectors: WordVectors, tmp_path: Path
+) -> None:
+    before = ship(runs, out)
+    row = dict.fromkeys(shipping.FIGURES, 0.5) | {"name": "gaze"}
+    report = {"embedding": vectors.fingerprint, "split": "test", "systems": [row]}
+    write_json(tmp_path / "evaluation.json", report)
+    after = shipping.build_manifest(out, evaluation=tmp_path / "evaluation.json")
+    assert after["data"] == "data of the tests"
+    assert after["files"]["gaze.keras"].pop("figures")["f1"] == 0.5
+    assert after["files"] == before["files"]
+    write_json(tmp_path / "evaluation.json", report | {"embedding": "another"})
+    with pytest.raises(UserError, match="another embedding"):
+        shipping.build_manifest(out, evaluation=tmp_path / "evaluation.json")
+
+
+def test_a_folder_without_a_default_model_is_refused(out: Path) -> None:
+    with pytest.raises(UserError, match=r"lacks gaze\.keras"):
+        shipping.build_manifest(out)
+
+
+def test_a_weight_beyond_float16_is_refused(
+    vectors: WordVectors, tmp_path: Path, runs: list[Path]
+) -> None:
+    model = load_model(runs[0] / "model.keras")
+    model.get_layer("dense1").bias.assign(np.full(100, 1e6, np.float32))
+    model.save(tmp_path / "large.keras")
+    with pytest.raises(UserError, match="float16"):
+        shipping.write_half_precision(tmp_path / "large.keras", tmp_path / "half.keras")
+    assert not (tmp_path / "half.keras").exists()
+
+
+def test_the_shipped_manifest_is_complete() -> None:
+    folder = Path(__file__).resolve().parent.parent / "assets"
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    names = {path.name for path in folder.iterdir() if path.suffix in (".keras", ".npz")}
+    assert set(manifest["files"]) == names
+    for name, entry in manifest["files"].items():
+        assert {"sha256", "size", "made_by", "commit", "date"} <= set(entry), name
+        assert Assets().path(name).is_file()
