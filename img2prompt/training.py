@@ -7,6 +7,7 @@ in the end `model.keras`, `embedding.npz` and `learning_curves.html`.
 import contextlib
 import csv
 import dataclasses
+import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -210,50 +211,26 @@ def write_learning_curves(out: str | os.PathLike) -> None:
         temporary.write_text(reports.page(f"Run {out.name}", blocks), encoding="utf-8")
 
 
-def _plan_notebook(
-    config: TrainConfig, vectors: WordVectors, records: Records, training: np.ndarray
-) -> Trainable:
-    return _plan_pixels(
-        config,
-        lambda: notebook.build(vectors, *_form(records)),
-        losses.PaddedCosineLoss(),
-        vectors,
-        records,
-        positions=losses.PROMPT_POSITIONS,
-    )
-
-
-def _plan_original(
-    config: TrainConfig, vectors: WordVectors, records: Records, training: np.ndarray
-) -> Trainable:
-    return _plan_pixels(
-        config,
-        lambda: original.build(vectors, *_form(records)),
-        losses.MaskedCosineLoss(),
-        vectors,
-        records,
-        positions=original.STEPS,
-    )
-
-
 def _plan_pixels(
     config: TrainConfig,
-    build: Callable[[], keras.Model],
-    loss: keras.losses.Loss,
     vectors: WordVectors,
     records: Records,
+    training: np.ndarray,
+    build: Callable[..., keras.Model],
+    loss: type[keras.losses.Loss],
     positions: int,
 ) -> Trainable:
+    """From pictures themselves to the vectors of the prompt's first `positions` words."""
     reader = pixel_reader(records)
 
     def targets(index: np.ndarray) -> np.ndarray:
         return np.stack([_word_sequence(records.prompt[i], vectors, positions) for i in index])
 
     return Trainable(
-        build=build,
+        build=lambda: build(vectors, *_form(records)),
         read=lambda index: to_float(reader(index)),
         targets=targets,
-        loss=loss,
+        loss=loss(),
         optimizer=keras.optimizers.Adam(config.learning_rate),
         finish=lambda trained: trained,
     )
@@ -319,13 +296,23 @@ PRESETS: dict[str, Preset] = {
     ),
     "original": Preset(
         "the student project as its README describes it: ten vectors in the prompt's order",
-        _plan_original,
+        functools.partial(
+            _plan_pixels,
+            build=original.build,
+            loss=losses.MaskedCosineLoss,
+            positions=original.STEPS,
+        ),
         {},
         keep_best=False,
     ),
     "notebook": Preset(
         "the student project as its notebook ran: one vector for the whole prompt",
-        _plan_notebook,
+        functools.partial(
+            _plan_pixels,
+            build=notebook.build,
+            loss=losses.PaddedCosineLoss,
+            positions=losses.PROMPT_POSITIONS,
+        ),
         {},
         keep_best=False,
     ),
