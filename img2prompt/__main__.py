@@ -43,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in _lines(file, result, args.json):
             tqdm.write(line, file=sys.stdout)
         if isinstance(result, ImageError) and not args.json:
-            tqdm.write(f"error: {file}: {result}", file=sys.stderr)
+            named = str(result) if file in str(result) else f"{file}: {result}"
+            tqdm.write(f"error: {named}", file=sys.stderr)
     return 2 if failed else 0
 
 
