@@ -127,8 +127,7 @@ def load(preset: str | os.PathLike | None = None) -> Predictor:
 def quiet_tensorflow() -> None:
     """Silence TensorFlow's start-up log lines; call before the first import of TensorFlow.
 
-    Level 3, because lower ones let lines through that are written before the log is set up. What
-    goes wrong still raises; TF_CPP_MIN_LOG_LEVEL=0 brings every line back.
+    TensorFlow 2.21 writes two of them before it reads any setting; those stay.
     """
     if "tensorflow" not in sys.modules:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
