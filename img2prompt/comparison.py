@@ -51,7 +51,7 @@ def evaluate_systems(
         backbone: whose features `knn` and `linear` use; None leaves all baselines out.
         minilm: whether to compute the MiniLM cosine.
         split: which split is measured; the baselines learn from `train`.
-        progress: called with each system's name before it is measured.
+        progress: called with each system's name once it has answered, before it is measured.
 
     Raises:
         UserError: unknown preset or split, no pictures, or MiniLM is not installed.

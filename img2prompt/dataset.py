@@ -222,7 +222,10 @@ class ShardReader:
 
     def _open(self, folder: int, shard: str) -> np.ndarray:
         path = self._path_of(self.records.folders[folder], shard)
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        try:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, EOFError, ValueError):
+            raise UserError(f"{path} is missing or damaged; prepare again.") from None
 
 
 def pixel_reader(records: Records) -> ShardReader:
@@ -313,7 +316,12 @@ def _claim(out: Path, settings: PrepareSettings) -> None:
 
 
 def _is_whole(out: Path, stem: str) -> bool:
-    return (out / f"{stem}.parquet").exists() and (out / f"{stem}.npy").exists()
+    try:
+        rows = pq.read_metadata(out / f"{stem}.parquet").num_rows
+        pixels = np.load(out / f"{stem}.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, EOFError, ValueError, pa.ArrowException):
+        return False  # missing or damaged: it is made again
+    return len(pixels) == rows
 
 
 def _prepare_part(
@@ -358,7 +366,7 @@ def _prepare_part(
 
 def _check_same_part(part: Path, out: Path, metadata: diffusiondb.Metadata | None) -> None:
     """A shard is known by its part's name; another data set's part 1 must not pass for this one."""
-    stamp = pq.read_schema(out / f"{part.stem}.parquet").metadata or {}
+    stamp = _stamp_of(out / f"{part.stem}.parquet")
     if stamp.get(b"part_bytes", b"") != str(part.stat().st_size).encode():
         raise UserError(
             f"{out} holds {part.stem} of another data set (its zip had another size); "
@@ -369,6 +377,10 @@ def _check_same_part(part: Path, out: Path, metadata: diffusiondb.Metadata | Non
             f"{out} holds {part.stem} made {'without' if metadata else 'with'} metadata.parquet, "
             "so its NSFW filter differs; give another --out or delete it."
         )
+
+
+def _stamp_of(path: Path) -> dict[bytes, bytes]:
+    return pq.read_schema(path).metadata or {}
 
 
 def _filter_reason(

@@ -19,7 +19,9 @@ def run_command(main: Callable[[], int | None]) -> int:
     Anything else is a fault of ours and keeps its traceback.
     """
     try:
-        return main() or 0
+        code = main() or 0
+        sys.stdout.flush()  # a closed pipe is told of here rather than at exit
+        return code
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -57,8 +57,9 @@ def feature_reader(records: Records, backbone: str) -> ShardReader:
 
 def _is_cached(folder: Path, backbone: str, shard: str) -> bool:
     """Whether a shard's features are there and have its number of rows."""
-    path = feature_path(folder, backbone, shard)
-    if not path.exists():
-        return False
     pictures = np.load(folder / f"{shard}.npy", mmap_mode="r", allow_pickle=False)
-    return len(np.load(path, mmap_mode="r", allow_pickle=False)) == len(pictures)
+    try:
+        features = np.load(feature_path(folder, backbone, shard), mmap_mode="r", allow_pickle=False)
+    except (OSError, EOFError, ValueError):
+        return False
+    return len(features) == len(pictures)

@@ -5,6 +5,7 @@ import datetime
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -58,7 +59,7 @@ def sha256_of(path: str | os.PathLike) -> str:
 def provenance(command: Sequence[str]) -> dict[str, str | None]:
     """What made a file: the command, the commit it ran at and the day."""
     return {
-        "made_by": " ".join(command),
+        "made_by": shlex.join(command),
         "commit": _commit(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }

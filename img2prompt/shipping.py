@@ -1,6 +1,7 @@
 """Trained runs → the files in `assets/`: float16 weights and a manifest with checksums."""
 
 import os
+import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,30 +50,47 @@ def write_half_precision(source: str | os.PathLike, out: str | os.PathLike) -> N
         scratch.unlink(missing_ok=True)
 
 
-def ship_runs(runs: Sequence[str | os.PathLike], folder: str | os.PathLike) -> dict[str, dict]:
-    """Copy the runs' models into `folder`, all or none.
+def ship_runs(
+    runs: Sequence[str | os.PathLike],
+    folder: str | os.PathLike,
+    data: str | None = None,
+    evaluation: str | os.PathLike | None = None,
+    default: str | None = None,
+) -> dict[str, Any]:
+    """Copy the runs' models into `folder` and write its manifest; all or nothing.
+
+    Args:
+        runs: finished folders of `train_model.py`; none, and only the manifest is written anew.
+        folder, data, evaluation, default: as `build_manifest`.
 
     Returns:
-        Manifest entries' provenance by file name: `made_by`, `commit`, `date` of each run.
+        The manifest.
 
     Raises:
-        UserError: a run is unfinished, or belongs to another embedding than `folder`'s.
+        UserError: a run is unfinished, damaged, named twice or of another embedding, or as
+            `build_manifest`; `folder` is then as it was.
     """
     folder = Path(folder)
     fingerprint = WordVectors.load(folder / EMBEDDING_FILE).fingerprint
     made: dict[str, dict] = {}
+    sources: dict[str, Path] = {}
     for run in map(Path, runs):
         config = read_json(run / "config.json")
+        name = f"{config['preset']}.keras"
         if config["embedding"] != fingerprint:
             raise UserError(f"{run} was trained with another embedding than {folder}'s.")
         if not (run / "model.keras").is_file():
             raise UserError(f"{run} is not finished; train on with --resume.")
-        made[f"{config['preset']}.keras"] = {"run": run} | read_json(run / PROVENANCE_FILE)
-    for name, provenance in made.items():
-        write_half_precision(provenance.pop("run") / "model.keras", folder / f"new-{name}")
-    for name in made:
-        os.replace(folder / f"new-{name}", folder / name)
-    return made
+        if name in sources:
+            raise UserError(f"{run} and {sources[name]} are of one preset; name one of them.")
+        sources[name], made[name] = run, read_json(run / PROVENANCE_FILE)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".shipping-") as scratch:
+        for name, run in sources.items():
+            write_half_precision(run / "model.keras", Path(scratch) / name)
+        _check_manifest(folder, [*sources], evaluation, default)
+        for name in sources:
+            os.replace(Path(scratch) / name, folder / name)
+    return build_manifest(folder, data, made, evaluation, default)
 
 
 def build_manifest(
@@ -80,7 +98,7 @@ def build_manifest(
     data: str | None = None,
     made: dict[str, dict] | None = None,
     evaluation: str | os.PathLike | None = None,
-    default: str = DEFAULT_PRESET,
+    default: str | None = None,
 ) -> dict[str, Any]:
     """Write `folder/manifest.json` over every artifact in it, and return it.
 
@@ -91,18 +109,14 @@ def build_manifest(
         data: what the models learned from, in a sentence; unset, as before.
         made: file name → `made_by` (command), `commit`, `date` of files made since.
         evaluation: `evaluate.py`'s JSON, whose figures are repeated beside each model.
-        default: the preset that answers when none is named.
+        default: the preset that answers when none is named; unset, as before.
 
     Raises:
         UserError: no embedding or no default model in `folder`, or figures of another embedding.
     """
     folder = Path(folder)
+    before, figures, default = _check_manifest(folder, [], evaluation, default)
     names = sorted(path.name for path in folder.glob("*") if path.suffix in (".keras", ".npz"))
-    for needed in (EMBEDDING_FILE, f"{default}.keras"):
-        if needed not in names:
-            raise UserError(f"{folder} lacks {needed}; make it first.")
-    before = read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else {"files": {}}
-    figures = _figures(evaluation, WordVectors.load(folder / EMBEDDING_FILE).fingerprint)
     files = {}
     for name in names:
         path = folder / name
@@ -116,6 +130,19 @@ def build_manifest(
     manifest = {"default": default, "data": data or before.get("data", ""), "files": files}
     write_json(folder / MANIFEST, manifest)
     return manifest
+
+
+def _check_manifest(
+    folder: Path, coming: list[str], evaluation: str | os.PathLike | None, default: str | None
+) -> tuple[dict, dict[str, dict], str]:
+    """What a manifest needs: the one before, the figures by preset, the default preset."""
+    before = read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else {"files": {}}
+    default = default or before.get("default", DEFAULT_PRESET)
+    for needed in (EMBEDDING_FILE, f"{default}.keras"):
+        if needed not in coming and not (folder / needed).is_file():
+            raise UserError(f"{folder} lacks {needed}; make it first.")
+    fingerprint = WordVectors.load(folder / EMBEDDING_FILE).fingerprint
+    return before, _figures(evaluation, fingerprint), default
 
 
 def _figures(evaluation: str | os.PathLike | None, fingerprint: str) -> dict[str, dict]:

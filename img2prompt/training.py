@@ -55,10 +55,12 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise UserError(f"Unknown preset {self.preset!r}; choose one of {', '.join(PRESETS)}.")
-        if min(self.epochs, self.batch_size, self.images_per_epoch) < 1 or self.learning_rate <= 0:
-            raise UserError("Epochs, batch size, images per epoch and learning rate must be > 0.")
-        if self.seed < 0:
-            raise UserError("The seed must be 0 or more.")
+        if min(self.epochs, self.batch_size, self.images_per_epoch) < 1:
+            raise UserError("Epochs, batch size and images per epoch must be > 0.")
+        if not 0 < self.learning_rate < float("inf"):
+            raise UserError("The learning rate must be > 0 and finite.")
+        if not 0 <= self.seed < 2**32:
+            raise UserError("The seed must lie in 0…4294967295.")
         if not 0 <= self.auxiliary_weight < 1 or not 0 <= self.source_power <= 1:
             raise UserError("The auxiliary weight lies in [0, 1), the source power in [0, 1].")
 
@@ -144,7 +146,7 @@ def train(
     }
     _check_claim(out, stamp, resume)
     plan = PRESETS[config.preset].plan(config, vectors, records, training)
-    _claim(out, stamp, vectors)
+    _claim(out, stamp, vectors, command)
 
     keras.utils.set_random_seed(config.seed)
     with _mixed_precision():
@@ -183,7 +185,6 @@ def train(
     # training, and whatever the precision of training, the model that ships computes in float32.
     trained = plan.build()
     trained.set_weights(network.get_weights())
-    write_json(out / PROVENANCE_FILE, provenance(command))
     with atomic_path(out / "model.keras") as temporary:
         plan.finish(trained).save(temporary)
     shutil.rmtree(out / "checkpoint", ignore_errors=True)
@@ -487,9 +488,11 @@ def _check_claim(out: Path, stamp: dict, resume: bool) -> None:
         raise UserError(f"{out} is not empty and holds no run; give another --out.")
 
 
-def _claim(out: Path, stamp: dict, vectors: WordVectors) -> None:
+def _claim(out: Path, stamp: dict, vectors: WordVectors, command: Sequence[str]) -> None:
     if not (out / "config.json").exists():
         write_json(out / "config.json", stamp)
+    if not (out / PROVENANCE_FILE).exists():  # of the start, not of a resumption
+        write_json(out / PROVENANCE_FILE, provenance(command))
     if not (out / EMBEDDING_FILE).exists():
         vectors.save(out / EMBEDDING_FILE)
 

@@ -12,24 +12,23 @@ import argparse
 import sys
 from pathlib import Path
 
-from img2prompt.artifacts import DEFAULT_PRESET, quiet_tensorflow
+from img2prompt.artifacts import quiet_tensorflow
 from img2prompt.errors import run_command
 
 quiet_tensorflow()
 
 
 def main() -> None:
-    from img2prompt.shipping import build_manifest, ship_runs
+    from img2prompt.shipping import ship_runs
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, nargs="*", default=[], help="folders of runs")
     parser.add_argument("--out", type=Path, required=True, help="holds the embedding and the map")
     parser.add_argument("--evaluation", type=Path, help="evaluate.py's JSON")
     parser.add_argument("--data", help="what the models learned from, in a sentence")
-    parser.add_argument("--default", default=DEFAULT_PRESET, help="preset that answers if unnamed")
+    parser.add_argument("--default", help="preset that answers if unnamed; unset, as before")
     args = parser.parse_args()
-    made = ship_runs(args.runs, args.out)
-    manifest = build_manifest(args.out, args.data, made, args.evaluation, args.default)
+    manifest = ship_runs(args.runs, args.out, args.data, args.evaluation, args.default)
     for name, row in manifest["files"].items():
         print(f"{name:<16} {row['size'] / 2**20:7.1f} MB  {row['sha256'][:16]}…")
 

@@ -3,7 +3,7 @@
     python scripts/evaluate.py --data prepared/main --out docs/evaluation
 
 Prints the tables and writes OUT.md (what README and MODEL_CARD quote) and OUT.json (all figures,
-per source, best and worst examples). 10 minutes on two CPU cores. `--split validation` is for
+per source, best and worst examples). 4 minutes on two CPU cores. `--split validation` is for
 choosing; the test split is for telling.
 """
 

@@ -5,9 +5,10 @@
     python scripts/train_model.py --preset original --data prepared/main \\
         --embedding assets/embedding.npz --out runs/original
 
-Wall time on two CPU cores: `original` and `notebook` 25 minutes each (20 epochs of 8,000
-pictures), `gaze` 5 minutes for the features, once, and 6 for the head. Killed, the same command
-with `--resume` goes on from the last whole epoch. On a GPU mixed precision and XLA are used.
+Wall time on two CPU cores: `original` and `notebook` about 25 minutes each (20 epochs of 8,000
+pictures), `gaze` 5 minutes for the features, once, and 7 for the head. Killed, the same command
+with `--resume` goes on from the last whole epoch. On a GPU mixed precision is used, and XLA for
+`original` and `notebook`.
 Watch with `tensorboard --logdir runs`.
 """
 

@@ -462,3 +462,21 @@ def test_many_shards_need_few_open_files(
     back_and_forth = np.array([0, 15, 1, 14, 0])
     np.testing.assert_array_equal(reader(back_and_forth)[0], reader(np.array([0]))[0])
     assert reader._map.cache_info().currsize == 1
+
+
+@pytest.mark.parametrize("name", ["part-000001.parquet", "part-000002.npy"])
+@pytest.mark.parametrize("content", [b"", b"junk"])
+def test_a_damaged_shard_is_made_again(
+    name: str, content: bytes, diffusiondb_folder: Path, prepared: Path
+) -> None:
+    whole = contents(prepared)
+    (prepared / name).write_bytes(content)
+    run(diffusiondb_folder, prepared)
+    assert contents(prepared) == whole
+
+
+def test_a_damaged_shard_is_told_in_one_sentence(prepared: Path) -> None:
+    records = load_records(prepared)
+    (prepared / "part-000001.npy").write_bytes(b"")
+    with pytest.raises(UserError, match="damaged"):
+        pixel_reader(records)(np.array([0]))

@@ -37,7 +37,7 @@ def out(tmp_path: Path, vectors: WordVectors) -> Path:
 
 
 def ship(runs: list[Path], out: Path) -> dict:
-    return shipping.build_manifest(out, "data of the tests", shipping.ship_runs(runs, out))
+    return shipping.ship_runs(runs, out, "data of the tests")
 
 
 def test_what_ships_loads_and_says_what_made_it(runs: list[Path], out: Path) -> None:
@@ -116,3 +116,30 @@ def test_the_shipped_manifest_is_complete() -> None:
     for name, entry in manifest["files"].items():
         assert {"sha256", "size", "made_by", "commit", "date"} <= set(entry), name
         assert Assets().path(name).is_file()
+
+
+@pytest.mark.parametrize("mistake", ["default", "figures", "damaged", "twice"])
+def test_a_mistake_leaves_the_folder_as_it_was(
+    mistake: str, runs: list[Path], out: Path, tmp_path: Path
+) -> None:
+    ship(runs, out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    options: dict[str, Any] = {}
+    if mistake == "default":
+        options["default"] = "orignal"
+    elif mistake == "figures":
+        write_json(tmp_path / "e.json", {"embedding": "another", "split": "test", "systems": []})
+        options["evaluation"] = tmp_path / "e.json"
+    elif mistake == "damaged":
+        (runs[1] / "model.keras").write_bytes(b"PK damaged")
+    else:
+        runs = [runs[0], runs[0]]
+    with pytest.raises(UserError):
+        shipping.ship_runs(runs, out, **options)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_the_default_stays_until_another_is_named(runs: list[Path], out: Path) -> None:
+    assert shipping.ship_runs(runs, out, default="original")["default"] == "original"
+    assert shipping.ship_runs([], out)["default"] == "original"
+    assert shipping.ship_runs([], out, default="gaze")["default"] == "gaze"

@@ -92,7 +92,7 @@ def test_the_originals_keep_the_original_schedule() -> None:
 @pytest.mark.parametrize(
     "changes",
     [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": -1.0}, {"source_power": 2.0},
-     {"auxiliary_weight": 1.0}],
+     {"auxiliary_weight": 1.0}, {"seed": 2**32}, {"learning_rate": float("nan")}],
 )  # fmt: skip
 def test_settings_out_of_range_are_refused(changes: dict) -> None:
     with pytest.raises(UserError):
