@@ -57,19 +57,19 @@ def evaluate_systems(
         UserError: unknown preset or split, no pictures, or MiniLM is not installed.
     """
     records = load_records(folders)
-    shipped = Assets(assets) if presets is None or assets is not None else None
-    predictors = _predictors(shipped, presets)
+    predictors = _predictors(assets, presets)
     vectors = predictors[0].vectors
     _check_prompts_apart(records, split)
     chosen = records.of_split(split)
     if not len(chosen):
         raise UserError(f"The split {split} has no pictures; prepare more parts.")
+    made = settings_of(folders[0])
     for predictor in predictors:
-        made, served = settings_of(folders[0]), (predictor.side, predictor.fit)
-        if (made.size, made.fit) != served:
+        if (made.size, made.fit) != (predictor.side, predictor.fit):
             raise UserError(
-                f"{predictor.preset} takes pictures of {served[0]} pixels fitted by {served[1]}, "
-                f"these were prepared at {made.size} by {made.fit}; prepare them alike."
+                f"{predictor.preset} takes pictures of {predictor.side} pixels fitted by "
+                f"{predictor.fit}, these were prepared at {made.size} by {made.fit}; "
+                "prepare them alike."
             )
     sentence = None
     if minilm:
@@ -79,7 +79,7 @@ def evaluate_systems(
 
     systems: list[Callable[[], evaluation.Answers]] = []
     if backbone is not None:
-        systems += _baselines(records, split, backbone, settings_of(folders[0]).size, vectors)
+        systems += _baselines(records, split, backbone, made.size, vectors)
     reader = pixel_reader(chosen)
     for predictor in predictors:
         systems.append(
@@ -107,13 +107,14 @@ def evaluate_systems(
     return Report(figures, _markdown(figures))
 
 
-def _predictors(assets: Assets | None, presets: Sequence[str] | None) -> list[Predictor]:
+def _predictors(folder: str | os.PathLike | None, presets: Sequence[str] | None) -> list[Predictor]:
     if presets is None:
-        assert assets is not None  # evaluate_systems gives one of the two
+        assets = Assets(folder)
         vectors = assets.embedding()
         return [assets.predictor(name, vectors) for name in assets.presets]
     if not presets:
         raise UserError("Name at least one preset, or none at all for every shipped one.")
+    assets = Assets(folder) if folder is not None else None
     in_assets = set(assets.presets) if assets else set()
     found = [assets.predictor(name) if name in in_assets else load(name) for name in presets]
     if len({predictor.vectors.fingerprint for predictor in found}) > 1:

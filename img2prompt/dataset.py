@@ -366,7 +366,7 @@ def _prepare_part(
 
 def _check_same_part(part: Path, out: Path, metadata: diffusiondb.Metadata | None) -> None:
     """A shard is known by its part's name; another data set's part 1 must not pass for this one."""
-    stamp = _stamp_of(out / f"{part.stem}.parquet")
+    stamp = pq.read_schema(out / f"{part.stem}.parquet").metadata or {}
     if stamp.get(b"part_bytes", b"") != str(part.stat().st_size).encode():
         raise UserError(
             f"{out} holds {part.stem} of another data set (its zip had another size); "
@@ -377,10 +377,6 @@ def _check_same_part(part: Path, out: Path, metadata: diffusiondb.Metadata | Non
             f"{out} holds {part.stem} made {'without' if metadata else 'with'} metadata.parquet, "
             "so its NSFW filter differs; give another --out or delete it."
         )
-
-
-def _stamp_of(path: Path) -> dict[bytes, bytes]:
-    return pq.read_schema(path).metadata or {}
 
 
 def _filter_reason(

@@ -152,16 +152,12 @@ def train(
     with _mixed_precision():
         network = plan.build()
     network.compile(optimizer=plan.optimizer, loss=plan.loss, jit_compile=_has_gpu() and plan.xla)
-    if is_auxiliary.any() and not config.auxiliary_weight:
-        training = training[~is_auxiliary[training]]
     weights = _draw_weights(config, records, training, is_auxiliary)
-    steps = config.steps
-
     first_epoch = restore_checkpoint(out / "checkpoint", network) if resume else 0
     _keep_rows(out / "history.csv", first_epoch)
     history = network.fit(
-        _draws(plan, training, weights, config, steps, first_epoch),
-        steps_per_epoch=steps,
+        _draws(plan, training, weights, config, first_epoch),
+        steps_per_epoch=config.steps,
         epochs=config.epochs,
         initial_epoch=first_epoch,
         validation_data=_in_order(plan, validation, config.batch_size),
@@ -188,7 +184,8 @@ def train(
     with atomic_path(out / "model.keras") as temporary:
         plan.finish(trained).save(temporary)
     shutil.rmtree(out / "checkpoint", ignore_errors=True)
-    (out / "best.weights.h5").unlink(missing_ok=True)
+    for name in ("best.weights.h5", "best.weights.json"):
+        (out / name).unlink(missing_ok=True)
     write_learning_curves(out)
     return history.history
 
@@ -342,7 +339,6 @@ class _ValidationF1(keras.callbacks.Callback):
         self.index = validation
         self.plan, self.vectors = plan, vectors
         self.true = [true_words(records.prompt[i], vectors) for i in self.index]
-        self.groups = records.source[self.index]
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         batches = np.array_split(self.index, max(1, len(self.index) // 64))
@@ -434,7 +430,6 @@ def _draws(
     training: np.ndarray,
     weights: np.ndarray,
     config: TrainConfig,
-    steps: int,
     first_epoch: int,
 ) -> tf.data.Dataset:
     """Endless batches of weighted draws; each epoch has its own seed, so a resumed run draws on."""
@@ -443,7 +438,7 @@ def _draws(
         epoch = first_epoch
         while True:
             rng = np.random.default_rng((config.seed, epoch))
-            for _ in range(steps):
+            for _ in range(config.steps):
                 yield rng.choice(training, config.batch_size, p=weights).astype(np.int64)
             epoch += 1
 

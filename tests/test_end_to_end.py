@@ -40,6 +40,14 @@ def run(*command: str | Path, code: int = 0) -> subprocess.CompletedProcess:
     return done
 
 
+def assert_refused(done: subprocess.CompletedProcess, expected: str) -> None:
+    """One sentence of ours on stderr, with `expected` in it, and no traceback."""
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert expected in lines[0]
+    assert "Traceback" not in done.stderr
+
+
 def draw(colour: tuple[int, int, int], shape: str, seed: int) -> Image.Image:
     rng = np.random.default_rng(seed)
     picture = Image.new("RGB", (40, 32), tuple(int(v) for v in rng.integers(200, 256, 3)))
@@ -209,10 +217,7 @@ def test_bad_training_arguments_are_one_sentence(
                "--embedding": world / "embedding.npz", "--out": tmp_path / "run"}  # fmt: skip
     command |= dict(zip(arguments[::2], arguments[1::2], strict=True))
     done = run("scripts/train_model.py", *(x for pair in command.items() for x in pair), code=2)
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1
-    assert expected in lines[0]
-    assert "Traceback" not in done.stderr
+    assert_refused(done, expected)
     assert not (tmp_path / "run").exists()
 
 
@@ -232,10 +237,7 @@ def test_bad_evaluation_arguments_are_one_sentence(
     command |= dict(zip(arguments[::2], arguments[1::2], strict=True))
     pairs = [x for pair in command.items() for x in pair]
     done = run("scripts/evaluate.py", *pairs, "--no-baselines", "--no-minilm", code=2)
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1
-    assert expected in lines[0]
-    assert "Traceback" not in done.stderr
+    assert_refused(done, expected)
     assert not list(tmp_path.iterdir())
 
 
