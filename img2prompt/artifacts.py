@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from img2prompt.decoding import DECODER_SUFFIX, Decoder
 from img2prompt.embedding import EMBEDDING_FILE, WordVectors
 from img2prompt.errors import UserError
 from img2prompt.files import read_json, sha256_of
@@ -94,7 +95,13 @@ class Assets:
         if preset not in self.presets:
             raise UserError(f"Unknown preset {preset!r}; choose one of {', '.join(self.presets)}.")
         vectors = vectors if vectors is not None else self.embedding()
-        return Predictor(load_model(self.path(f"{preset}.keras")), vectors, preset)
+        decoder = preset + DECODER_SUFFIX
+        return Predictor(
+            load_model(self.path(f"{preset}.keras")),
+            vectors,
+            preset,
+            Decoder.load(self.path(decoder), vectors) if decoder in self.files else None,
+        )
 
 
 def load(preset: str | os.PathLike | None = None) -> Predictor:
@@ -118,7 +125,13 @@ def load(preset: str | os.PathLike | None = None) -> Predictor:
         if (folder / MANIFEST).is_file():
             return Assets(folder).predictor()
         vectors = WordVectors.load(folder / EMBEDDING_FILE)
-        return Predictor(load_model(folder / "model.keras"), vectors, folder.name)
+        decoder = folder / ("model" + DECODER_SUFFIX)
+        return Predictor(
+            load_model(folder / "model.keras"),
+            vectors,
+            folder.name,
+            Decoder.load(decoder, vectors) if decoder.is_file() else None,
+        )
     if named:
         return Assets().predictor(preset)
     raise UserError(f"There is no folder {folder}; give a preset's name or a folder with a model.")

@@ -88,7 +88,7 @@ def evaluate_systems(
                 predictor.predict_vectors,
                 lambda index: to_float(reader(index)),
                 len(chosen),
-                predictor.vectors,
+                predictor.decoder,
             )
         )
     rows, shown = [], {}

@@ -156,25 +156,35 @@ def iter_prompts(path: str | os.PathLike, batch_rows: int = 65_536) -> Iterator[
     Raises:
         UserError: missing file, wrong column names, or not UTF-8 text.
     """
+    for prompt, written, _ in iter_sourced_prompts(path, batch_rows):
+        yield prompt, written
+
+
+def iter_sourced_prompts(
+    path: str | os.PathLike, batch_rows: int = 65_536
+) -> Iterator[tuple[str, bool, str]]:
+    """As `iter_prompts`, with the column `source`; "" where the file has none."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"There is no file {path}; give parquet or text files of prompts.")
     if path.suffix == ".parquet":
-        columns = ["prompt"]
-        columns += ["prompt_exact"] if "prompt_exact" in _columns(path, {"prompt": str}) else []
+        found = _columns(path, {"prompt": str})
+        columns = ["prompt", *(name for name in ("prompt_exact", "source") if name in found)]
         with _readable(path), pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_rows, columns=columns):
                 rows = batch.to_pydict()
-                written = rows.get("prompt_exact") or [True] * len(rows["prompt"])
-                for prompt, exact in zip(rows["prompt"], written, strict=True):
+                n = len(rows["prompt"])
+                written = rows.get("prompt_exact") or [True] * n
+                sources = rows.get("source") or [""] * n
+                for prompt, exact, source in zip(rows["prompt"], written, sources, strict=True):
                     if prompt:
-                        yield prompt, exact is not False
+                        yield prompt, exact is not False, source or ""
     else:
         try:
             with path.open(encoding="utf-8-sig") as lines:  # Windows editors write the mark
                 for line in lines:
                     if line.strip():
-                        yield line.strip(), True
+                        yield line.strip(), True, ""
         except UnicodeDecodeError:
             raise UserError(f"{path} is not UTF-8 text; give one prompt a line.") from None
 

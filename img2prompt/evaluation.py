@@ -17,6 +17,7 @@ import numpy as np
 
 from img2prompt import text
 from img2prompt.dataset import Records, source_group
+from img2prompt.decoding import Decoder
 from img2prompt.embedding import WordVectors, top_k
 
 WORDS = 10  # answers that every metric counts
@@ -34,11 +35,13 @@ class Answers:
         name: the row's name in the table.
         words: positions in the vocabulary, int64 (n, 10), none twice in a row.
         vectors: float32 (n, steps, D); of a baseline without vectors, its words' own.
+        confidences: (n, 10) in [0, 1], or None where a system has none.
     """
 
     name: str
     words: np.ndarray
     vectors: np.ndarray
+    confidences: np.ndarray | None = None
 
 
 def true_words(prompt: str, vectors: WordVectors) -> np.ndarray:
@@ -46,25 +49,9 @@ def true_words(prompt: str, vectors: WordVectors) -> np.ndarray:
     return np.array([vectors.index[w] for w in text.content_words(prompt, vectors)], np.int64)
 
 
-def answers_of_vectors(predicted: np.ndarray, vectors: WordVectors, k: int = WORDS) -> np.ndarray:
-    """Predicted vectors (n, steps, D) → positions of the k answers, int64 (n, k).
-
-    The same rule as `prediction.choose_words`, for many pictures at once.
-    """
-    answers = [np.empty((0, k), np.int64)]
-    for start in range(0, len(predicted), 64):
-        block = predicted[start : start + 64]
-        scores = vectors.similarities(block.reshape(-1, block.shape[-1]))
-        best = scores.reshape(len(block), -1, len(vectors)).max(axis=1)
-        best[:, ~vectors.answerable] = -2.0
-        answers.append(top_k(best, k)[0])
-    return np.concatenate(answers)
-
-
 def hit_counts(answers: np.ndarray, true: Sequence[np.ndarray]) -> np.ndarray:
     """How many of each picture's answers (n, k) are among its true words: int64 (n,)."""
-    hits = [len(np.intersect1d(row, t)) for row, t in zip(answers, true, strict=True)]
-    return np.array(hits, np.int64)
+    return is_hit(answers, true).sum(axis=1) if len(answers) else np.empty(0, np.int64)
 
 
 def f1_scores(answers: np.ndarray, true: Sequence[np.ndarray]) -> np.ndarray:
@@ -80,7 +67,7 @@ def f1_of_vectors(
     predicted: np.ndarray, true: Sequence[np.ndarray], vectors: WordVectors
 ) -> np.ndarray:
     """F1@10 of each picture from its predicted vectors (n, steps, D)."""
-    return f1_scores(answers_of_vectors(predicted, vectors), true)
+    return f1_scores(Decoder.plain(vectors).rank_vectors(predicted, WORDS)[0], true)
 
 
 def soft_recall(answers: Answers, true: Sequence[np.ndarray], vectors: WordVectors) -> np.ndarray:
@@ -176,7 +163,7 @@ def linear_answers(
     gram = other.T @ other + RIDGE * np.eye(other.shape[1], dtype=np.float32)
     weights = np.linalg.solve(gram, other.T @ (targets - mean))
     predicted = (own @ weights + mean)[:, None].astype(np.float32)  # (n, 1, D)
-    return Answers("linear", answers_of_vectors(predicted, vectors), predicted)
+    return Answers("linear", Decoder.plain(vectors).rank_vectors(predicted, WORDS)[0], predicted)
 
 
 def model_answers(
@@ -184,7 +171,7 @@ def model_answers(
     predict: Callable[[np.ndarray], np.ndarray],
     pixels: Callable[[np.ndarray], np.ndarray],
     n: int,
-    vectors: WordVectors,
+    decoder: Decoder,
     batch: int = 32,
 ) -> Answers:
     """Run a model over n pictures.
@@ -192,12 +179,14 @@ def model_answers(
     Args:
         predict: `Predictor.predict_vectors`.
         pixels: positions (b,) → float32 (b, side, side, 3) in [0, 1].
+        decoder: `Predictor.decoder`.
     """
     blocks = [
         predict(pixels(np.arange(start, min(start + batch, n)))) for start in range(0, n, batch)
     ]
     predicted = np.concatenate(blocks)
-    return Answers(name, answers_of_vectors(predicted, vectors), predicted)
+    words, values = decoder.rank_vectors(predicted, WORDS)
+    return Answers(name, words, predicted, decoder.confidence(values))
 
 
 def measure(
@@ -247,8 +236,13 @@ def measure(
         "distinct_words": len(np.unique(answers.words)),
         "same_words": mean_overlap(answers.words),
         "minilm": None,
+        "reliability": None,
         "sources": sources,
     }
+    if answers.confidences is not None:
+        figures["reliability"] = reliability(
+            answers.confidences.ravel(), is_hit(answers.words, true).ravel()
+        )
     if sentence is not None:
         step = max(1, len(records) // sentence_pictures)
         chosen = np.arange(0, len(records), step)
@@ -260,6 +254,41 @@ def measure(
             np.mean([of_said[line] @ row for line, row in zip(said, of_true, strict=True)])
         )
     return figures
+
+
+def reliability(confidences: np.ndarray, hits: np.ndarray, bins: int = 10) -> dict[str, Any]:
+    """How well confidences keep their word (Guo et al. 2017, arXiv 1706.04599).
+
+    Args:
+        confidences: (m,) in [0, 1], of shown words.
+        hits: bool (m,), whether the prompt held the word.
+        bins: of equal width.
+
+    Returns:
+        `ece`, the expected calibration error: mean over words of |confidence − share right| of
+        the word's bin; and `bins`, of each that holds words: `low`, `high`, `words`, `confidence`
+        (mean), `right` (share).
+    """
+    place = np.minimum((confidences * bins).astype(int), bins - 1)
+    rows = []
+    for number in np.unique(place):
+        mine = place == number
+        rows.append(
+            {
+                "low": number / bins,
+                "high": (number + 1) / bins,
+                "words": int(mine.sum()),
+                "confidence": float(confidences[mine].mean()),
+                "right": float(hits[mine].mean()),
+            }
+        )
+    error = sum(row["words"] * abs(row["confidence"] - row["right"]) for row in rows)
+    return {"ece": error / max(len(confidences), 1), "bins": rows}
+
+
+def is_hit(answers: np.ndarray, true: Sequence[np.ndarray]) -> np.ndarray:
+    """Which of each picture's answers (n, k) are among its true words: bool (n, k)."""
+    return np.stack([np.isin(row, words) for row, words in zip(answers, true, strict=True)])
 
 
 def mean_overlap(words: np.ndarray, pairs: int = 20_000, seed: int = 0) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from img2prompt import images
+from img2prompt.decoding import Decoder
 from img2prompt.embedding import WordVectors, top_k
 from img2prompt.errors import UserError
 
@@ -24,6 +25,8 @@ class PredictedWord:
     Attributes:
         word: in lower case, as the vocabulary has it.
         score: cosine of `vector` and the word's own vector, in [−1, 1].
+        confidence: share of validation answers ranked like this one that stood in the prompt, in
+            [0, 1]; None where the model's decoder is not calibrated.
         vector: the predicted vector (D,) this word is nearest to, as plain floats.
         step: which of the model's output steps gave the vector, from 0.
         alternatives: the next nearest words of the same vector, (word, cosine), best first.
@@ -31,6 +34,7 @@ class PredictedWord:
 
     word: str
     score: float
+    confidence: float | None
     vector: tuple[float, ...]
     step: int
     alternatives: tuple[tuple[str, float], ...]
@@ -38,11 +42,12 @@ class PredictedWord:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one picture: plain data, best word first.
+    """What the model says of one picture: plain data, likeliest word first.
 
     Attributes:
         preset: which model answered.
-        words: the answers, by falling score, none twice.
+        words: the answers as the decoder ranks them, none twice; confidences never rise, and
+            without a decoder's prior neither do the scores.
         vectors: float32 (steps, D), every vector the model predicted.
     """
 
@@ -61,6 +66,10 @@ class Prediction:
         for word in self.words:
             row = dataclasses.asdict(word)
             row["score"] = round(word.score, 4)
+            if word.confidence is None:
+                del row["confidence"]
+            else:
+                row["confidence"] = round(word.confidence, 4)
             row["alternatives"] = [[other, round(score, 4)] for other, score in word.alternatives]
             if not vectors:
                 del row["vector"], row["step"]
@@ -75,15 +84,19 @@ class Predictor:
         model: Keras model, float32 (b, side, side, 3) in [0, 1] → float32 (b, steps, D).
         vectors: the embedding that the model was trained towards.
         preset: the model's name.
+        decoder: how its vectors become words; unset, by cosine alone, without confidences.
 
     Raises:
         UserError: the model and the embedding don't belong together.
     """
 
-    def __init__(self, model: Any, vectors: WordVectors, preset: str) -> None:
+    def __init__(
+        self, model: Any, vectors: WordVectors, preset: str, decoder: Decoder | None = None
+    ) -> None:
         import tensorflow as tf
 
         self.vectors = vectors
+        self.decoder = decoder or Decoder.plain(vectors)
         self.preset = preset
         self.side = _side_of(model)
         self.model = model
@@ -136,7 +149,7 @@ class Predictor:
 
     def decode(self, vectors: np.ndarray, words: int = 10) -> Prediction:
         """Predicted vectors float32 (steps, D) → the answer; see `choose_words`."""
-        chosen = choose_words(self.vectors, vectors, words, alternatives=ALTERNATIVES)
+        chosen = choose_words(self.decoder, vectors, words, alternatives=ALTERNATIVES)
         return Prediction(self.preset, tuple(chosen), np.asarray(vectors, dtype=np.float32))
 
     def _predict_batch(
@@ -152,30 +165,29 @@ class Predictor:
 
 
 def choose_words(
-    vectors: WordVectors, predicted: np.ndarray, words: int, alternatives: int = 0
+    decoder: Decoder, predicted: np.ndarray, words: int, alternatives: int = 0
 ) -> list[PredictedWord]:
-    """The nearest words of all predicted vectors together, by cosine, none twice.
+    """The words nearest to all predicted vectors together, as the decoder ranks them, none twice.
 
     One matrix product with the whole vocabulary. Each word's score is its cosine to the vector
-    nearest to it. Only content words that are not rare can be an answer
-    (`WordVectors.answerable`): stop words are near every prompt, and among rare words most are
-    misspellings.
+    nearest to it.
 
     Args:
-        vectors: the embedding.
+        decoder: ranks the words and knows what the ranking is worth.
         predicted: float32 (steps, D).
         words: how many, at most.
         alternatives: how many other near words to give with each.
     """
+    vectors = decoder.vectors
     scores = vectors.similarities(predicted)  # (steps, V)
-    scores[:, ~vectors.answerable] = -2.0
-    best = scores.max(axis=0)
-    positions, values = top_k(best[None], min(words, int(vectors.answerable.sum())))
+    positions, values = decoder.rank(scores.max(axis=0)[None], words)
+    confidences = decoder.confidence(values[0])
     taken = set(positions[0].tolist())
     steps = scores[:, positions[0]].argmax(axis=0)
-    near = top_k(scores, words + alternatives + 1)[0] if alternatives else None
+    allowed = np.where(vectors.answerable, scores, -2.0)
+    near = top_k(allowed, words + alternatives + 1)[0] if alternatives else None
     answer = []
-    for position, value, step in zip(positions[0], values[0], steps, strict=True):
+    for rank, (position, step) in enumerate(zip(positions[0], steps, strict=True)):
         others: list[tuple[str, float]] = []
         if near is not None:
             candidates = [p for p in near[step] if p != position and vectors.answerable[p]]
@@ -186,7 +198,8 @@ def choose_words(
         answer.append(
             PredictedWord(
                 word=vectors.words[position],
-                score=float(value),
+                score=float(scores[step, position]),
+                confidence=None if confidences is None else float(confidences[rank]),
                 vector=tuple(float(v) for v in predicted[step]),
                 step=int(step),
                 alternatives=tuple(others),

@@ -1,6 +1,7 @@
 """Trained runs → the files in `assets/`: float16 weights and a manifest with checksums."""
 
 import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import h5py
 import numpy as np
 
 from img2prompt.artifacts import DEFAULT_PRESET, MANIFEST
+from img2prompt.decoding import DECODER_SUFFIX
 from img2prompt.embedding import EMBEDDING_FILE, WordVectors
 from img2prompt.errors import UserError
 from img2prompt.files import PROVENANCE_FILE, atomic_path, read_json, sha256_of, write_json
@@ -87,9 +89,15 @@ def ship_runs(
     with tempfile.TemporaryDirectory(dir=folder, prefix=".shipping-") as scratch:
         for name, run in sources.items():
             write_half_precision(run / "model.keras", Path(scratch) / name)
+            if (decoder := run / ("model" + DECODER_SUFFIX)).is_file():
+                shipped = f"{name.removesuffix('.keras')}{DECODER_SUFFIX}"
+                shutil.copyfile(decoder, Path(scratch) / shipped)
+                made[shipped] = made[name]
         _check_manifest(folder, [*sources], evaluation, default)
-        for name in sources:
-            os.replace(Path(scratch) / name, folder / name)
+        for name in sources:  # never an older model's decoder beside a new model
+            (folder / (name.removesuffix(".keras") + DECODER_SUFFIX)).unlink(missing_ok=True)
+        for path in Path(scratch).iterdir():
+            os.replace(path, folder / path.name)
     return build_manifest(folder, data, made, evaluation, default)
 
 

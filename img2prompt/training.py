@@ -1,7 +1,7 @@
 """Prepared shards and an embedding → a trained model: pipelines, fit, checkpoint, resume, history.
 
 A run's folder holds `config.json`, `history.csv`, `tensorboard/`, `checkpoint/` while it runs, and
-in the end `model.keras`, `embedding.npz` and `learning_curves.html`.
+in the end `model.keras`, `model.decoder.npz`, `embedding.npz` and `learning_curves.html`.
 """
 
 import contextlib
@@ -21,18 +21,33 @@ import plotly.graph_objects as go
 import tensorflow as tf
 
 from img2prompt import reports, text
-from img2prompt.dataset import Records, load_records, pixel_reader, sampling_weights, settings_of
+from img2prompt.class_words import CLASS_WORDS_FILE, ClassWords
+from img2prompt.dataset import (
+    Records,
+    load_records,
+    pixel_reader,
+    sampling_weights,
+    settings_of,
+    source_group,
+)
+from img2prompt.decoding import DECODER_SUFFIX, Decoder, prior_of_background
 from img2prompt.embedding import EMBEDDING_FILE, WordVectors
 from img2prompt.errors import UserError
-from img2prompt.evaluation import f1_of_vectors, true_words
+from img2prompt.evaluation import WORDS, f1_of_vectors, is_hit, true_words
 from img2prompt.features import cache_features, feature_reader
 from img2prompt.files import PROVENANCE_FILE, atomic_path, provenance, read_json, write_json
 from img2prompt.images import Fit, to_float
 from img2prompt.models import gaze, losses, notebook, original
+from img2prompt.models.backbones import load_classifier
+from img2prompt.teacher import soft_targets
 
 TARGET_WORDS = 40  # of a longer prompt the first forty content words teach `gaze`
+# What `gaze` can be trained with: softmax over the vocabulary, the same with yes-no questions,
+# cosine to the prompt's words in order, cosine under the best assignment.
+LOSSES = ("vocabulary", "asymmetric", "ordered", "assigned")
 
 VALIDATION_PICTURES = 1_000
+CALIBRATION_PICTURES = 5_000  # of the validation split, for the confidences
 
 
 @dataclass(frozen=True)
@@ -49,8 +64,20 @@ class TrainConfig:
     # Share of a source ∝ (its pictures) ** power; 1 is the data as it lies, see dataset.py.
     source_power: float = 1.0
     auxiliary_weight: float = 0.0  # share of draws from folders of auxiliary pictures
-    backbone: str = "efficientnet_lite2"  # of `gaze` alone
     seed: int = 1
+    without: str = ""  # source groups left out altogether, commas between: to test on them
+
+    # Of `gaze` alone:
+    backbone: str = "efficientnet_lite2"
+    loss: str = "vocabulary"  # one of LOSSES
+    pull: float = losses.VocabularyLoss.PULL
+    evidence: bool = True  # whether the classes that the CNN sees are an input of the head
+    soft_targets: float = 0.0  # weight of the teacher's words against the true ones
+    linear_teacher: float = 1.0  # weight of the ridge regression in the teacher
+    class_teacher: float = 2.0  # weight of the class words in the teacher
+    # Bonus for words that prompts use often, added to the cosine when words are ranked, times the
+    # logarithm of the share of prompts that hold the word.
+    prior: float = 0.0
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -63,11 +90,29 @@ class TrainConfig:
             raise UserError("The seed must lie in 0…4294967295.")
         if not 0 <= self.auxiliary_weight < 1 or not 0 <= self.source_power <= 1:
             raise UserError("The auxiliary weight lies in [0, 1), the source power in [0, 1].")
+        if self.loss not in LOSSES:
+            raise UserError(f"Unknown loss {self.loss!r}; choose one of {', '.join(LOSSES)}.")
+        weights = (self.pull, self.soft_targets, self.linear_teacher, self.class_teacher)
+        if min(*weights, self.prior) < 0:
+            raise UserError("Pull, prior and the weights of the teacher must be >= 0.")
+        if self.soft_targets and self.loss in ("ordered", "assigned"):
+            raise UserError(f"The loss {self.loss} takes no soft targets; set --soft-targets 0.")
 
     @property
     def steps(self) -> int:
         """Updates an epoch."""
         return max(1, self.images_per_epoch // self.batch_size)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The source groups of `without`."""
+        return tuple(name.strip() for name in self.without.split(",") if name.strip())
+
+    @property
+    def needs_class_words(self) -> bool:
+        """Whether a file of class words must be there."""
+        taught = self.soft_targets > 0 and self.class_teacher > 0
+        return self.preset == "gaze" and (self.evidence or taught or self.prior > 0)
 
 
 @dataclass(frozen=True)
@@ -100,6 +145,7 @@ def train(
     out: str | os.PathLike,
     resume: bool = False,
     auxiliary: list[str | os.PathLike] | None = None,
+    class_words: str | os.PathLike | None = None,
     verbose: int = 2,
     callbacks: list[keras.callbacks.Callback] | None = None,
     command: Sequence[str] = (),
@@ -115,6 +161,8 @@ def train(
         out: the run's folder.
         resume: go on with a run that was stopped.
         auxiliary: prepared folders (`--train-only`) whose pictures only teach words.
+        class_words: what `count_class_words.py` wrote; unset, beside the embedding. Read only by
+            a `gaze` that asks for it.
         verbose: as Keras' `fit`.
         callbacks: more Keras callbacks.
         command: what a person typed, kept in `made.json` for the manifest.
@@ -129,6 +177,7 @@ def train(
     vectors = WordVectors.load(embedding)
     records = load_records([*folders, *(auxiliary or [])])
     is_auxiliary = records.folder >= len(folders)
+    records, is_auxiliary = _without(records, is_auxiliary, config.left_out)
     training = np.flatnonzero(records.split == "train")
     validation = np.flatnonzero((records.split == "validation") & ~is_auxiliary)
     known = np.array([bool(text.content_words(prompt, vectors)) for prompt in records.prompt])
@@ -137,6 +186,7 @@ def train(
         raise UserError(
             "No training or no validation pictures have words that the embedding knows."
         )
+    calibration = validation[:: -(-len(validation) // CALIBRATION_PICTURES)]
     # Enough to follow a run and choose its epoch; the whole split is for `evaluate.py`.
     validation = validation[:: -(-len(validation) // VALIDATION_PICTURES)]
     stamp = dataclasses.asdict(config) | {
@@ -145,14 +195,18 @@ def train(
         "validation_pictures": len(validation),
     }
     _check_claim(out, stamp, resume)
-    plan = PRESETS[config.preset].plan(config, vectors, records, training)
+    beside = None
+    if config.needs_class_words:
+        path = class_words or Path(embedding).with_name(CLASS_WORDS_FILE)
+        beside = ClassWords.load(path, vectors)
+    weights = _draw_weights(config, records, training, is_auxiliary)
+    plan = PRESETS[config.preset].plan(config, vectors, records, training, weights, beside)
     _claim(out, stamp, vectors, command)
 
     keras.utils.set_random_seed(config.seed)
     with _mixed_precision():
         network = plan.build()
     network.compile(optimizer=plan.optimizer, loss=plan.loss, jit_compile=_has_gpu() and plan.xla)
-    weights = _draw_weights(config, records, training, is_auxiliary)
     first_epoch = restore_checkpoint(out / "checkpoint", network) if resume else 0
     _keep_rows(out / "history.csv", first_epoch)
     history = network.fit(
@@ -181,6 +235,12 @@ def train(
     # training, and whatever the precision of training, the model that ships computes in float32.
     trained = plan.build()
     trained.set_weights(network.get_weights())
+    decoder = dataclasses.replace(
+        Decoder.plain(vectors), prior=_decoder_prior(config, vectors, beside)
+    )
+    predicted = _predict(trained, plan, calibration)
+    true = [true_words(records.prompt[i], vectors) for i in calibration]
+    fit_decoder(decoder, predicted, true).save(out / ("model" + DECODER_SUFFIX))
     with atomic_path(out / "model.keras") as temporary:
         plan.finish(trained).save(temporary)
     shutil.rmtree(out / "checkpoint", ignore_errors=True)
@@ -188,6 +248,18 @@ def train(
         (out / name).unlink(missing_ok=True)
     write_learning_curves(out)
     return history.history
+
+
+def fit_decoder(decoder: Decoder, predicted: np.ndarray, true: Sequence[np.ndarray]) -> Decoder:
+    """A decoder whose confidences fit the answers to validation pictures.
+
+    Args:
+        decoder: how words are ranked.
+        predicted: float32 (n, steps, D).
+        true: positions of each picture's true words.
+    """
+    words, values = decoder.rank_vectors(predicted, WORDS)
+    return decoder.calibrate(values.ravel(), is_hit(words, true).ravel())
 
 
 def write_learning_curves(out: str | os.PathLike) -> None:
@@ -214,6 +286,9 @@ def _plan_pixels(
     vectors: WordVectors,
     records: Records,
     training: np.ndarray,
+    weights: np.ndarray,
+    class_words: ClassWords | None,
+    *,
     build: Callable[..., keras.Model],
     loss: type[keras.losses.Loss],
     positions: int,
@@ -235,7 +310,12 @@ def _plan_pixels(
 
 
 def _plan_gaze(
-    config: TrainConfig, vectors: WordVectors, records: Records, training: np.ndarray
+    config: TrainConfig,
+    vectors: WordVectors,
+    records: Records,
+    training: np.ndarray,
+    weights: np.ndarray,
+    class_words: ClassWords | None,
 ) -> Trainable:
     side, fit = _form(records)
     tower = gaze.build_tower(config.backbone, side)
@@ -246,17 +326,21 @@ def _plan_gaze(
         return stored(index).astype(np.float32)
 
     sample = read(training[:: max(1, len(training) // 4096)])
-    positions = np.full((len(records), TARGET_WORDS), -1, dtype=np.int32)
-    for row, prompt in enumerate(records.prompt):
-        known = [vectors.index[w] for w in text.content_words(prompt, vectors)][:TARGET_WORDS]
-        positions[row, : len(known)] = known
     mean, deviation = sample.mean(axis=0), sample.std(axis=0)
-    taught = np.unique(positions[training])
+    evidence = None
+    classifier = load_classifier(config.backbone) if class_words is not None else None
+    if classifier is not None and class_words is not None:
+        evidence = gaze.Evidence.of(classifier, class_words, vectors, sample)
+    loss, targets = _gaze_loss(
+        config, vectors, records, training, weights, read, class_words, evidence
+    )
     return Trainable(
-        build=lambda: gaze.build_head(mean, deviation, vectors, fit),
+        build=lambda: gaze.build_head(
+            mean, deviation, vectors, fit, evidence if config.evidence else None
+        ),
         read=read,
-        targets=lambda index: positions[index],
-        loss=losses.VocabularyLoss(vectors, taught[taught >= 0], config.seed),
+        targets=targets,
+        loss=loss,
         optimizer=keras.optimizers.AdamW(
             keras.optimizers.schedules.CosineDecay(
                 config.learning_rate, config.epochs * config.steps
@@ -267,6 +351,60 @@ def _plan_gaze(
         finish=lambda trained: gaze.join(tower, trained),
         xla=False,
     )
+
+
+def _gaze_loss(
+    config: TrainConfig,
+    vectors: WordVectors,
+    records: Records,
+    training: np.ndarray,
+    weights: np.ndarray,
+    read: Callable[[np.ndarray], np.ndarray],
+    class_words: ClassWords | None,
+    evidence: gaze.Evidence | None,
+) -> tuple[keras.losses.Loss, Callable[[np.ndarray], np.ndarray]]:
+    """The loss of `config.loss`, and for positions (b,) what it takes."""
+    if config.loss in ("ordered", "assigned"):
+
+        def sequences(index: np.ndarray) -> np.ndarray:
+            rows = [_word_sequence(records.prompt[i], vectors, gaze.STEPS, True) for i in index]
+            return np.stack(rows)
+
+        ordered = config.loss == "ordered"
+        return (losses.MaskedCosineLoss() if ordered else losses.AssignedCosineLoss()), sequences
+    true = [true_words(prompt, vectors) for prompt in records.prompt]
+    table = np.full((len(records), TARGET_WORDS), -1, dtype=np.float32)
+    for row, words in zip(table, true, strict=True):
+        row[: len(words)] = words[:TARGET_WORDS]
+    taught = np.unique(table[training])
+    soft_words = 0
+    if config.soft_targets:
+        words, shares = soft_targets(
+            read,
+            training,
+            weights,
+            true,
+            vectors,
+            linear=config.linear_teacher,
+            class_words=class_words,
+            probabilities=evidence.probabilities if evidence is not None else None,
+            class_weight=config.class_teacher,
+        )
+        soft_words = words.shape[1]
+        soft = np.zeros((len(records), 2 * soft_words), np.float32)
+        soft[training] = np.hstack([words, shares])
+        table = np.hstack([table, soft])
+    loss = losses.VocabularyLoss(
+        vectors,
+        taught[taught >= 0].astype(np.int32),
+        config.seed,
+        soft_words,
+        config.soft_targets,
+        config.pull,
+        _decoder_prior(config, vectors, class_words),
+        asymmetric=config.loss == "asymmetric",
+    )
+    return loss, lambda index: table[index]
 
 
 @dataclass(frozen=True)
@@ -285,10 +423,13 @@ PRESETS: dict[str, Preset] = {
         _plan_gaze,
         {
             "epochs": 9,
-            "batch_size": 128,
+            "batch_size": 256,
+            "learning_rate": 1.5e-3,
             "images_per_epoch": 28_000,
             "source_power": 0.5,
-            "auxiliary_weight": 0.1,
+            "auxiliary_weight": 0.2,
+            "soft_targets": 2.0,
+            "prior": 0.01,
         },
         keep_best=True,
     ),
@@ -341,9 +482,8 @@ class _ValidationF1(keras.callbacks.Callback):
         self.true = [true_words(records.prompt[i], vectors) for i in self.index]
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        batches = np.array_split(self.index, max(1, len(self.index) // 64))
-        outputs = [self.model.predict_on_batch(self.plan.read(batch)) for batch in batches]
-        scores = f1_of_vectors(np.concatenate(outputs), self.true, self.vectors)
+        predicted = _predict(self.model, self.plan, self.index)
+        scores = f1_of_vectors(predicted, self.true, self.vectors)
         if logs is not None:
             logs["val_f1"] = float(np.mean(scores))
 
@@ -398,15 +538,56 @@ class _BestWeights(keras.callbacks.Callback):
             write_json(self.record, {"epoch": epoch + 1, "val_f1": score})
 
 
+def _predict(network: keras.Model, plan: Trainable, index: np.ndarray) -> np.ndarray:
+    """Vectors (n, steps, D) of the pictures at `index`."""
+    batches = np.array_split(index, max(1, len(index) // 64))
+    return np.concatenate([network.predict_on_batch(plan.read(batch)) for batch in batches])
+
+
+def _without(
+    records: Records, is_auxiliary: np.ndarray, groups: Sequence[str]
+) -> tuple[Records, np.ndarray]:
+    """The records of all other source groups.
+
+    Raises:
+        UserError: a group that the records don't have.
+    """
+    if not groups:
+        return records, is_auxiliary
+    own = np.array([source_group(source) for source in records.source], dtype=object)
+    unknown = set(groups) - set(own)
+    if unknown:
+        raise UserError(
+            f"There is no source {', '.join(sorted(unknown))}; "
+            f"there are {', '.join(sorted(set(own)))}."
+        )
+    kept = ~np.isin(own, groups)
+    return records.take(kept), is_auxiliary[kept]
+
+
+def _decoder_prior(
+    config: TrainConfig, vectors: WordVectors, class_words: ClassWords | None
+) -> np.ndarray:
+    if class_words is None or not config.prior:
+        return np.zeros(len(vectors), np.float32)
+    return prior_of_background(class_words.background, config.prior)
+
+
 def _form(records: Records) -> tuple[int, Fit]:
     """Side and fit of the prepared pictures; `load_records` made sure that they are alike."""
     settings = settings_of(records.folders[0])
     return settings.size, settings.fit
 
 
-def _word_sequence(prompt: str, vectors: WordVectors, positions: int) -> np.ndarray:
-    """The vectors of a prompt's known words in order, zero-padded: float32 (positions, D)."""
-    known = [vectors.index[word] for word in text.words(prompt) if word in vectors][:positions]
+def _word_sequence(
+    prompt: str, vectors: WordVectors, positions: int, content: bool = False
+) -> np.ndarray:
+    """The vectors of a prompt's known words in order, zero-padded: float32 (positions, D).
+
+    With `content` of its distinct content words alone.
+    """
+    own = text.content_words(prompt) if content else text.words(prompt)
+    known = [vectors.index[word] for word in own if word in vectors][:positions]
     sequence = np.zeros((positions, vectors.dimensions), np.float32)
     sequence[: len(known)] = vectors.vectors[known]
     return sequence

@@ -31,12 +31,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="prepared folders")
     parser.add_argument("--auxiliary", type=Path, nargs="*", default=[], help="only teach words")
     parser.add_argument("--embedding", type=Path, required=True)
+    parser.add_argument("--class-words", type=Path, help="unset, beside the embedding")
     parser.add_argument("--out", type=Path, required=True, help="the run's folder")
     parser.add_argument("--resume", action="store_true", help="go on with a stopped run")
     for field in dataclasses.fields(TrainConfig):
         if field.name != "preset":
             flag = "--" + field.name.replace("_", "-")
-            parser.add_argument(flag, type=field.type, default=None)
+            if field.type is bool:
+                parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None)
+            else:
+                parser.add_argument(flag, type=field.type, default=None)
     args = parser.parse_args()
     changes = {
         field.name: getattr(args, field.name)
@@ -51,6 +55,7 @@ def main() -> None:
         args.out,
         resume=args.resume,
         auxiliary=args.auxiliary,
+        class_words=args.class_words,
         command=["python", *sys.argv],
     )
     print(f"model: {args.out / 'model.keras'}")

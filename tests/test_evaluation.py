@@ -5,6 +5,7 @@ import pytest
 
 from img2prompt import evaluation as ev
 from img2prompt.dataset import Records
+from img2prompt.decoding import Decoder
 from img2prompt.embedding import WordVectors
 
 
@@ -40,7 +41,7 @@ def test_answers_are_the_nearest_words_of_all_vectors_together(axes: WordVectors
     predicted = np.zeros((1, 2, 12), np.float32)
     predicted[0, 0, 4] = 5.0  # "bee" exactly
     predicted[0, 1, [0, 1]] = 1.0, 0.5
-    answer = ev.answers_of_vectors(predicted, axes, k=3)
+    answer = Decoder.plain(axes).rank_vectors(predicted, 3)[0]
     assert [axes.words[i] for i in answer[0]] == ["bee", "dog", "cat"]
 
 
@@ -49,8 +50,8 @@ def test_evaluation_and_prediction_choose_the_same_words(vectors: WordVectors) -
 
     predicted = np.random.default_rng(3).normal(size=(5, 10, vectors.dimensions))
     predicted = predicted.astype(np.float32)
-    for row, answer in zip(predicted, ev.answers_of_vectors(predicted, vectors), strict=True):
-        assert [w.word for w in choose_words(vectors, row, 10)] == [
+    for row, answer in zip(predicted, Decoder.plain(vectors).rank_vectors(predicted, 10)[0], strict=True):
+        assert [w.word for w in choose_words(Decoder.plain(vectors), row, 10)] == [
             vectors.words[i] for i in answer
         ]
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from img2prompt.decoding import Decoder
 from img2prompt.embedding import WordVectors
 from img2prompt.models.losses import (
     PROMPT_POSITIONS,
@@ -180,5 +181,5 @@ def test_the_vocabulary_loss_trains_a_model_towards_the_prompt(vectors: WordVect
     target = positions(vectors, "dog forest", "neon city")
     model.fit(pictures, target, epochs=60, verbose=0)
     for picture, prompt in zip(pictures, ("dog forest", "neon city"), strict=True):
-        chosen = choose_words(vectors, model(picture[None])[0].numpy(), 2)
+        chosen = choose_words(Decoder.plain(vectors), model(picture[None])[0].numpy(), 2)
         assert {item.word for item in chosen} == set(prompt.split())

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from img2prompt import prediction, text
+from img2prompt.decoding import Decoder
 from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
 from img2prompt.images import ImageError
@@ -40,7 +41,7 @@ def vectors_of(words: list[str], count: int = 40, width: int = 6) -> WordVectors
 @pytest.mark.parametrize("words", [1, 10, 50])
 def test_chosen_words_keep_every_promise(vectors: WordVectors, seed: int, words: int) -> None:
     predicted = np.random.default_rng(seed).normal(size=(10, 8)).astype(np.float32)
-    chosen = choose_words(vectors, predicted, words, alternatives=5)
+    chosen = choose_words(Decoder.plain(vectors), predicted, words, alternatives=5)
     answerable = [word for word in vectors.words if text.is_content_word(word)]
     names = [item.word for item in chosen]
     assert len(names) == min(words, len(answerable)) == len(set(names))
@@ -69,17 +70,19 @@ def test_chosen_words_are_the_nearest_over_all_steps(vectors: WordVectors) -> No
         if text.is_content_word(word)
     }
     expected = sorted(table, key=table.get, reverse=True)[:7]
-    assert [item.word for item in choose_words(vectors, predicted, 7)] == expected
+    assert [item.word for item in choose_words(Decoder.plain(vectors), predicted, 7)] == expected
 
 
 def test_a_vector_at_a_word_gives_that_word_with_score_1(vectors: WordVectors) -> None:
-    chosen = choose_words(vectors, np.stack([vectors["moon"] * 3, vectors["fox"]]), 2)
+    chosen = choose_words(
+        Decoder.plain(vectors), np.stack([vectors["moon"] * 3, vectors["fox"]]), 2
+    )
     assert {item.word: item.step for item in chosen} == {"moon": 0, "fox": 1}
     assert [item.score for item in chosen] == pytest.approx([1, 1], abs=1e-6)
 
 
 def test_a_vector_at_a_stop_word_still_gives_a_content_word(vectors: WordVectors) -> None:
-    chosen = choose_words(vectors, vectors["the"][None], 5, alternatives=5)
+    chosen = choose_words(Decoder.plain(vectors), vectors["the"][None], 5, alternatives=5)
     assert len(chosen) == 5
     for item in chosen:
         assert "the" not in [item.word, *dict(item.alternatives)]
@@ -87,7 +90,7 @@ def test_a_vector_at_a_stop_word_still_gives_a_content_word(vectors: WordVectors
 
 def test_alternatives_add_words_that_are_not_answers_already() -> None:
     vectors = vectors_of(["dog", "cat"])
-    chosen = choose_words(vectors, vectors["dog"][None], 5, alternatives=5)
+    chosen = choose_words(Decoder.plain(vectors), vectors["dog"][None], 5, alternatives=5)
     names = {item.word for item in chosen}
     for item in chosen:  # forty words are enough for five other ones
         assert not names & set(dict(item.alternatives))
@@ -95,11 +98,11 @@ def test_alternatives_add_words_that_are_not_answers_already() -> None:
 
 def test_a_tiny_vocabulary_gives_what_it_has() -> None:
     vectors = vectors_of(["the", "dog", "of", "cat"], count=4)
-    chosen = choose_words(vectors, vectors["dog"][None], 10, alternatives=5)
+    chosen = choose_words(Decoder.plain(vectors), vectors["dog"][None], 10, alternatives=5)
     assert [item.word for item in chosen] == ["dog", "cat"]
     assert [other for other, _ in chosen[0].alternatives] == ["cat"]
     nothing = WordVectors(["the", "of"], np.eye(2), np.ones(2))
-    assert choose_words(nothing, np.eye(2), 10, alternatives=5) == []
+    assert choose_words(Decoder.plain(nothing), np.eye(2), 10, alternatives=5) == []
 
 
 # --- predicting ---------------------------------------------------------------------------------

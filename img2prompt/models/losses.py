@@ -37,6 +37,36 @@ class MaskedCosineLoss(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable(package="img2prompt")
+class AssignedCosineLoss(keras.losses.Loss):
+    """Negative mean cosine of the real words to the vectors assigned to them, one each.
+
+    The best one-to-one assignment (Kuhn 1955) in place of the prompt's order: which vector says
+    which word is left to the model. Targets as `MaskedCosineLoss`.
+    """
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        real = ops.cast(ops.any(ops.not_equal(y_true, 0.0), axis=-1), y_pred.dtype)  # (b, words)
+        cosine = tf.einsum(
+            "bwd,bsd->bws", ops.normalize(y_true, axis=-1), ops.normalize(y_pred, axis=-1)
+        )
+        chosen = tf.numpy_function(_assign, [tf.stop_gradient(cosine), real], tf.float32)
+        total = tf.reduce_sum(cosine * tf.ensure_shape(chosen, cosine.shape), axis=(1, 2))
+        return -total / ops.maximum(ops.sum(real, axis=-1), 1.0)
+
+
+def _assign(cosine: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Cosines (b, words, steps) → 1 where a real word has its vector, 0 elsewhere."""
+    from scipy.optimize import linear_sum_assignment
+
+    chosen = np.zeros_like(cosine, dtype=np.float32)
+    for table, words, out in zip(cosine, real > 0, chosen, strict=True):
+        rows = np.flatnonzero(words)
+        picked, steps = linear_sum_assignment(-table[rows])
+        out[rows[picked], steps] = 1.0
+    return chosen
+
+
+@keras.saving.register_keras_serializable(package="img2prompt")
 class VocabularyLoss(keras.losses.Loss):
     """Softmax over the vocabulary's cosines, the prompt's words as a set.
 
@@ -47,7 +77,21 @@ class VocabularyLoss(keras.losses.Loss):
     and from the whole vocabulary (so that misspellings and rare words are pushed away too), as in
     Jean et al. 2015, arXiv 1412.2007.
 
-    Targets: int32 (b, K), positions in the vocabulary, −1 for none. Prediction: (b, steps, D).
+    Targets: float32 (b, K + 2·S): positions in the vocabulary of the true words, −1 for none, then
+    positions of the teacher's words and their shares (`teacher.py`). Prediction: (b, steps, D).
+
+    Args:
+        vectors: the embedding.
+        taught: positions of the words that training prompts hold.
+        seed: of the negatives.
+        soft_words: S, the teacher's words a picture; 0 for none.
+        soft_weight: weight of the teacher's words against the true ones.
+        pull: see `PULL`.
+        prior: float32 (V,), what the decoder adds to each word's cosine (`decoding.Decoder`);
+            trained with it, a vector need not say by its direction that a word is frequent
+            (logit adjustment, Menon et al. 2021, arXiv 2007.07314).
+        asymmetric: instead of a softmax, a yes-no question a word, easy negatives all but
+            ignored (asymmetric loss, Ridnik et al. 2021, arXiv 2009.14119).
     """
 
     SCALE = 24.0  # cosines live in [−1, 1]: the softmax needs a temperature of 1/24
@@ -55,38 +99,84 @@ class VocabularyLoss(keras.losses.Loss):
     # without this pull the vectors left it: right words, but scores of .3 that say nothing.
     PULL = 2.0
     TAUGHT, ANY = 1000, 1000  # negatives a batch
+    # Of the asymmetric loss: focusing of negatives, and the cosine that is as good as a coin toss.
+    FOCUS, EVEN = 4.0, 0.6
 
     def __init__(
-        self, vectors: Any, taught: Any, seed: int = 1, name: str = "vocabulary", **kwargs: Any
+        self,
+        vectors: Any,
+        taught: Any,
+        seed: int = 1,
+        soft_words: int = 0,
+        soft_weight: float = 1.0,
+        pull: float = PULL,
+        prior: Any = None,
+        asymmetric: bool = False,
+        name: str = "vocabulary",
+        **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
         self.unit = tf.constant(vectors.unit)  # (V, D)
         self.answerable = tf.constant(np.flatnonzero(vectors.answerable), tf.int32)
         self.taught = tf.constant(taught, tf.int32)
         self.generator = tf.random.Generator.from_seed(seed)
+        self.soft_words, self.soft_weight = soft_words, soft_weight
+        self.pull, self.asymmetric = pull, asymmetric
+        prior = np.zeros(len(vectors), np.float32) if prior is None else prior
+        self.prior = tf.constant(prior, tf.float32)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        y_true = tf.cast(y_true, tf.int32)  # Keras hands every target over as float32
-        truth = tf.reshape(y_true, (-1,))
-        truth = tf.boolean_mask(truth, truth >= 0)
+        k = y_true.shape[-1] - 2 * self.soft_words
+        true = tf.cast(y_true[:, :k], tf.int32)  # Keras hands every target over as float32
+        soft = tf.cast(y_true[:, k : k + self.soft_words], tf.int32)  # (b, S)
+        shares = tf.cast(y_true[:, k + self.soft_words :], tf.float32)  # (b, S)
+        positive = tf.concat([tf.reshape(true, (-1,)), tf.reshape(soft, (-1,))], axis=0)
+        positive = tf.boolean_mask(positive, positive >= 0)
         drawn = [
             tf.gather(pool, self.generator.uniform((n,), 0, tf.shape(pool)[0], tf.int32))
             for pool, n in ((self.taught, self.TAUGHT), (self.answerable, self.ANY))
         ]
-        words, _ = tf.unique(tf.concat([truth, *drawn], axis=0))  # (C,)
+        words, _ = tf.unique(tf.concat([positive, *drawn], axis=0))  # (C,)
+        order = tf.argsort(words)
+        ordered = tf.gather(words, order)
+
+        def columns(positions: Any) -> Any:
+            """Where each position lies among the drawn words; anything for padding."""
+            place = tf.searchsorted(ordered, tf.reshape(tf.maximum(positions, 0), (-1,)))
+            place = tf.minimum(place, tf.shape(words)[0] - 1)  # padding may lie past the end
+            return tf.reshape(tf.gather(order, place), tf.shape(positions))
+
         vectors = tf.math.l2_normalize(tf.cast(y_pred, tf.float32), axis=-1)  # (b, steps, D)
         cosine = tf.einsum("bsd,cd->bsc", vectors, tf.gather(self.unit, words))
-        logits = tf.reduce_logsumexp(self.SCALE * cosine, axis=1)  # (b, C)
-        # Which of the drawn words are the picture's own: position in `words` of each true word.
-        order = tf.argsort(words)
-        queries = tf.reshape(tf.maximum(y_true, 0), (-1,))
-        place = tf.searchsorted(tf.gather(words, order), queries)
-        place = tf.minimum(place, tf.shape(words)[0] - 1)  # padding's query may lie past the end
-        column = tf.reshape(tf.gather(order, place), tf.shape(y_true))  # (b, K)
-        real = tf.cast(y_true >= 0, tf.float32)
-        log_p = tf.nn.log_softmax(logits, axis=-1)
-        own = tf.gather(log_p, column, batch_dims=1) * real  # (b, K)
         nearest = tf.reduce_max(cosine, axis=1)  # (b, C)
-        own += self.PULL * tf.gather(nearest, column, batch_dims=1) * real
-        # √n: a prompt of twenty words counts for more than one of three, but not for seven times.
-        return -tf.reduce_sum(own, axis=-1) / tf.sqrt(tf.maximum(tf.reduce_sum(real, axis=-1), 1.0))
+        logits = tf.reduce_logsumexp(self.SCALE * cosine, axis=1)  # (b, C)
+        logits += self.SCALE * tf.gather(self.prior, words)
+        real = tf.cast(true >= 0, tf.float32)
+        column = columns(true)
+        if self.asymmetric:
+            loss = self._asymmetric(logits - self.SCALE * self.EVEN, column, real)
+            own = self.pull * tf.gather(nearest, column, batch_dims=1) * real
+        else:
+            log_p = tf.nn.log_softmax(logits, axis=-1)
+            loss = 0.0
+            own = tf.gather(log_p + self.pull * nearest, column, batch_dims=1) * real  # (b, K)
+        # √n: a prompt of twenty words counts for more than one of three, not for seven times.
+        count = tf.sqrt(tf.maximum(tf.reduce_sum(real, axis=-1), 1.0))
+        loss -= tf.reduce_sum(own, axis=-1) / count
+        if self.soft_words:
+            # Half the pull: the teacher's words are likely, not true.
+            log_p = tf.nn.log_softmax(logits, axis=-1)
+            likely = tf.gather(log_p + self.pull / 2 * nearest, columns(soft), batch_dims=1)
+            loss -= self.soft_weight * tf.reduce_sum(likely * shares, axis=-1)
+        return loss
+
+    def _asymmetric(self, logits: Any, column: Any, real: Any) -> Any:
+        candidates = tf.shape(logits)[1]
+        truth = tf.reduce_max(
+            tf.one_hot(column, candidates) * real[:, :, None], axis=1
+        )  # (b, C), 1 at true words
+        p = tf.sigmoid(logits)
+        yes = truth * tf.math.log_sigmoid(logits)
+        no = (1.0 - truth) * p**self.FOCUS * tf.math.log_sigmoid(-logits)
+        count = tf.sqrt(tf.maximum(tf.reduce_sum(real, axis=-1), 1.0))
+        return -tf.reduce_sum(yes + no, axis=-1) / count
