@@ -10,11 +10,19 @@ import numpy as np
 
 from img2prompt import evaluation, text
 from img2prompt.artifacts import Assets, load
-from img2prompt.dataset import load_records, pixel_reader, settings_of
+from img2prompt.dataset import (
+    SPLITS,
+    Records,
+    load_records,
+    of_source_groups,
+    pixel_reader,
+    settings_of,
+)
+from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
 from img2prompt.features import cache_features, feature_reader
-from img2prompt.files import atomic_path, write_json
-from img2prompt.images import to_float
+from img2prompt.files import atomic_path, read_json, write_json
+from img2prompt.images import Fit, to_float
 from img2prompt.prediction import Predictor
 
 
@@ -40,37 +48,45 @@ def evaluate_systems(
     backbone: str | None = "efficientnet_lite2",
     minilm: bool = True,
     split: str = "test",
+    abroad: Sequence[str] = (),
     progress: Callable[[str], None] = lambda name: None,
 ) -> Report:
     """Measure presets, and the baselines when a backbone is given, on one split.
 
     Args:
-        folders: prepared folders.
+        folders: prepared folders; where presets take pictures of different sizes, the same
+            pictures prepared at each size.
         assets: a folder with a manifest; unset, the shipped one.
         presets: preset names or folders of runs; unset, all of `assets`.
-        backbone: whose features `knn` and `linear` use; None leaves all baselines out.
+        backbone: whose features `knn` and `linear` use, at the first preset's size; None leaves
+            all baselines out.
         minilm: whether to compute the MiniLM cosine.
         split: which split is measured; the baselines learn from `train`.
+        abroad: source groups that nothing measured here was trained on. If given, all of their
+            pictures are measured instead of a split, and `presets` must be runs trained without.
         progress: called with each system's name once it has answered, before it is measured.
 
     Raises:
-        UserError: unknown preset or split, no pictures, or MiniLM is not installed.
+        UserError: unknown preset, split or source, no pictures, a run that was trained on what is
+            measured, or MiniLM is not installed.
     """
-    records = load_records(folders)
+    forms = _records_by_form(folders)
     predictors = _predictors(assets, presets)
+    if abroad:
+        _check_trained_without(presets or (), abroad)
     vectors = predictors[0].vectors
-    _check_prompts_apart(records, split)
-    chosen = records.of_split(split)
-    if not len(chosen):
-        raise UserError(f"The split {split} has no pictures; prepare more parts.")
-    made = settings_of(folders[0])
     for predictor in predictors:
-        if (made.size, made.fit) != (predictor.side, predictor.fit):
+        if (predictor.side, predictor.fit) not in forms:
+            made = ", ".join(f"{size} pixels by {fit}" for size, fit in forms)
             raise UserError(
                 f"{predictor.preset} takes pictures of {predictor.side} pixels fitted by "
-                f"{predictor.fit}, these were prepared at {made.size} by {made.fit}; "
-                "prepare them alike."
+                f"{predictor.fit}, these were prepared at {made}; prepare them alike."
             )
+    first = (predictors[0].side, predictors[0].fit)
+    records = forms[first]
+    measured = _measured(records, split, abroad)
+    training = np.flatnonzero((records.split == "train") & ~of_source_groups(records, abroad))
+    _check_prompts_apart(records, training, measured, split)
     sentence = None
     if minilm:
         from img2prompt.minilm import MiniLM
@@ -79,18 +95,19 @@ def evaluate_systems(
 
     systems: list[Callable[[], evaluation.Answers]] = []
     if backbone is not None:
-        systems += _baselines(records, split, backbone, made.size, vectors)
-    reader = pixel_reader(chosen)
+        systems += _baselines(records, training, measured, backbone, first[0], vectors)
     for predictor in predictors:
+        reader = pixel_reader(forms[(predictor.side, predictor.fit)].take(measured))
         systems.append(
-            lambda predictor=predictor: evaluation.model_answers(
+            lambda predictor=predictor, reader=reader: evaluation.model_answers(
                 predictor.preset,
                 predictor.predict_vectors,
                 lambda index: to_float(reader(index)),
-                len(chosen),
+                len(measured),
                 predictor.decoder,
             )
         )
+    chosen = records.take(measured)
     rows, shown = [], {}
     for system in systems:
         answers = system()
@@ -98,13 +115,62 @@ def evaluate_systems(
         rows.append(evaluation.measure(answers, chosen, vectors, sentence))
         shown[answers.name] = evaluation.examples(answers, chosen, vectors)
     figures = evaluation.stamp(folders, vectors) | {
-        "split": split,
+        "split": "abroad" if abroad else split,
+        "abroad": list(abroad),
         "pictures": len(chosen),
         "prompts": len({text.fold(prompt) for prompt in chosen.prompt}),
         "systems": rows,
         "examples": shown,
     }
     return Report(figures, _markdown(figures))
+
+
+def _records_by_form(
+    folders: Sequence[str | os.PathLike],
+) -> dict[tuple[int, Fit], Records]:
+    """The records of the folders of each size and fit; they must be the same pictures."""
+    groups: dict[tuple[int, Fit], list] = {}
+    for folder in folders:
+        made = settings_of(folder)
+        groups.setdefault((made.size, made.fit), []).append(folder)
+    forms = {form: load_records(group) for form, group in groups.items()}
+    first = next(iter(forms.values()))
+    for records in forms.values():
+        alike = len(records) == len(first) and all(
+            np.array_equal(getattr(records, column), getattr(first, column))
+            for column in ("name", "prompt", "source")
+        )
+        if not alike:
+            raise UserError(
+                "The folders of different sizes hold different pictures; prepare the same data "
+                "at each size."
+            )
+    return forms
+
+
+def _measured(records: Records, split: str, abroad: Sequence[str]) -> np.ndarray:
+    """Positions of the pictures to measure: a split, or all of the groups `abroad`."""
+    if split not in SPLITS:
+        raise UserError(f"Unknown split {split!r}; choose one of {', '.join(SPLITS)}.")
+    found = np.flatnonzero(of_source_groups(records, abroad) if abroad else records.split == split)
+    if not len(found):
+        raise UserError(f"The split {split} has no pictures; prepare more parts.")
+    return found
+
+
+def _check_trained_without(runs: Sequence[str], abroad: Sequence[str]) -> None:
+    """Only a run's own account can say what it was not trained on."""
+    for run in runs:
+        path = Path(run) / "config.json"
+        left_out = read_json(path).get("without", "") if path.is_file() else ""
+        missing = set(abroad) - {name.strip() for name in left_out.split(",")}
+        if missing:
+            raise UserError(
+                f"{run} is not a run trained without {', '.join(sorted(missing))}; "
+                f'train it with --without "{",".join(abroad)}".'
+            )
+    if not runs:
+        raise UserError("Name the runs that were trained without these sources (--presets).")
 
 
 def _predictors(folder: str | os.PathLike | None, presets: Sequence[str] | None) -> list[Predictor]:
@@ -123,12 +189,15 @@ def _predictors(folder: str | os.PathLike | None, presets: Sequence[str] | None)
 
 
 def _baselines(
-    records: Any, split: str, backbone: str, side: int, vectors: Any
+    records: Records,
+    training: np.ndarray,
+    measured: np.ndarray,
+    backbone: str,
+    side: int,
+    vectors: WordVectors,
 ) -> list[Callable[[], evaluation.Answers]]:
     from img2prompt.models.gaze import build_tower
 
-    chosen = np.flatnonzero(records.split == split)
-    training = np.flatnonzero(records.split == "train")
     words = [evaluation.true_words(records.prompt[i], vectors) for i in training]
     cache_features(build_tower(backbone, side), backbone, records)
     stored = feature_reader(records, backbone)
@@ -137,26 +206,28 @@ def _baselines(
         return stored(index).astype(np.float32)
 
     def constant() -> evaluation.Answers:
-        return evaluation.constant_answers(words, len(chosen), vectors)
+        return evaluation.constant_answers(words, len(measured), vectors)
 
     def knn() -> evaluation.Answers:
-        return evaluation.knn_answers(reader(chosen), reader(training), words, vectors)
+        return evaluation.knn_answers(reader(measured), reader(training), words, vectors)
 
     def linear() -> evaluation.Answers:
-        return evaluation.linear_answers(reader(chosen), reader(training), words, vectors)
+        return evaluation.linear_answers(reader(measured), reader(training), words, vectors)
 
     return [constant, knn, linear]
 
 
-def _check_prompts_apart(records: Any, split: str) -> None:
+def _check_prompts_apart(
+    records: Records, training: np.ndarray, measured: np.ndarray, split: str
+) -> None:
     """The promise every figure rests on, checked on the data at hand."""
     if split == "train":
         return
-    trained = {text.fold(prompt) for prompt in records.prompt[records.split == "train"]}
-    measured = {text.fold(prompt) for prompt in records.prompt[records.split == split]}
-    if trained & measured:
+    trained = {text.fold(prompt) for prompt in records.prompt[training]}
+    shared = trained & {text.fold(prompt) for prompt in records.prompt[measured]}
+    if shared:
         raise UserError(
-            f"{len(trained & measured)} prompts lie in training and in {split}; "
+            f"{len(shared)} prompts lie in training and in what is measured; "
             "prepare the data again."
         )
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -242,6 +242,22 @@ def source_group(source: str) -> str:
     if "/" in source:
         return "small-repositories"
     return "gptimage2" if source.startswith("gptimage2-") else source
+
+
+def of_source_groups(records: Records, groups: Sequence[str]) -> np.ndarray:
+    """Which records belong to one of these source groups: bool (n,).
+
+    Raises:
+        UserError: a group that the records don't have.
+    """
+    own = np.array([source_group(source) for source in records.source], dtype=object)
+    unknown = set(groups) - set(own)
+    if unknown:
+        raise UserError(
+            f"There is no source {', '.join(sorted(unknown))}; "
+            f"there are {', '.join(sorted(set(own)))}."
+        )
+    return np.isin(own, list(groups))
 
 
 def sampling_weights(records: Records, power: float = 0.5) -> np.ndarray:

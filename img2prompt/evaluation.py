@@ -132,20 +132,38 @@ def knn_answers(
         training_features: float32 (m, F).
         training: true words of the m training pictures.
     """
+    words = np.zeros((len(features), WORDS), np.int64)
+    popular = constant_answers(training, 1, vectors).words[0]
+    near, similarity = nearest_pictures(features, training_features)
+    for row, (positions, weights) in enumerate(zip(near, similarity, strict=True)):
+        votes = np.zeros(len(vectors))
+        votes[popular] = 1e-9 * np.arange(WORDS, 0, -1)
+        for position, weight in zip(positions, weights, strict=True):
+            votes[training[position]] += max(weight, 0.0)
+        words[row] = top_k(votes[None], WORDS)[0][0]
+    return _word_answers("knn", words, vectors)
+
+
+def nearest_pictures(
+    features: np.ndarray, training_features: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The `NEIGHBOURS` nearest training pictures by cosine of standardised features.
+
+    Args:
+        features: float32 (n, F).
+        training_features: float32 (m, F).
+
+    Returns:
+        positions int64 (n, k) among the training pictures and cosines float32 (n, k), best first.
+    """
     own, other = _standardise(features, training_features)
     own /= np.linalg.norm(own, axis=1, keepdims=True)
     other /= np.linalg.norm(other, axis=1, keepdims=True)
-    words = np.zeros((len(own), WORDS), np.int64)
-    popular = constant_answers(training, 1, vectors).words[0]
-    for start in range(0, len(own), 256):
-        near, similarity = top_k(own[start : start + 256] @ other.T, NEIGHBOURS)
-        for row, (positions, weights) in enumerate(zip(near, similarity, strict=True)):
-            votes = np.zeros(len(vectors))
-            votes[popular] = 1e-9 * np.arange(WORDS, 0, -1)
-            for position, weight in zip(positions, weights, strict=True):
-                votes[training[position]] += max(weight, 0.0)
-            words[start + row] = top_k(votes[None], WORDS)[0][0]
-    return _word_answers("knn", words, vectors)
+    blocks = [
+        top_k(own[start : start + 256] @ other.T, NEIGHBOURS) for start in range(0, len(own), 256)
+    ]
+    near, similarity = zip(*blocks, strict=True)
+    return np.concatenate(near), np.concatenate(similarity)
 
 
 def linear_answers(
@@ -235,14 +253,17 @@ def measure(
         "gain_share": figures["gain"] / figures["f1"] if figures["f1"] else 0.0,
         "distinct_words": len(np.unique(answers.words)),
         "same_words": mean_overlap(answers.words),
+        "hub_share": hub_share(answers.words),
         "minilm": None,
         "reliability": None,
+        "ece": None,
         "sources": sources,
     }
     if answers.confidences is not None:
         figures["reliability"] = reliability(
             answers.confidences.ravel(), is_hit(answers.words, true).ravel()
         )
+        figures["ece"] = figures["reliability"]["ece"]
     if sentence is not None:
         step = max(1, len(records) // sentence_pictures)
         chosen = np.arange(0, len(records), step)
@@ -289,6 +310,21 @@ def reliability(confidences: np.ndarray, hits: np.ndarray, bins: int = 10) -> di
 def is_hit(answers: np.ndarray, true: Sequence[np.ndarray]) -> np.ndarray:
     """Which of each picture's answers (n, k) are among its true words: bool (n, k)."""
     return np.stack([np.isin(row, words) for row, words in zip(answers, true, strict=True)])
+
+
+def hub_share(words: np.ndarray) -> float:
+    """Share of all answers (n, 10) that the ten words said most often make up.
+
+    1 for a constant answer; words near everything (hubs) drive it up.
+    """
+    counts = np.sort(np.unique(words, return_counts=True)[1])[::-1]
+    return float(counts[:WORDS].sum() / counts.sum())
+
+
+def by_source(records: Records, values: np.ndarray) -> dict[str, float]:
+    """Mean of a value a picture (n,) over each source group."""
+    groups = np.array([source_group(source) for source in records.source], dtype=object)
+    return {group: float(values[groups == group].mean()) for group in sorted(set(groups))}
 
 
 def mean_overlap(words: np.ndarray, pairs: int = 20_000, seed: int = 0) -> float:
@@ -346,6 +382,8 @@ COLUMNS = (
     ("minilm", "MiniLM"),
     ("distinct_words", "distinct"),
     ("same_words", "alike"),
+    ("hub_share", "hubs"),
+    ("ece", "ECE"),
 )
 
 

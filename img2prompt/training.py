@@ -25,10 +25,10 @@ from img2prompt.class_words import CLASS_WORDS_FILE, ClassWords
 from img2prompt.dataset import (
     Records,
     load_records,
+    of_source_groups,
     pixel_reader,
     sampling_weights,
     settings_of,
-    source_group,
 )
 from img2prompt.decoding import DECODER_SUFFIX, Decoder, prior_of_background
 from img2prompt.embedding import EMBEDDING_FILE, WordVectors
@@ -547,21 +547,8 @@ def _predict(network: keras.Model, plan: Trainable, index: np.ndarray) -> np.nda
 def _without(
     records: Records, is_auxiliary: np.ndarray, groups: Sequence[str]
 ) -> tuple[Records, np.ndarray]:
-    """The records of all other source groups.
-
-    Raises:
-        UserError: a group that the records don't have.
-    """
-    if not groups:
-        return records, is_auxiliary
-    own = np.array([source_group(source) for source in records.source], dtype=object)
-    unknown = set(groups) - set(own)
-    if unknown:
-        raise UserError(
-            f"There is no source {', '.join(sorted(unknown))}; "
-            f"there are {', '.join(sorted(set(own)))}."
-        )
-    kept = ~np.isin(own, groups)
+    """The records of all other source groups."""
+    kept = ~of_source_groups(records, groups)
     return records.take(kept), is_auxiliary[kept]
 
 

@@ -26,6 +26,9 @@ def main() -> None:
     parser.add_argument("--no-baselines", action="store_true")
     parser.add_argument("--no-minilm", action="store_true")
     parser.add_argument("--split", default="test", help="train, validation or test")
+    parser.add_argument(
+        "--abroad", nargs="+", default=[], help="measure these sources; runs trained without them"
+    )
     parser.add_argument("--out", type=Path, help="writes OUT.md and OUT.json")
     args = parser.parse_args()
 
@@ -38,6 +41,7 @@ def main() -> None:
         backbone=None if args.no_baselines else args.backbone,
         minilm=not args.no_minilm,
         split=args.split,
+        abroad=args.abroad,
         progress=lambda name: print(f"measuring {name} …", file=sys.stderr, flush=True),
     )
     print(report.markdown)

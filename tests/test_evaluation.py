@@ -50,7 +50,9 @@ def test_evaluation_and_prediction_choose_the_same_words(vectors: WordVectors) -
 
     predicted = np.random.default_rng(3).normal(size=(5, 10, vectors.dimensions))
     predicted = predicted.astype(np.float32)
-    for row, answer in zip(predicted, Decoder.plain(vectors).rank_vectors(predicted, 10)[0], strict=True):
+    for row, answer in zip(
+        predicted, Decoder.plain(vectors).rank_vectors(predicted, 10)[0], strict=True
+    ):
         assert [w.word for w in choose_words(Decoder.plain(vectors), row, 10)] == [
             vectors.words[i] for i in answer
         ]
