@@ -42,12 +42,11 @@ class PredictedWord:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one picture: plain data, likeliest word first.
+    """What the model says of one picture: plain data, nearest word first.
 
     Attributes:
         preset: which model answered.
-        words: the answers as the decoder ranks them, none twice; confidences never rise, and
-            without a decoder's prior neither do the scores.
+        words: the likeliest answers, chosen by the decoder, by falling score, none twice.
         vectors: float32 (steps, D), every vector the model predicted.
     """
 
@@ -167,13 +166,13 @@ class Predictor:
 def choose_words(
     decoder: Decoder, predicted: np.ndarray, words: int, alternatives: int = 0
 ) -> list[PredictedWord]:
-    """The words nearest to all predicted vectors together, as the decoder ranks them, none twice.
+    """The words that the decoder ranks highest, by falling score, none twice.
 
     One matrix product with the whole vocabulary. Each word's score is its cosine to the vector
     nearest to it.
 
     Args:
-        decoder: ranks the words and knows what the ranking is worth.
+        decoder: chooses the words and knows what its ranking is worth.
         predicted: float32 (steps, D).
         words: how many, at most.
         alternatives: how many other near words to give with each.
@@ -205,7 +204,7 @@ def choose_words(
                 alternatives=tuple(others),
             )
         )
-    return answer
+    return sorted(answer, key=lambda word: -word.score)
 
 
 def check_word_count(words: int) -> None:

@@ -219,7 +219,7 @@ def test_negative_scores_grow_to_the_left() -> None:
     from img2prompt.ui.answer import answer_html
 
     def word(name: str, score: float, step: int) -> PredictedWord:
-        return PredictedWord(name, score, (0.0,), step, (("other", -0.3),))
+        return PredictedWord(name, score, 0.4, (0.0,), step, (("other", -0.3),))
 
     words = (word("up", 0.5, 0), word("same", 0.4, 0), word("down", -0.25, 1))
     html = answer_html(Prediction("<new>", words, np.zeros((2, 1), np.float32)))

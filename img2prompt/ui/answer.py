@@ -1,4 +1,4 @@
-"""The answer as HTML: words by falling score, each with a bar, its cosine and its neighbours."""
+"""The answer as HTML: words by falling score, each with bar, cosine, chance and neighbours."""
 
 from html import escape
 
@@ -25,7 +25,7 @@ def answer_html(prediction: Prediction) -> str:
         f'<section class="answer" data-preset="{escape(prediction.preset, quote=True)}">'
         f"<h2>{escape(text.answer_heading(len(prediction.words), prediction.preset))}"
         f' <span class="hint">{text.ANSWER_HINT}</span></h2>'
-        f'<ol class="words">{rows}</ol></section>'
+        f'{_head(prediction)}<ol class="words">{rows}</ol></section>'
     )
 
 
@@ -41,6 +41,16 @@ def waiting_html(sentence: str = text.WAITING) -> str:
     )
 
 
+def _head(prediction: Prediction) -> str:
+    """What the two columns of numbers are; nothing where there is one column only."""
+    if not prediction.words or prediction.words[0].confidence is None:
+        return ""
+    return (
+        f'<p class="row head"><span class="score">{text.SCORE}</span>'
+        f'<span class="chance">{text.CHANCE}</span></p>'
+    )
+
+
 def _row(word: PredictedWord, lowest: float, near: bool) -> str:
     span = 1.0 - lowest
     zero = (0.0 - lowest) / span
@@ -51,15 +61,25 @@ def _row(word: PredictedWord, lowest: float, near: bool) -> str:
         f" <span><b>{escape(other)}</b> {_number(score)}</span>"
         for other, score in word.alternatives[:NEIGHBOURS]
     )
+    chance = (
+        f'<span class="chance">{_percent(word.confidence)}</span>'
+        if word.confidence is not None
+        else ""
+    )
     line = f'<p class="near">{text.NEAR}:{others}</p>' if near and others else ""
     return (
         f'<li class="row{sign}"><span class="word">{escape(word.word)}</span>'
         f'<span class="track" aria-hidden="true"><span class="bar" '
         f'style="left:{left * 100:.2f}%;width:{width * 100:.2f}%"></span></span>'
-        f'<span class="score">{_number(word.score)}</span>{line}</li>'
+        f'<span class="score">{_number(word.score)}</span>{chance}{line}</li>'
     )
 
 
 def _number(score: float) -> str:
     """Two decimals and a true minus sign."""
     return f"{score:.2f}".replace("-", "−")
+
+
+def _percent(share: float) -> str:
+    """Whole per cent; what rounds to nothing is not nothing."""
+    return f"{share * 100:.0f} %" if share >= 0.005 else "< 1 %"

@@ -31,7 +31,9 @@ PRESETS = {
 WORD_COUNT = "How many words"
 
 ANSWER = "The words"
-ANSWER_HINT = "nearest to what the model said, with the cosine"
+ANSWER_HINT = "nearest to what the model said"
+SCORE = "cosine"
+CHANCE = "chance"
 NEAR = "close by"
 WAITING = "The words appear here as soon as there is a picture."
 FAILED = "There is no answer: this picture could not be used."
@@ -49,8 +51,9 @@ NO_MAP = "There is no map of words here; scripts/build_map.py makes one."
 FOOTER = (
     (
         "What the numbers mean",
-        "A score is the cosine between the vector that the model predicted and the word's own: "
-        "1 means the same direction, 0 nothing in common. It is not a probability.",
+        "The cosine compares the vector that the model predicted with the word's own: 1 means the "
+        "same direction, 0 nothing in common. The chance says how often, on pictures the model "
+        "had not seen, a word ranked like this one really stood in the prompt.",
     ),
     (
         "Nothing leaves this machine",
