@@ -234,36 +234,56 @@ def _check_prompts_apart(
 
 def _markdown(figures: dict[str, Any]) -> str:
     rows = figures["systems"]
-    best = {row["name"]: row for row in rows}
+    where = (
+        f"all pictures of {', '.join(figures['abroad'])}, sources that nothing here was trained on"
+        if figures["abroad"]
+        else f"split `{figures['split']}`"
+    )
     lines = [
-        "# Evaluation",
+        "# Evaluation abroad" if figures["abroad"] else "# Evaluation",
         "",
-        f"`python scripts/evaluate.py`, split `{figures['split']}`: {figures['pictures']:,} "
+        f"`python scripts/evaluate.py`, {where}: {figures['pictures']:,} "
         f"pictures of {figures['prompts']:,} prompts, none of which occurs in training. Ten words "
         "a picture. *95 %* is the bootstrap interval of F1@10, resampling prompts; *image gain* "
         "is F1@10 minus what the same answers score when the pictures are shuffled; *F1 macro* "
         "is the mean over sources; *alike* is the share of words that the answers to two random "
-        "pictures have in common. *Soft recall* is the mean over the true words of the best cosine "
+        "pictures have in common; *hubs* the share of all answers that the ten words said most "
+        "often make up. *Soft recall* is the mean over the true words of the best cosine "
         "to a predicted word, *cosine/word* to a predicted vector (the notebook's one vector: its "
         "loss without padding; with ten vectors each word may take its nearest), *MiniLM* the "
         "cosine of the sentence embeddings of answer and prompt over a thousand pictures, "
-        "*distinct* the number of different words over all answers.",
+        "*distinct* the number of different words over all answers, *ECE* the expected "
+        "calibration error of the confidence shown beside each word.",
         "",
         evaluation.table(rows),
         "",
     ]
-    if "constant" in best:
-        lines += ["Against the constant answer:", ""]
-        for row in rows:
-            if row["name"] != "constant":
-                ratio = row["f1"] / best["constant"]["f1"]
-                macro = row["f1_macro"] / best["constant"]["f1_macro"]
-                lines.append(
-                    f"- {row['name']}: {ratio:.2f}× by picture, {macro:.2f}× by source (macro)"
-                )
-        lines.append("")
+    if rows[0]["name"] == "constant":
+        lines += ["Against the constant answer:", "", *evaluation.ratios(rows), ""]
     lines += ["## F1@10 by source", "", evaluation.source_table(rows, "f1"), ""]
     lines += ["## Image gain by source", "", evaluation.source_table(rows, "gain"), ""]
+    named = rows[0]["names"]["pictures"]
+    if named:
+        lines += [
+            "## Artists' names",
+            "",
+            f"{named:,} prompts name an artist (“by …”, “style of …”). The share of answers that "
+            "hold the last word of the name, any word of it, and all of it:",
+            "",
+            evaluation.names_table(rows),
+            "",
+        ]
+    for row in rows:
+        if row["reliability"] is not None:
+            lines += [f"## {row['name']}: what the confidence is worth", ""]
+            lines += ["| confidence | words | mean confidence | really in the prompt |"]
+            lines += ["|---|---:|---:|---:|"]
+            lines += [
+                f"| {part['low']:.0%}–{part['high']:.0%} | {part['words']:,} | "
+                f"{part['confidence']:.1%} | {part['right']:.1%} |"
+                for part in row["reliability"]["bins"]
+            ]
+            lines.append("")
     for name, shown in figures["examples"].items():
         if name in ("constant", "knn", "linear"):
             continue

@@ -8,6 +8,7 @@ with the right pictures minus the score with the pictures shuffled.
 
 import dataclasses
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ WORDS = 10  # answers that every metric counts
 SHUFFLES = 20  # random re-pairings of pictures and prompts; their mean is the chance score
 BOOTSTRAPS = 1_000
 NEIGHBOURS = 20  # of the k-nearest-neighbour baseline; 5, 20 and 50 were tried on validation
+NAME_WORDS = 4  # a longer name after "by" is a sentence
+_ARTIST = re.compile(r"\b(?:by|style of)\s+([^,.;:()]+)", re.IGNORECASE)
 RIDGE = 10_000.0  # of the linear baseline, likewise
 
 
@@ -255,6 +258,7 @@ def measure(
         "same_words": mean_overlap(answers.words),
         "hub_share": hub_share(answers.words),
         "minilm": None,
+        "names": names_said(answers.words, records, vectors),
         "reliability": None,
         "ece": None,
         "sources": sources,
@@ -310,6 +314,33 @@ def reliability(confidences: np.ndarray, hits: np.ndarray, bins: int = 10) -> di
 def is_hit(answers: np.ndarray, true: Sequence[np.ndarray]) -> np.ndarray:
     """Which of each picture's answers (n, k) are among its true words: bool (n, k)."""
     return np.stack([np.isin(row, words) for row, words in zip(answers, true, strict=True)])
+
+
+def artist_name(prompt: str, vectors: WordVectors) -> list[int]:
+    """Positions of the words of the artist a prompt names last ("… by Ossip Zadkine"), in order.
+
+    Empty where it names none, or none of whose name the embedding knows the last word.
+    """
+    found = _ARTIST.findall(prompt)
+    words = [word for word in text.words(found[-1]) if text.is_content_word(word)] if found else []
+    if not 0 < len(words) <= NAME_WORDS or words[-1] not in vectors:
+        return []
+    return [vectors.index[word] for word in words if word in vectors]
+
+
+def names_said(words: np.ndarray, records: Records, vectors: WordVectors) -> dict[str, Any]:
+    """How artists are answered: over the pictures whose prompt names one, the share of answers
+    (n, 10) that hold the name's last word, any word of it, and all of it.
+    """
+    names = [artist_name(prompt, vectors) for prompt in records.prompt]
+    rows = [(name, set(said.tolist())) for name, said in zip(names, words, strict=True) if name]
+    n = max(len(rows), 1)
+    return {
+        "pictures": len(rows),
+        "last": sum(name[-1] in said for name, said in rows) / n,
+        "any": sum(bool(said.intersection(name)) for name, said in rows) / n,
+        "all": sum(said.issuperset(name) for name, said in rows) / n,
+    }
 
 
 def hub_share(words: np.ndarray) -> float:
@@ -393,6 +424,33 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     lines.append("|---|" + "---:|" * len(COLUMNS))
     for row in rows:
         lines.append(f"| {row['name']} | {' | '.join(_cell(row[key]) for key, _ in COLUMNS)} |")
+    return "\n".join(lines)
+
+
+def ratios(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """One line a system: how it stands against the constant answer, which must be among them."""
+    constant = next(row for row in rows if row["name"] == "constant")
+    lines = []
+    for row in rows:
+        if row is constant:
+            continue
+        line = (
+            f"- {row['name']}: {row['f1'] / constant['f1']:.2f}× by picture, "
+            f"{row['f1_macro'] / constant['f1_macro']:.2f}× by source (macro), "
+            f"image gain {row['gain_share']:.0%} of the score"
+        )
+        if row["minilm"] is not None and constant["minilm"] is not None:
+            line += f", MiniLM {row['minilm'] - constant['minilm']:+.3f}"
+        lines.append(line)
+    return lines
+
+
+def names_table(rows: Sequence[dict[str, Any]]) -> str:
+    """`names_said` of several systems as a Markdown table."""
+    lines = ["| system | last word | any word | whole name |", "|---|---:|---:|---:|"]
+    for row in rows:
+        cells = (f"{row['names'][key]:.1%}" for key in ("last", "any", "all"))
+        lines.append(f"| {row['name']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

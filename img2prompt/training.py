@@ -21,6 +21,7 @@ import plotly.graph_objects as go
 import tensorflow as tf
 
 from img2prompt import reports, text
+from img2prompt.artifacts import load
 from img2prompt.class_words import CLASS_WORDS_FILE, ClassWords
 from img2prompt.dataset import (
     Records,
@@ -29,6 +30,7 @@ from img2prompt.dataset import (
     pixel_reader,
     sampling_weights,
     settings_of,
+    source_group,
 )
 from img2prompt.decoding import DECODER_SUFFIX, Decoder, prior_of_background
 from img2prompt.embedding import EMBEDDING_FILE, WordVectors
@@ -260,6 +262,43 @@ def fit_decoder(decoder: Decoder, predicted: np.ndarray, true: Sequence[np.ndarr
     """
     words, values = decoder.rank_vectors(predicted, WORDS)
     return decoder.calibrate(values.ravel(), is_hit(words, true).ravel())
+
+
+def refit_decoder(run: str | os.PathLike, folders: Sequence[str | os.PathLike]) -> Decoder:
+    """Fit the confidences of a finished run anew and write its `model.decoder.npz`.
+
+    Args:
+        run: what `train` wrote; a prior it was trained with stays.
+        folders: prepared folders at the model's size, whose validation split is used.
+
+    Raises:
+        UserError: an unfinished run, or folders without validation pictures of its size.
+    """
+    predictor = load(run)
+    records = load_records(folders).of_split("validation")
+    records = records.take(
+        np.flatnonzero(~of_source_groups(records, _left_out_there(run, records)))
+    )
+    if not len(records) or _form(records) != (predictor.side, predictor.fit):
+        raise UserError(
+            f"These folders hold no validation pictures of {predictor.side} pixels fitted by "
+            f"{predictor.fit}; prepare the data so."
+        )
+    index = np.arange(0, len(records), -(-len(records) // CALIBRATION_PICTURES))
+    pixels = pixel_reader(records)
+    blocks = np.array_split(index, max(1, len(index) // 64))
+    predicted = np.concatenate([predictor.predict_vectors(to_float(pixels(b))) for b in blocks])
+    true = [true_words(records.prompt[i], predictor.vectors) for i in index]
+    decoder = fit_decoder(predictor.decoder, predicted, true)
+    decoder.save(Path(run) / ("model" + DECODER_SUFFIX))
+    return decoder
+
+
+def _left_out_there(run: str | os.PathLike, records: Records) -> list[str]:
+    """The source groups that a run left out, as far as these records have them."""
+    left_out = read_json(Path(run) / "config.json").get("without", "").split(",")
+    there = {source_group(source) for source in records.source}
+    return [name.strip() for name in left_out if name.strip() in there]
 
 
 def write_learning_curves(out: str | os.PathLike) -> None:

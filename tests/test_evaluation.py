@@ -135,3 +135,48 @@ def test_table_has_a_row_a_system(axes: WordVectors) -> None:
     assert len(lines) == 4
     assert lines[2].startswith("| mine |")
     assert len({line.count("|") for line in lines}) == 1
+
+
+def test_reliability_is_the_gap_between_promise_and_hits() -> None:
+    confidences = np.array([0.05, 0.05, 0.95, 0.95, 0.95, 1.0])
+    hits = np.array([False, True, True, True, False, True])
+    found = ev.reliability(confidences, hits)
+    low, high = found["bins"]
+    assert (low["words"], low["right"]) == (2, 0.5)
+    assert (high["words"], high["right"]) == (4, 0.75)
+    assert high["confidence"] == pytest.approx(0.9625)
+    assert found["ece"] == pytest.approx((2 * 0.45 + 4 * 0.2125) / 6)
+    honest = np.random.default_rng(0).uniform(size=50_000)
+    kept = np.random.default_rng(1).uniform(size=50_000) < honest
+    assert ev.reliability(honest, kept)["ece"] < 0.01
+    assert ev.reliability(honest, ~kept)["ece"] > 0.4
+
+
+def test_hubs_are_the_words_said_most() -> None:
+    constant = np.tile(np.arange(10), (50, 1))
+    assert ev.hub_share(constant) == 1
+    varied = np.arange(500).reshape(50, 10)
+    assert ev.hub_share(varied) == pytest.approx(10 / 500)
+
+
+def test_an_artist_is_the_name_behind_by(vectors: WordVectors) -> None:
+    def name(prompt: str) -> list[str]:
+        return [vectors.words[p] for p in ev.artist_name(prompt, vectors)]
+
+    assert name("a dog by Moon Garden") == ["moon", "garden"]
+    assert name("style of Unknown Castle, woman") == ["castle"]
+    assert name("a dog by Moon Unknown") == []  # the name's last word is not known
+    assert name("a dog in the garden") == []
+    assert name("by night, painting by Neon Fox") == ["neon", "fox"]
+
+
+def test_names_are_counted_by_their_words(vectors: WordVectors) -> None:
+    prompts = ["a dog by Moon Garden", "a cat by Moon Garden", "a fox"]
+    n = len(prompts)
+    column = np.array([""] * n, dtype=object)
+    records = Records((), np.zeros(n, int), column, np.arange(n), column,
+                      np.array(prompts, dtype=object), column, column)  # fmt: skip
+    said = np.array([[vectors.index[w] for w in line.split()] for line in
+                     ("moon garden dog", "garden red cat", "moon garden fox")])  # fmt: skip
+    assert ev.names_said(said, records, vectors) == {
+        "pictures": 2, "last": 1.0, "any": 1.0, "all": 0.5}  # fmt: skip
