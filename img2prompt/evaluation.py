@@ -66,13 +66,6 @@ def f1_scores(answers: np.ndarray, true: Sequence[np.ndarray]) -> np.ndarray:
     return np.where(sizes > 0, 2 * hit_counts(answers, true) / (answers.shape[1] + sizes), 0.0)
 
 
-def f1_of_vectors(
-    predicted: np.ndarray, true: Sequence[np.ndarray], vectors: WordVectors
-) -> np.ndarray:
-    """F1@10 of each picture from its predicted vectors (n, steps, D)."""
-    return f1_scores(Decoder.plain(vectors).rank_vectors(predicted, WORDS)[0], true)
-
-
 def soft_recall(answers: Answers, true: Sequence[np.ndarray], vectors: WordVectors) -> np.ndarray:
     """Mean over a picture's true words of the best cosine to a predicted *word*: float64 (n,)."""
     return _best_cosine(vectors.unit[answers.words], true, vectors)

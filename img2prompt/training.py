@@ -35,7 +35,7 @@ from img2prompt.dataset import (
 from img2prompt.decoding import DECODER_SUFFIX, Decoder, prior_of_background
 from img2prompt.embedding import EMBEDDING_FILE, WordVectors
 from img2prompt.errors import UserError
-from img2prompt.evaluation import WORDS, f1_of_vectors, is_hit, true_words
+from img2prompt.evaluation import WORDS, f1_scores, is_hit, true_words
 from img2prompt.features import cache_features, feature_reader
 from img2prompt.files import PROVENANCE_FILE, atomic_path, provenance, read_json, write_json
 from img2prompt.images import Fit, to_float
@@ -205,6 +205,9 @@ def train(
     plan = PRESETS[config.preset].plan(config, vectors, records, training, weights, beside)
     _claim(out, stamp, vectors, command)
 
+    decoder = dataclasses.replace(
+        Decoder.plain(vectors), prior=_decoder_prior(config, vectors, beside)
+    )
     keras.utils.set_random_seed(config.seed)
     with _mixed_precision():
         network = plan.build()
@@ -220,7 +223,7 @@ def train(
         verbose=verbose,
         callbacks=[
             # First, so that the figures it adds reach the checkpoint and the logs.
-            _ValidationF1(plan, records, validation, vectors),
+            _ValidationF1(plan, records, validation, decoder),
             _BestWeights(out / "best.weights.h5", PRESETS[config.preset].keep_best),
             keras.callbacks.CSVLogger(str(out / "history.csv"), append=first_epoch > 0),
             keras.callbacks.TensorBoard(str(out / "tensorboard")),
@@ -237,9 +240,6 @@ def train(
     # training, and whatever the precision of training, the model that ships computes in float32.
     trained = plan.build()
     trained.set_weights(network.get_weights())
-    decoder = dataclasses.replace(
-        Decoder.plain(vectors), prior=_decoder_prior(config, vectors, beside)
-    )
     predicted = _predict(trained, plan, calibration)
     true = [true_words(records.prompt[i], vectors) for i in calibration]
     fit_decoder(decoder, predicted, true).save(out / ("model" + DECODER_SUFFIX))
@@ -513,16 +513,16 @@ class _ValidationF1(keras.callbacks.Callback):
     """Adds `val_f1`, F1@10 on validation pictures averaged over images, to the epoch's figures."""
 
     def __init__(
-        self, plan: Trainable, records: Records, validation: np.ndarray, vectors: WordVectors
+        self, plan: Trainable, records: Records, validation: np.ndarray, decoder: Decoder
     ) -> None:
         super().__init__()
         self.index = validation
-        self.plan, self.vectors = plan, vectors
-        self.true = [true_words(records.prompt[i], vectors) for i in self.index]
+        self.plan, self.decoder = plan, decoder
+        self.true = [true_words(records.prompt[i], decoder.vectors) for i in self.index]
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         predicted = _predict(self.model, self.plan, self.index)
-        scores = f1_of_vectors(predicted, self.true, self.vectors)
+        scores = f1_scores(self.decoder.rank_vectors(predicted, WORDS)[0], self.true)
         if logs is not None:
             logs["val_f1"] = float(np.mean(scores))
 
