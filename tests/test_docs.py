@@ -1,25 +1,68 @@
 """The documents say what the files of the repository say."""
 
+import csv
 import json
 import re
 from pathlib import Path
 
 import pytest
 
+from img2prompt import ablations, documents
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def table_of_the_report() -> str:
-    """The first table of docs/evaluation.md and the ratios below it."""
-    text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
-    return text[text.index("| system |") : text.index("## F1@10 by source")].strip()
+REPORTS = {
+    name: json.loads((ROOT / "docs" / f"{name}.json").read_text(encoding="utf-8"))
+    for name in ("evaluation", "abroad", "ablations")
+}
 
 
-@pytest.mark.parametrize("name", ["README.md", "MODEL_CARD.md"])
+@pytest.mark.parametrize("name", ["README.md", "MODEL_CARD.md", "docs/why-the-original-failed.md"])
 def test_quoted_figures_are_the_reports(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
-    quoted = re.search(r"<!-- evaluation -->\n(.*?)<!-- /evaluation -->", text, re.DOTALL)
-    assert quoted and quoted[1].strip() == table_of_the_report()
+    assert "<!-- " in text
+    assert documents.fill(text, REPORTS) == text, "run scripts/update_docs.py"
+
+
+def test_a_block_is_filled_and_what_lies_around_it_stays() -> None:
+    text = "before\n<!-- evaluation -->\nold\n<!-- /evaluation -->\nafter\n"
+    filled = documents.fill(text, REPORTS)
+    assert filled.startswith("before\n<!-- evaluation -->\n| system |")
+    assert filled.endswith("<!-- /evaluation -->\nafter\n") and "old" not in filled
+    assert documents.fill(filled, REPORTS) == filled
+    with pytest.raises(KeyError):
+        documents.fill("<!-- nothing -->\n<!-- /nothing -->", REPORTS)
+
+
+def test_the_reports_are_the_pages_beside_them() -> None:
+    page = (ROOT / "docs" / "ablations.md").read_text(encoding="utf-8")
+    assert page == ablations.markdown(REPORTS["ablations"])
+    for name in ("evaluation", "abroad"):
+        page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        assert documents.systems_block(REPORTS[name]) in page
+
+
+def test_figures_are_drawn_from_the_reports(tmp_path: Path) -> None:
+    """The same reports give the same figures, and other reports others."""
+    from img2prompt.figures import draw_all
+
+    histories = {
+        path.stem: list(csv.DictReader(path.open()))
+        for path in (ROOT / "docs/history").glob("*.csv")
+    }
+    drawn = draw_all(histories, REPORTS, tmp_path / "a")
+    assert {path.name for path in drawn} == {p.name for p in (ROOT / "docs/figures").glob("*.svg")}
+    again = draw_all(histories, REPORTS, tmp_path / "b")
+    assert [p.read_bytes() for p in drawn] == [p.read_bytes() for p in again]
+    changed = json.loads(json.dumps(REPORTS))
+    for row in changed["ablations"]["rows"]:
+        row["abroad"]["f1"] /= 2
+    other = draw_all(histories, changed, tmp_path / "c")
+    differing = [
+        a.name for a, b in zip(drawn, other, strict=True) if a.read_bytes() != b.read_bytes()
+    ]
+    assert differing == ["steps.svg"]
 
 
 def test_the_report_is_of_the_shipped_files() -> None:
@@ -53,10 +96,10 @@ def test_front_matter_is_what_a_space_reads() -> None:
 
 
 def test_links_inside_the_repository_lead_somewhere() -> None:
-    for name in ("README.md", "MODEL_CARD.md", "CONTRIBUTING.md"):
-        text = (ROOT / name).read_text(encoding="utf-8")
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
+        text = path.read_text(encoding="utf-8")
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
-            assert (ROOT / target).exists(), f"{name} links to {target}"
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
 
 
 def test_the_shipped_models_are_small_enough() -> None:

@@ -5,6 +5,7 @@ Every step is the real script in a process of its own, as a person runs it.
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -95,6 +96,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run("scripts/prepare_data.py", "--data", root / "data", "--out", root / "ready", "--size", "32")
     run("scripts/train_embedding.py", "--prompts", root / "prompts.txt", "--out",
         root / "embedding.npz", "--min-count", "2", "--epochs", "20")  # fmt: skip
+    run("scripts/count_class_words.py", "--prompts", root / "prompts.txt", "--embedding",
+        root / "embedding.npz", "--out", root / "class_words.npz")  # fmt: skip
     return root
 
 
@@ -123,6 +126,7 @@ def test_the_trained_model_looks_at_the_picture(world: Path, shipped: Path) -> N
     assert set(rows) == {"constant", "knn", "linear", "gaze", "original"}
     assert rows["constant"]["gain"] == pytest.approx(0)
     assert rows["gaze"]["gain"] > 0.05
+    assert rows["gaze"]["ece"] < 0.2 and rows["constant"]["ece"] is None
     assert rows["gaze"]["f1_interval"][0] <= rows["gaze"]["f1"] <= rows["gaze"]["f1_interval"][1]
     assert out.with_suffix(".md").read_text() in done.stdout + "\n"
     for name in rows:
@@ -208,6 +212,11 @@ def test_a_killed_run_resumes_where_it_stopped(world: Path) -> None:
         (["--embedding", "nowhere.npz"], "no embedding"),
         (["--epochs", "0"], "must be > 0"),
         (["--preset", "gaze", "--backbone", "resnet"], "Unknown backbone"),
+        (["--preset", "gaze", "--loss", "hinge"], "Unknown loss"),
+        (["--preset", "gaze", "--loss", "ordered"], "no soft targets"),
+        (["--preset", "gaze", "--class-words", "nowhere.npz"], "count_class_words"),
+        (["--without", "nobody"], "There is no source nobody"),
+        (["--pull", "-1"], "must be >= 0"),
     ],
 )
 def test_bad_training_arguments_are_one_sentence(
@@ -228,6 +237,7 @@ def test_bad_training_arguments_are_one_sentence(
         (["--data", "nowhere"], "no prepared shards"),
         (["--presets", "nonsense"], "nonsense"),
         (["--assets", "nowhere"], "no manifest.json"),
+        (["--abroad", "nobody"], "Name the runs"),
     ],
 )
 def test_bad_evaluation_arguments_are_one_sentence(
@@ -250,3 +260,103 @@ def test_an_embedding_of_another_run_is_refused(world: Path, shipped: Path, tmp_
     done = run("-m", "img2prompt", "predict", "--preset", tmp_path, picture, code=2)
     assert "don't belong together" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_decoder_is_fitted_anew(world: Path, shipped: Path) -> None:
+    out = world / "runs" / "original"
+    before = (out / "model.decoder.npz").read_bytes()
+    (out / "model.decoder.npz").unlink()
+    done = run("scripts/fit_decoder.py", "--run", out, "--data", world / "ready")
+    assert "confidence" in done.stdout
+    assert (out / "model.decoder.npz").read_bytes() == before
+    refused = run("scripts/fit_decoder.py", "--run", out, "--data", world / "nowhere", code=2)
+    assert_refused(refused, "no prepared shards")
+
+
+@pytest.fixture(scope="module")
+def two_sources(world: Path) -> Path:
+    """The prepared pictures, the blue ones from a source of their own."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ready = world / "two-sources"
+    shutil.copytree(world / "ready", ready)
+    for path in ready.glob("part-*.parquet"):
+        table = pq.read_table(path)
+        blue = ["elsewhere" if "blue" in p else "here" for p in table.column("prompt").to_pylist()]
+        column = table.schema.get_field_index("source")
+        pq.write_table(table.set_column(column, "source", pa.array(blue)), path)
+    return ready
+
+
+def test_what_was_left_out_is_measured_abroad(
+    world: Path, two_sources: Path, tmp_path: Path
+) -> None:
+    """A run trained without a source is measured on it, one trained with it is refused."""
+    ready = two_sources
+    common = ("--preset", "original", "--data", ready, "--embedding", world / "embedding.npz",
+              "--epochs", "1", "--images-per-epoch", "64")  # fmt: skip
+    run("scripts/train_model.py", *common, "--out", tmp_path / "without", "--without", "elsewhere")
+    run("scripts/train_model.py", *common, "--out", tmp_path / "with")
+    measure = ("scripts/evaluate.py", "--data", ready, "--abroad", "elsewhere", "--no-minilm")
+    out = tmp_path / "abroad"
+    run(*measure, "--presets", tmp_path / "without", "--out", out)
+    report = json.loads(out.with_suffix(".json").read_text())
+    assert report["split"] == "abroad" and report["pictures"] == 48
+    constant = next(row for row in report["systems"] if row["name"] == "constant")
+    assert set(constant["sources"]) == {"elsewhere"}
+    assert "blue" not in report["examples"]["constant"]["best"][0]["answer"]
+    refused = run(*measure, "--presets", tmp_path / "with", "--no-baselines", code=2)
+    assert_refused(refused, "not a run trained without elsewhere")
+
+
+def test_presets_of_two_sizes_are_measured_side_by_side(world: Path, tmp_path: Path) -> None:
+    run("scripts/prepare_data.py", "--data", world / "data", "--out", tmp_path / "40", "--size",
+        "40")  # fmt: skip
+    for name, data in (("small", world / "ready"), ("large", tmp_path / "40")):
+        run("scripts/train_model.py", "--preset", "original", "--data", data, "--embedding",
+            world / "embedding.npz", "--out", tmp_path / name, "--epochs", "1",
+            "--images-per-epoch", "64")  # fmt: skip
+    both = ("scripts/evaluate.py", "--presets", tmp_path / "small", tmp_path / "large",
+            "--no-baselines", "--no-minilm", "--data")  # fmt: skip
+    done = run(*both, world / "ready", tmp_path / "40")
+    assert "| small |" in done.stdout and "| large |" in done.stdout
+    assert_refused(run(*both, world / "ready", code=2), "prepare them alike")
+
+
+def test_ablations_train_measure_and_go_on(
+    world: Path, two_sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from img2prompt import ablations
+
+    auxiliary = world / "auxiliary"
+    run("scripts/prepare_data.py", "--data", world / "data", "--out", auxiliary, "--size", "32",
+        "--train-only")  # fmt: skip
+    rows = (ablations.LADDER[0], ablations.LADDER[-1])
+
+    def measure() -> dict:
+        return ablations.run_ablations(
+            two_sources, auxiliary, world / "embedding.npz", tmp_path / "runs", epochs=1,
+            images_per_epoch=256, abroad=("elsewhere",), rows=rows, seeds=(1, 2),
+        )  # fmt: skip
+
+    report = measure()
+    names = [row["name"] for row in report["rows"]]
+    assert names[:3] == ["constant", "ordered", "whole"]
+    assert {"no-prior", "csls", "centred", "mirrored", "knn", "ensemble"} <= set(names)
+    found = {row["name"]: row for row in report["rows"]}
+    assert found["whole"]["runs"] == 2 and "deviation" in found["whole"]["home"]
+    assert found["constant"]["home"]["gain"] == pytest.approx(0)
+    assert report["settings"]["pictures"]["abroad"] == 48
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        "ordered-1", "whole-1", "whole-2"]  # fmt: skip
+    page = ablations.markdown(report)
+    assert all(row["title"] in page for row in report["rows"])
+
+    from img2prompt import training
+
+    def never(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a finished row was trained again")
+
+    monkeypatch.setattr(training, "train", never)
+    assert measure() == report

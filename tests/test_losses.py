@@ -11,6 +11,7 @@ from img2prompt.decoding import Decoder
 from img2prompt.embedding import WordVectors
 from img2prompt.models.losses import (
     PROMPT_POSITIONS,
+    AssignedCosineLoss,
     MaskedCosineLoss,
     PaddedCosineLoss,
     VocabularyLoss,
@@ -183,3 +184,105 @@ def test_the_vocabulary_loss_trains_a_model_towards_the_prompt(vectors: WordVect
     for picture, prompt in zip(pictures, ("dog forest", "neon city"), strict=True):
         chosen = choose_words(Decoder.plain(vectors), model(picture[None])[0].numpy(), 2)
         assert {item.word for item in chosen} == set(prompt.split())
+
+
+# --- the teacher's words ------------------------------------------------------------------------
+
+
+def with_teacher(
+    truth: np.ndarray, words: list[list[int]], shares: list[list[float]]
+) -> np.ndarray:
+    return np.hstack([truth, np.array(words), np.array(shares)]).astype(np.float32)
+
+
+def test_soft_targets_of_no_weight_change_nothing(vectors: WordVectors) -> None:
+    predicted = np.random.default_rng(4).normal(size=(2, 5, 8)).astype(np.float32)
+    truth = positions(vectors, "dog moon", "castle")
+    plain = float(loss_over_all_words(vectors)(truth, predicted))
+    everything = np.flatnonzero(vectors.answerable)
+    loss = VocabularyLoss(vectors, everything, soft_words=2, soft_weight=0.0)
+    robot, fox = vectors.index["robot"], vectors.index["fox"]
+    soft = with_teacher(truth, [[robot, fox]] * 2, [[0.7, 0.3]] * 2)
+    assert float(loss(soft, predicted)) == pytest.approx(plain, rel=1e-4)
+
+
+def test_soft_targets_pull_by_their_shares(vectors: WordVectors) -> None:
+    everything = np.flatnonzero(vectors.answerable)
+    loss = VocabularyLoss(vectors, everything, soft_words=2, soft_weight=1.0)
+    robot, fox = vectors.index["robot"], vectors.index["fox"]
+    nothing = np.full((1, 3), -1)
+    target = with_teacher(nothing, [[robot, fox]], [[0.9, 0.1]])
+
+    def cost(word: str) -> float:
+        return float(loss(target, np.tile(vectors[word], (1, 4, 1))))
+
+    assert cost("robot") < cost("fox") < cost("sunset")
+
+
+def test_a_prior_takes_over_what_frequency_would_cost(vectors: WordVectors) -> None:
+    everything = np.flatnonzero(vectors.answerable)
+    prior = np.zeros(len(vectors), np.float32)
+    prior[vectors.index["dog"]] = 0.5
+    predicted = np.random.default_rng(9).normal(size=(1, 5, 8)).astype(np.float32)
+    favoured = VocabularyLoss(vectors, everything, prior=prior)
+    plain = loss_over_all_words(vectors)
+    dog, moon = positions(vectors, "dog"), positions(vectors, "moon")
+    assert float(favoured(dog, predicted)) < float(plain(dog, predicted))
+    assert float(favoured(moon, predicted)) > float(plain(moon, predicted))
+
+
+# --- the losses it is compared with -------------------------------------------------------------
+
+
+def test_the_best_assignment_is_found(vectors: WordVectors) -> None:
+    rng = np.random.default_rng(5)
+    target = np.zeros((3, 4, 8), np.float32)
+    for row, count in zip(target, (4, 2, 0), strict=True):
+        row[:count] = rng.normal(size=(count, 8))
+    predicted = rng.normal(size=(3, 5, 8)).astype(np.float32)
+    expected = []
+    for row, said in zip(target, predicted, strict=True):
+        words = row[row.any(axis=1)]
+        table = np.array([[cosines(w, s) for s in said] for w in words]).reshape(-1, 5)
+        best = max(
+            sum(table[i, step] for i, step in enumerate(order))
+            for order in itertools.permutations(range(5), len(words))
+        )
+        expected.append(-best / max(len(words), 1))
+    got = float(AssignedCosineLoss()(target, predicted))
+    assert got == pytest.approx(np.mean(expected), abs=1e-5)
+
+
+def test_the_assignment_does_not_ask_for_an_order() -> None:
+    target = words_and_padding(3, 10)
+    predicted = np.random.default_rng(6).normal(size=(1, 10, 6)).astype(np.float32)
+    predicted[0, 4:7] = target[0, [2, 0, 1]]
+    assert float(AssignedCosineLoss()(target, predicted)) == pytest.approx(-1, abs=1e-5)
+    assert float(MaskedCosineLoss()(target, predicted)) > -0.9
+
+
+def test_the_asymmetric_loss_tells_true_from_wrong_words(vectors: WordVectors) -> None:
+    loss = VocabularyLoss(vectors, np.flatnonzero(vectors.answerable), asymmetric=True)
+    said = np.tile(vectors["dog"], (1, 10, 1))
+    assert float(loss(positions(vectors, "dog"), said)) < float(
+        loss(positions(vectors, "moon"), said)
+    )
+
+
+@pytest.mark.parametrize("kind", ["vocabulary", "asymmetric", "assigned"])
+def test_every_loss_has_a_gradient(vectors: WordVectors, kind: str) -> None:
+    import tensorflow as tf
+
+    said = tf.Variable(np.random.default_rng(8).normal(size=(2, 5, 8)).astype(np.float32))
+    if kind == "assigned":
+        loss, target = AssignedCosineLoss(), np.tile(vectors.vectors[3:7], (2, 1, 1))
+    else:
+        everything = np.flatnonzero(vectors.answerable)
+        loss = VocabularyLoss(vectors, everything, asymmetric=kind == "asymmetric")
+        target = positions(vectors, "dog moon", "castle")
+    with tf.GradientTape() as tape:
+        value = loss(target, said)
+    gradient = tape.gradient(value, said).numpy()
+    assert np.isfinite(gradient).all() and np.abs(gradient).max() > 1e-4
+    said.assign_sub(0.05 * gradient / np.linalg.norm(gradient))
+    assert float(loss(target, said)) < float(value)

@@ -16,6 +16,7 @@ from img2prompt.models import gaze, notebook, original
 from img2prompt.models.backbones import (
     efficientnet_lite,
     load_backbone,
+    load_classifier,
     load_efficientnet_lite,
     read_torch_tensors,
     stage_outputs,
@@ -26,6 +27,14 @@ from img2prompt.prediction import check_pair, load_model
 PICTURES = np.random.default_rng(0).random((3, 32, 32, 3)).astype(np.float32)
 
 
+def small_evidence(vectors: WordVectors, channels: int = 7, classes: int = 5) -> gaze.Evidence:
+    """A classifier of five classes, each of which lies where a word lies."""
+    rng = np.random.default_rng(2)
+    directions = np.hstack([vectors.unit[5:10]] * 2)
+    kernel = rng.normal(size=(channels, classes)).astype(np.float32)
+    return gaze.Evidence(kernel, np.zeros(classes, np.float32), directions)
+
+
 def small_gaze(vectors: WordVectors) -> keras.Model:
     """The preset `gaze` on a two-layer CNN that stands in for the pretrained one."""
     inputs = keras.Input((32, 32, 3))
@@ -34,7 +43,9 @@ def small_gaze(vectors: WordVectors) -> keras.Model:
     pooled = keras.layers.Concatenate()([PooledStatistics()(x), PooledStatistics()(y)])
     tower = keras.Model(inputs, pooled, name="tower")
     statistics = tower(PICTURES).numpy()
-    head = gaze.build_head(statistics.mean(axis=0), statistics.std(axis=0), vectors)
+    head = gaze.build_head(
+        statistics.mean(axis=0), statistics.std(axis=0), vectors, evidence=small_evidence(vectors)
+    )
     return gaze.join(tower, head)
 
 
@@ -181,3 +192,51 @@ def test_other_files_are_no_checkpoint(content: bytes) -> None:
 
 def test_an_empty_checkpoint_holds_no_tensors() -> None:
     assert read_torch_tensors(checkpoint(MAGIC, 1001, {}, collections.OrderedDict(), [])) == {}
+
+
+# --- the classes that the CNN sees --------------------------------------------------------------
+
+
+def test_the_head_computes_the_evidence_that_the_teacher_gets(vectors: WordVectors) -> None:
+    evidence = small_evidence(vectors)
+    features = np.random.default_rng(3).normal(size=(6, 24)).astype(np.float32)
+    head = gaze.build_head(np.zeros(24), np.ones(24), vectors, evidence=evidence)
+    inside = keras.Model(head.input, head.get_layer("classes").output)
+    probabilities = evidence.probabilities(features)
+    np.testing.assert_allclose(inside.predict(features, verbose=0), probabilities, atol=1e-6)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    # The last two blocks of the statistics are the last stage's means and deviations.
+    moved = features.copy()
+    moved[:, -7:] += 5  # the deviations: no evidence
+    np.testing.assert_allclose(evidence.probabilities(moved), probabilities, atol=1e-6)
+    moved[:, -14:-7] += np.arange(7)
+    assert np.abs(evidence.probabilities(moved) - probabilities).max() > 0.05
+
+
+def test_the_evidence_is_frozen_and_reaches_the_vectors(vectors: WordVectors) -> None:
+    head = gaze.build_head(np.zeros(24), np.ones(24), vectors, evidence=small_evidence(vectors))
+    trainable = {variable.path.split("/")[0] for variable in head.trainable_variables}
+    assert not trainable & {"classes", "class_direction"} and {"turn", "gate"} <= trainable
+    bare = gaze.build_head(np.zeros(24), np.ones(24), vectors)
+    assert not any(layer.name in ("classes", "turn") for layer in bare.layers)
+
+
+def test_a_backbone_knows_its_classifier() -> None:
+    classifier = load_classifier("efficientnet_lite2")
+    assert classifier.kernel.shape == (1280, 1000) and classifier.bias.shape == (1000,)
+    assert load_classifier("convnext_tiny") is None
+
+
+def test_the_classifier_recognises_what_it_was_trained_on() -> None:
+    """Our own drawing of a dog: among the likeliest classes of Lite2 are dogs."""
+    from img2prompt.class_words import read_class_names
+    from img2prompt.images import preprocess
+
+    side = 192
+    picture = preprocess(Path("assets/examples/06-dog.jpg"), side, "stretch")[None]
+    features = gaze.build_tower("efficientnet_lite2", side)(picture).numpy()
+    classifier = load_classifier("efficientnet_lite2")
+    evidence = gaze.Evidence(classifier.kernel, classifier.bias, np.zeros((1000, 2), np.float32))
+    names = read_class_names()
+    best = np.argsort(-evidence.probabilities(features)[0])[:5]
+    assert "dog" in {names[number][1] for number in best}, [names[number] for number in best]
