@@ -104,7 +104,7 @@ def run_ablations(
     out: Path,
     *,
     smaller: tuple[Path, Path] | None = None,
-    epochs: int = 5,
+    epochs: int = 4,
     images_per_epoch: int = 24_000,
     abroad: Sequence[str] = ABROAD,
     rows: Sequence[Row] = (*LADDER, *OTHERS),

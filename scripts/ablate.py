@@ -1,6 +1,6 @@
 """What each part of `gaze` is worth: trains and measures the rows of docs/ablations.md.
 
-    python scripts/ablate.py --data prepared/main-160 --auxiliary prepared/auxiliary-160 \\
+    python scripts/ablate.py --data prepared/main-192 --auxiliary prepared/auxiliary-192 \\
         --smaller prepared/main prepared/auxiliary --embedding assets/embedding.npz \\
         --runs runs/ablations --out docs/ablations
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--smaller", type=Path, nargs=2, help="both, prepared at another size")
     parser.add_argument("--embedding", type=Path, required=True)
     parser.add_argument("--runs", type=Path, required=True, help="folder of the training runs")
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--out", type=Path, required=True, help="writes OUT.md and OUT.json")
     args = parser.parse_args()
 

@@ -1,10 +1,14 @@
 """Trained models and baselines → the table of figures on the test split.
 
-    python scripts/evaluate.py --data prepared/main --out docs/evaluation
+    python scripts/evaluate.py --data prepared/main-192 prepared/main --out docs/evaluation
+    python scripts/evaluate.py --data prepared/main-192 --presets runs/abroad/gaze --out docs/abroad \\
+        --abroad ai-horde-style-previews enragedantelope-sd35 gptimage2
 
 Prints the tables and writes OUT.md (what README and MODEL_CARD quote) and OUT.json (all figures,
-per source, best and worst examples). 4 minutes on two CPU cores. `--split validation` is for
-choosing; the test split is for telling.
+per source, best and worst examples). 6 minutes on two CPU cores. Presets that take pictures of
+different sizes need the same data prepared at each. `--split validation` is for choosing; the test
+split is for telling. `--abroad` measures all pictures of sources that the runs were trained
+without (`train_model.py --without`).
 """
 
 import argparse
