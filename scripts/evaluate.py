@@ -1,8 +1,8 @@
 """Trained models and baselines → the table of figures on the test split.
 
     python scripts/evaluate.py --data prepared/main-192 prepared/main --out docs/evaluation
-    python scripts/evaluate.py --data prepared/main-192 --presets runs/abroad/gaze --out docs/abroad \\
-        --abroad ai-horde-style-previews enragedantelope-sd35 gptimage2
+    python scripts/evaluate.py --data prepared/main-192 --presets runs/abroad/gaze \\
+        --out docs/abroad --abroad ai-horde-style-previews enragedantelope-sd35 gptimage2
 
 Prints the tables and writes OUT.md (what README and MODEL_CARD quote) and OUT.json (all figures,
 per source, best and worst examples). 6 minutes on two CPU cores. Presets that take pictures of
