@@ -16,6 +16,7 @@ from img2prompt.errors import UserError
 from img2prompt.files import atomic_path
 
 DECODER_SUFFIX = ".decoder.npz"  # `gaze.decoder.npz` lies beside `gaze.keras`
+DECODER_PROVENANCE = "model.decoder.made.json"  # in a run's folder, of one fitted anew
 RARE = 1e-5  # added to shares before the logarithm: a word no prompt holds gets no −∞
 
 

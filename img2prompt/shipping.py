@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from img2prompt.artifacts import DEFAULT_PRESET, MANIFEST
-from img2prompt.decoding import DECODER_SUFFIX
+from img2prompt.decoding import DECODER_PROVENANCE, DECODER_SUFFIX
 from img2prompt.embedding import EMBEDDING_FILE, WordVectors
 from img2prompt.errors import UserError
 from img2prompt.files import PROVENANCE_FILE, atomic_path, read_json, sha256_of, write_json
@@ -92,7 +92,8 @@ def ship_runs(
             if (decoder := run / ("model" + DECODER_SUFFIX)).is_file():
                 shipped = f"{name.removesuffix('.keras')}{DECODER_SUFFIX}"
                 shutil.copyfile(decoder, Path(scratch) / shipped)
-                made[shipped] = made[name]
+                own = run / DECODER_PROVENANCE  # of a decoder fitted after the run
+                made[shipped] = read_json(own) if own.is_file() else made[name]
         _check_manifest(folder, [*sources], evaluation, default)
         for name in sources:  # never an older model's decoder beside a new model
             (folder / (name.removesuffix(".keras") + DECODER_SUFFIX)).unlink(missing_ok=True)

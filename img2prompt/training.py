@@ -32,7 +32,12 @@ from img2prompt.dataset import (
     settings_of,
     source_group,
 )
-from img2prompt.decoding import DECODER_SUFFIX, Decoder, prior_of_background
+from img2prompt.decoding import (
+    DECODER_PROVENANCE,
+    DECODER_SUFFIX,
+    Decoder,
+    prior_of_background,
+)
 from img2prompt.embedding import EMBEDDING_FILE, WordVectors
 from img2prompt.errors import UserError
 from img2prompt.evaluation import WORDS, f1_scores, is_hit, true_words
@@ -264,12 +269,15 @@ def fit_decoder(decoder: Decoder, predicted: np.ndarray, true: Sequence[np.ndarr
     return decoder.calibrate(values.ravel(), is_hit(words, true).ravel())
 
 
-def refit_decoder(run: str | os.PathLike, folders: Sequence[str | os.PathLike]) -> Decoder:
+def refit_decoder(
+    run: str | os.PathLike, folders: Sequence[str | os.PathLike], command: Sequence[str] = ()
+) -> Decoder:
     """Fit the confidences of a finished run anew and write its `model.decoder.npz`.
 
     Args:
         run: what `train` wrote; a prior it was trained with stays.
         folders: prepared folders at the model's size, whose validation split is used.
+        command: what a person typed, kept for the manifest.
 
     Raises:
         UserError: an unfinished run, or folders without validation pictures of its size.
@@ -291,6 +299,7 @@ def refit_decoder(run: str | os.PathLike, folders: Sequence[str | os.PathLike]) 
     true = [true_words(records.prompt[i], predictor.vectors) for i in index]
     decoder = fit_decoder(predictor.decoder, predicted, true)
     decoder.save(Path(run) / ("model" + DECODER_SUFFIX))
+    write_json(Path(run) / DECODER_PROVENANCE, provenance(command))
     return decoder
 
 
@@ -461,13 +470,13 @@ PRESETS: dict[str, Preset] = {
         "a pretrained CNN looks, an LSTM says ten vectors, matched to the prompt's words as a set",
         _plan_gaze,
         {
-            "epochs": 9,
+            "epochs": 18,
             "batch_size": 256,
             "learning_rate": 1.5e-3,
             "images_per_epoch": 28_000,
             "source_power": 0.5,
             "auxiliary_weight": 0.2,
-            "soft_targets": 2.0,
+            "soft_targets": 1.5,
             "prior": 0.01,
         },
         keep_best=True,

@@ -24,7 +24,7 @@ def main() -> None:
 
     from img2prompt.training import refit_decoder
 
-    decoder = refit_decoder(args.run, args.data)
+    decoder = refit_decoder(args.run, args.data, ["python", *sys.argv])
     print("ranking value → confidence")
     step = max(1, len(decoder.knots) // 12)
     for value, share in zip(decoder.knots[::step], decoder.confidences[::step], strict=True):

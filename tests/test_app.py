@@ -235,6 +235,20 @@ def test_negative_scores_grow_to_the_left() -> None:
     assert "left:0.00%;width:50.00%" in only_positive
 
 
+def test_chances_stand_beside_the_scores_where_they_are_known() -> None:
+    from img2prompt.ui import text
+    from img2prompt.ui.answer import answer_html
+
+    def answer(*chances: float | None) -> str:
+        words = [PredictedWord(f"word{n}", 0.5, c, (0.0,), 0, ()) for n, c in enumerate(chances)]
+        return answer_html(Prediction("gaze", tuple(words), np.zeros((1, 1), np.float32)))
+
+    html = answer(0.873, 0.12, 0.001)
+    assert ">87 %<" in html and ">12 %<" in html and ">&lt; 1 %<" in html
+    assert f">{text.CHANCE}<" in html
+    assert "chance" not in answer(None, None) and ">0.50<" in answer(None, None)
+
+
 @pytest.mark.parametrize("arguments", [["--assets", "nowhere"], ["--preset", "brilliant"]])
 def test_the_command_tells_errors_in_one_line(folder: Path, arguments: list[str]) -> None:
     command = [sys.executable, str(ROOT / "app.py"), "--assets", str(folder), *arguments]

@@ -269,6 +269,7 @@ def test_a_decoder_is_fitted_anew(world: Path, shipped: Path) -> None:
     done = run("scripts/fit_decoder.py", "--run", out, "--data", world / "ready")
     assert "confidence" in done.stdout
     assert (out / "model.decoder.npz").read_bytes() == before
+    assert "fit_decoder.py" in (out / "model.decoder.made.json").read_text()
     refused = run("scripts/fit_decoder.py", "--run", out, "--data", world / "nowhere", code=2)
     assert_refused(refused, "no prepared shards")
 

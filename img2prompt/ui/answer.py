@@ -46,8 +46,8 @@ def _head(prediction: Prediction) -> str:
     if not prediction.words or prediction.words[0].confidence is None:
         return ""
     return (
-        f'<p class="row head"><span class="score">{text.SCORE}</span>'
-        f'<span class="chance">{text.CHANCE}</span></p>'
+        f'<p class="row head"><span class="over-score">{text.SCORE}</span>'
+        f'<span class="over-chance">{text.CHANCE}</span></p>'
     )
 
 
@@ -81,5 +81,5 @@ def _number(score: float) -> str:
 
 
 def _percent(share: float) -> str:
-    """Whole per cent; what rounds to nothing is not nothing."""
-    return f"{share * 100:.0f} %" if share >= 0.005 else "< 1 %"
+    """Whole per cent as HTML; what rounds to nothing is not nothing."""
+    return f"{share * 100:.0f} %" if share >= 0.005 else "&lt; 1 %"
