@@ -62,7 +62,6 @@ LADDER = (
 OTHERS = (
     Row("asymmetric", "asymmetric loss for the softmax", {"loss": "asymmetric"}),
     Row("no-evidence", "without classes as input", {"evidence": False}),
-    Row("no-linear", "without ridge regression as teacher", {"linear_teacher": 0.0}),
     Row("no-auxiliary", "without auxiliary pictures", {"auxiliary_weight": 0.0}),
     Row("as-it-lies", "sources as they lie, unweighted", {"source_power": 1.0}),
 )

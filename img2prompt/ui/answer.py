@@ -46,7 +46,7 @@ def _head(prediction: Prediction) -> str:
     if not prediction.words or prediction.words[0].confidence is None:
         return ""
     return (
-        f'<p class="row head"><span class="over-score">{text.SCORE}</span>'
+        f'<p class="columns"><span class="over-score">{text.SCORE}</span>'
         f'<span class="over-chance">{text.CHANCE}</span></p>'
     )
 
