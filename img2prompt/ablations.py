@@ -21,6 +21,7 @@ from img2prompt.decoding import Decoder, nearest_cosines, prior_of_background
 from img2prompt.embedding import WordVectors, top_k
 from img2prompt.errors import UserError
 from img2prompt.features import feature_reader
+from img2prompt.files import read_json
 from img2prompt.images import to_float
 
 # Other people and other generators than the rest of the data: a stand-in for the world.
@@ -61,7 +62,6 @@ LADDER = (
 # One change each against the last row of the ladder.
 OTHERS = (
     Row("asymmetric", "asymmetric loss for the softmax", {"loss": "asymmetric"}),
-    Row("no-evidence", "without classes as input", {"evidence": False}),
     Row("no-auxiliary", "without auxiliary pictures", {"auxiliary_weight": 0.0}),
     Row("as-it-lies", "sources as they lie, unweighted", {"source_power": 1.0}),
 )
@@ -142,7 +142,12 @@ def run_ablations(
             | row.changes,
         )
         folder = out / f"{row.name}{suffix}-{seed}"
-        if not (folder / "model.keras").exists():
+        if (folder / "model.keras").exists():
+            told = read_json(folder / "config.json")
+            asked = dataclasses.asdict(config) | {"embedding": vectors.fingerprint}
+            if {name: told.get(name) for name in asked} != asked:
+                raise UserError(f"{folder} was trained otherwise; give another folder of runs.")
+        else:
             train(config, [folders[0]], embedding, folder, auxiliary=[folders[1]], verbose=0,
                   resume=(folder / "config.json").exists())  # fmt: skip
         return folder
@@ -199,8 +204,9 @@ def markdown(report: dict[str, Any]) -> str:
         f"{settings['epochs']} epochs of {settings['images_per_epoch']:,} draws, seed "
         f"{settings['seeds'][0]}, without the sources {', '.join(settings['abroad'])}. *Home* is "
         f"the validation split of the other sources ({settings['pictures']['home']:,} pictures, "
-        f"prompts unseen), *abroad* all {settings['pictures']['abroad']:,} pictures of the sources "
-        "left out. F1 is F1@10 by picture, *macro* its mean over sources, *gain* F1@10 less that "
+        "whose prompts no training picture has), *abroad* all "
+        f"{settings['pictures']['abroad']:,} pictures of the sources left out. "
+        "F1 is F1@10 by picture, *macro* its mean over sources, *gain* F1@10 less that "
         "with the pictures shuffled, *alike* the share of words that two random answers have in "
         "common, *cosine* that of each true word to the nearest predicted vector. Rows with a ± "
         f"are the mean of {len(settings['seeds'])} seeds and the standard deviation between them.",
@@ -356,7 +362,12 @@ def _decoder_rows(
     ways: list[tuple[str, str, np.ndarray, Callable[[str, slice], np.ndarray]]] = [
         ("no-prior", "no prior", nothing, cosines),
         ("double-prior", "twice the prior", double, cosines),
-        ("csls", "hubness correction (CSLS)", plain.prior, lambda p, r: 2 * cosines(p, r) - hubs),
+        (
+            "csls",
+            "hubness correction (word term of CSLS)",
+            plain.prior,
+            lambda p, r: 2 * cosines(p, r) - hubs,
+        ),
         ("centred", "common component removed", plain.prior, without_common),
         ("mirrored", "mean of picture and mirror image", plain.prior, mean_of_mirrored),
         (
@@ -383,8 +394,6 @@ def _decoder_rows(
 
 
 def _prior_of(run: Path) -> float:
-    from img2prompt.files import read_json
-
     return read_json(run / "config.json")["prior"]
 
 

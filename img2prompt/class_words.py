@@ -7,6 +7,8 @@ of the bare name. The same pass counts the background, how often prompts hold ea
 """
 
 import dataclasses
+import functools
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -71,6 +73,15 @@ class ClassWords:
         return np.hstack([self.names, beside]).astype(np.float32)
 
     @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of the contents."""
+        arrays = (self.words, self.shares, self.names, self.background)
+        digest = hashlib.sha256(self.embedding.encode())
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
+
+    @functools.cached_property
     def _table(self) -> np.ndarray:
         table = np.zeros((len(self.words), len(self.background)), np.float32)
         np.put_along_axis(table, self.words.astype(np.int64), self.shares, axis=1)

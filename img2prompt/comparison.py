@@ -44,7 +44,7 @@ class Report:
 def evaluate_systems(
     folders: Sequence[str | os.PathLike],
     assets: str | os.PathLike | None = None,
-    presets: Sequence[str] | None = None,
+    presets: Sequence[str | os.PathLike] | None = None,
     backbone: str | None = "efficientnet_lite2",
     minilm: bool = True,
     split: str = "test",
@@ -71,9 +71,10 @@ def evaluate_systems(
             measured, or MiniLM is not installed.
     """
     forms = _records_by_form(folders)
-    predictors = _predictors(assets, presets)
     if abroad:
         _check_trained_without(presets or (), abroad)
+        presets = [Path(run) for run in presets or ()]  # a folder, never a shipped preset's name
+    predictors = _predictors(assets, presets)
     vectors = predictors[0].vectors
     for predictor in predictors:
         if (predictor.side, predictor.fit) not in forms:
@@ -158,7 +159,7 @@ def _measured(records: Records, split: str, abroad: Sequence[str]) -> np.ndarray
     return found
 
 
-def _check_trained_without(runs: Sequence[str], abroad: Sequence[str]) -> None:
+def _check_trained_without(runs: Sequence[str | os.PathLike], abroad: Sequence[str]) -> None:
     """Only a run's own account can say what it was not trained on."""
     for run in runs:
         path = Path(run) / "config.json"
@@ -173,7 +174,9 @@ def _check_trained_without(runs: Sequence[str], abroad: Sequence[str]) -> None:
         raise UserError("Name the runs that were trained without these sources (--presets).")
 
 
-def _predictors(folder: str | os.PathLike | None, presets: Sequence[str] | None) -> list[Predictor]:
+def _predictors(
+    folder: str | os.PathLike | None, presets: Sequence[str | os.PathLike] | None
+) -> list[Predictor]:
     if presets is None:
         assets = Assets(folder)
         vectors = assets.embedding()
@@ -244,7 +247,8 @@ def _markdown(figures: dict[str, Any]) -> str:
         "",
         f"`python scripts/evaluate.py`, {where}: {figures['pictures']:,} "
         f"pictures of {figures['prompts']:,} prompts, none of which occurs in training. Ten words "
-        "a picture. *95 %* is the bootstrap interval of F1@10, resampling prompts; *image gain* "
+        "a picture. `constant`, `knn` and `linear` learn from the training split without auxiliary "
+        "pictures. *95 %* is the bootstrap interval of F1@10, resampling prompts; *image gain* "
         "is F1@10 minus what the same answers score when the pictures are shuffled; *F1 macro* "
         "is the mean over sources; *alike* is the share of words that the answers to two random "
         "pictures have in common; *hubs* the share of all answers that the ten words said most "
@@ -267,8 +271,8 @@ def _markdown(figures: dict[str, Any]) -> str:
         lines += [
             "## Artists' names",
             "",
-            f"{named:,} prompts name an artist (“by …”, “style of …”). The share of answers that "
-            "hold the last word of the name, any word of it, and all of it:",
+            f"The prompts of {named:,} pictures name an artist, or look so (“by …”, “style of …”). "
+            "The share of answers that hold the last word of the name, any word of it, and all of it:",
             "",
             evaluation.names_table(rows),
             "",

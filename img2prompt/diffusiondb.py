@@ -163,7 +163,11 @@ def iter_prompts(path: str | os.PathLike, batch_rows: int = 65_536) -> Iterator[
 def iter_sourced_prompts(
     path: str | os.PathLike, batch_rows: int = 65_536
 ) -> Iterator[tuple[str, bool, str]]:
-    """As `iter_prompts`, with the column `source`; "" where the file has none."""
+    """As `iter_prompts`, with the column `source`; "" where the file has none.
+
+    Raises:
+        UserError: as `iter_prompts`.
+    """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"There is no file {path}; give parquet or text files of prompts.")

@@ -22,7 +22,11 @@ def fill(document: str, reports: dict[str, Any]) -> str:
 
     Raises:
         KeyError: a mark of a name that `BLOCKS` lacks.
+        ValueError: a mark that is not closed.
     """
+    opened = re.findall(r"<!-- ([a-z-]+) -->", document)
+    if sorted(opened) != sorted(match["name"] for match in _BLOCK.finditer(document)):
+        raise ValueError(f"a block is not closed; the document opens {', '.join(opened)}")
     return _BLOCK.sub(lambda m: f"{m[1]}{BLOCKS[m['name']](reports).strip()}\n{m[3]}", document)
 
 

@@ -158,6 +158,8 @@ def _figures(evaluation: str | os.PathLike | None, fingerprint: str) -> dict[str
     if evaluation is None:
         return {}
     report = read_json(evaluation)
+    if report.get("abroad"):
+        raise UserError(f"{evaluation} was measured abroad, on runs that don't ship.")
     if report.get("embedding") != fingerprint:
         raise UserError(f"The figures of {evaluation} belong to another embedding.")
     return {

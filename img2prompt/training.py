@@ -21,7 +21,6 @@ import plotly.graph_objects as go
 import tensorflow as tf
 
 from img2prompt import reports, text
-from img2prompt.artifacts import load
 from img2prompt.class_words import CLASS_WORDS_FILE, ClassWords
 from img2prompt.dataset import (
     Records,
@@ -46,6 +45,7 @@ from img2prompt.files import PROVENANCE_FILE, atomic_path, provenance, read_json
 from img2prompt.images import Fit, to_float
 from img2prompt.models import gaze, losses, notebook, original
 from img2prompt.models.backbones import load_classifier
+from img2prompt.prediction import Predictor, load_model
 from img2prompt.teacher import soft_targets
 
 TARGET_WORDS = 40  # of a longer prompt the first forty content words teach `gaze`
@@ -187,13 +187,13 @@ def train(
     records, is_auxiliary = _without(records, is_auxiliary, config.left_out)
     training = np.flatnonzero(records.split == "train")
     validation = np.flatnonzero((records.split == "validation") & ~is_auxiliary)
-    known = np.array([bool(text.content_words(prompt, vectors)) for prompt in records.prompt])
+    known = _known(records, vectors)
     training, validation = training[known[training]], validation[known[validation]]
     if not len(training) or not len(validation):
         raise UserError(
             "No training or no validation pictures have words that the embedding knows."
         )
-    calibration = validation[:: -(-len(validation) // CALIBRATION_PICTURES)]
+    calibration = _calibration(validation)
     # Enough to follow a run and choose its epoch; the whole split is for `evaluate.py`.
     validation = validation[:: -(-len(validation) // VALIDATION_PICTURES)]
     stamp = dataclasses.asdict(config) | {
@@ -201,11 +201,12 @@ def train(
         "training_pictures": len(training),
         "validation_pictures": len(validation),
     }
-    _check_claim(out, stamp, resume)
     beside = None
     if config.needs_class_words:
         path = class_words or Path(embedding).with_name(CLASS_WORDS_FILE)
         beside = ClassWords.load(path, vectors)
+        stamp["class_words"] = beside.fingerprint
+    _check_claim(out, stamp, resume)
     weights = _draw_weights(config, records, training, is_auxiliary)
     plan = PRESETS[config.preset].plan(config, vectors, records, training, weights, beside)
     _claim(out, stamp, vectors, command)
@@ -270,44 +271,60 @@ def fit_decoder(decoder: Decoder, predicted: np.ndarray, true: Sequence[np.ndarr
 
 
 def refit_decoder(
-    run: str | os.PathLike, folders: Sequence[str | os.PathLike], command: Sequence[str] = ()
+    run: str | os.PathLike,
+    folders: Sequence[str | os.PathLike],
+    class_words: str | os.PathLike | None = None,
+    command: Sequence[str] = (),
 ) -> Decoder:
     """Fit the confidences of a finished run anew and write its `model.decoder.npz`.
 
     Args:
-        run: what `train` wrote; a prior it was trained with stays.
+        run: what `train` wrote.
         folders: prepared folders at the model's size, whose validation split is used.
+        class_words: needed for a run that was trained with a prior.
         command: what a person typed, kept for the manifest.
 
     Raises:
         UserError: an unfinished run, or folders without validation pictures of its size.
     """
-    predictor = load(run)
+    run = Path(run)
+    config = read_json(run / "config.json")
+    vectors = WordVectors.load(run / EMBEDDING_FILE)
+    prior = Decoder.plain(vectors).prior
+    if weight := config.get("prior", 0.0):
+        if class_words is None:
+            raise UserError(f"{run} was trained with a prior; give its --class-words.")
+        prior = prior_of_background(ClassWords.load(class_words, vectors).background, weight)
+    predictor = Predictor(load_model(run / "model.keras"), vectors, run.name)
     records = load_records(folders).of_split("validation")
-    records = records.take(
-        np.flatnonzero(~of_source_groups(records, _left_out_there(run, records)))
-    )
+    left_out = {name.strip() for name in config.get("without", "").split(",")}
+    there = {source_group(source) for source in records.source}
+    records = records.take(~of_source_groups(records, sorted(left_out & there)))
     if not len(records) or _form(records) != (predictor.side, predictor.fit):
         raise UserError(
             f"These folders hold no validation pictures of {predictor.side} pixels fitted by "
             f"{predictor.fit}; prepare the data so."
         )
-    index = np.arange(0, len(records), -(-len(records) // CALIBRATION_PICTURES))
+    index = _calibration(np.flatnonzero(_known(records, vectors)))
     pixels = pixel_reader(records)
     blocks = np.array_split(index, max(1, len(index) // 64))
     predicted = np.concatenate([predictor.predict_vectors(to_float(pixels(b))) for b in blocks])
-    true = [true_words(records.prompt[i], predictor.vectors) for i in index]
-    decoder = fit_decoder(predictor.decoder, predicted, true)
-    decoder.save(Path(run) / ("model" + DECODER_SUFFIX))
-    write_json(Path(run) / DECODER_PROVENANCE, provenance(command))
+    true = [true_words(records.prompt[i], vectors) for i in index]
+    plain = dataclasses.replace(Decoder.plain(vectors), prior=prior)
+    decoder = fit_decoder(plain, predicted, true)
+    decoder.save(run / ("model" + DECODER_SUFFIX))
+    write_json(run / DECODER_PROVENANCE, provenance(command))
     return decoder
 
 
-def _left_out_there(run: str | os.PathLike, records: Records) -> list[str]:
-    """The source groups that a run left out, as far as these records have them."""
-    left_out = read_json(Path(run) / "config.json").get("without", "").split(",")
-    there = {source_group(source) for source in records.source}
-    return [name.strip() for name in left_out if name.strip() in there]
+def _known(records: Records, vectors: WordVectors) -> np.ndarray:
+    """Which prompts have a content word that the embedding knows: bool (n,)."""
+    return np.array([bool(text.content_words(prompt, vectors)) for prompt in records.prompt], bool)
+
+
+def _calibration(validation: np.ndarray) -> np.ndarray:
+    """The validation pictures that confidences are fitted to, evenly spread."""
+    return validation[:: max(1, -(-len(validation) // CALIBRATION_PICTURES))]
 
 
 def write_learning_curves(out: str | os.PathLike) -> None:
@@ -375,6 +392,8 @@ def _plan_gaze(
 
     sample = read(training[:: max(1, len(training) // 4096)])
     mean, deviation = sample.mean(axis=0), sample.std(axis=0)
+    if config.evidence and load_classifier(config.backbone) is None:
+        raise UserError(f"{config.backbone} comes without a classifier; add --no-evidence.")
     evidence = None
     classifier = load_classifier(config.backbone) if class_words is not None else None
     if classifier is not None and class_words is not None:

@@ -4,8 +4,8 @@
         --smaller prepared/main prepared/auxiliary --embedding assets/embedding.npz \\
         --runs runs/ablations --out docs/ablations
 
-Sixteen training runs, about an hour on two CPU cores from cached features. Rows whose runs are
-there are only measured, so a stopped command goes on. Writes OUT.md and OUT.json.
+Thirteen training runs, about forty minutes on two CPU cores from cached features. Rows whose
+runs are there are only measured, so a stopped command goes on. Writes OUT.md and OUT.json.
 """
 
 import argparse

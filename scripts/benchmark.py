@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from img2prompt.artifacts import quiet_tensorflow
-from img2prompt.errors import run_command
+from img2prompt.errors import UserError, run_command
 
 quiet_tensorflow()
 
@@ -32,6 +32,8 @@ def main() -> None:
     assets = Assets(args.assets)
     vectors = assets.embedding()
     pictures = [path.read_bytes() for path in sorted((ASSETS / "examples").glob("*.jpg"))]
+    if args.repeats < 1 or not pictures:
+        raise UserError("Give --repeats of at least 1, and keep assets/examples/*.jpg.")
     print(f"{os.cpu_count()} CPU cores, {len(pictures)} pictures")
     print(
         f"{'preset':<10} {'file MB':>8} {'p50 ms':>8} {'p95 ms':>8} {'pictures/s in batches':>22}"

@@ -246,6 +246,9 @@ def test_chances_stand_beside_the_scores_where_they_are_known() -> None:
     html = answer(0.873, 0.12, 0.001)
     assert ">87 %<" in html and ">12 %<" in html and ">&lt; 1 %<" in html
     assert f">{text.CHANCE}<" in html
+    edges = answer(0.005, 0.0051, 0.995, 1.0)
+    for shown in ("&lt; 1 %", "1 %", "100 %", "&gt; 99 %"):
+        assert (f">{shown}<" in edges) == (shown != "100 %")
     assert "chance" not in answer(None, None) and ">0.50<" in answer(None, None)
 
 

@@ -217,6 +217,11 @@ def test_the_evidence_is_frozen_and_reaches_the_vectors(vectors: WordVectors) ->
     head = gaze.build_head(np.zeros(24), np.ones(24), vectors, evidence=small_evidence(vectors))
     trainable = {variable.path.split("/")[0] for variable in head.trainable_variables}
     assert not trainable & {"classes", "class_direction"} and {"turn", "gate"} <= trainable
+    features = np.random.default_rng(4).normal(size=(3, 24)).astype(np.float32)
+    before = head.predict(features, verbose=0)
+    layer = head.get_layer("class_direction")
+    layer.set_weights([np.zeros_like(layer.get_weights()[0])])
+    assert np.abs(head.predict(features, verbose=0) - before).max() > 1e-3
     bare = gaze.build_head(np.zeros(24), np.ones(24), vectors)
     assert not any(layer.name in ("classes", "turn") for layer in bare.layers)
 

@@ -14,7 +14,7 @@ PROMPT_POSITIONS = 79  # the notebook padded every prompt with zero vectors to t
 class PaddedCosineLoss(keras.losses.Loss):
     """The notebook's loss: one vector against all 79 positions, padding included.
 
-    Keras' cosine similarity, negated: 0 for a zero vector, so two thirds of the positions pull
+    Keras' cosine similarity, negated: 0 for a zero vector, so most positions pull
     nowhere and the rest pull to the mean word. Targets (b, 79, D), prediction (b, 1, D).
     """
 
@@ -61,7 +61,8 @@ def _assign(cosine: np.ndarray, real: np.ndarray) -> np.ndarray:
     chosen = np.zeros_like(cosine, dtype=np.float32)
     for table, words, out in zip(cosine, real > 0, chosen, strict=True):
         rows = np.flatnonzero(words)
-        picked, steps = linear_sum_assignment(-table[rows])
+        # A run that diverged must end by its loss, not by an error of the assignment.
+        picked, steps = linear_sum_assignment(-np.nan_to_num(table[rows]))
         out[rows[picked], steps] = 1.0
     return chosen
 
