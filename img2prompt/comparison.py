@@ -272,7 +272,8 @@ def _markdown(figures: dict[str, Any]) -> str:
             "## Artists' names",
             "",
             f"The prompts of {named:,} pictures name an artist, or look so (“by …”, “style of …”). "
-            "The share of answers that hold the last word of the name, any word of it, and all of it:",
+            "The share of answers that hold the last word of the name, any word of it, "
+            "and all of it:",
             "",
             evaluation.names_table(rows),
             "",

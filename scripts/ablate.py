@@ -4,7 +4,7 @@
         --smaller prepared/main prepared/auxiliary --embedding assets/embedding.npz \\
         --runs runs/ablations --out docs/ablations
 
-Thirteen training runs, about forty minutes on two CPU cores from cached features. Rows whose
+Twelve training runs, half an hour on two CPU cores from cached features. Rows whose
 runs are there are only measured, so a stopped command goes on. Writes OUT.md and OUT.json.
 """
 
