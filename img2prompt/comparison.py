@@ -132,6 +132,7 @@ def _records_by_form(
     """The records of the folders of each size and fit; they must be the same pictures."""
     groups: dict[tuple[int, Fit], list] = {}
     for folder in folders:
+        load_records(folder)  # says best what is wrong with a folder
         made = settings_of(folder)
         groups.setdefault((made.size, made.fit), []).append(folder)
     forms = {form: load_records(group) for form, group in groups.items()}

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from img2prompt.errors import UserError
+
 ROOT = Path(__file__).resolve().parent.parent
 COLOURS = {
     "red": (220, 30, 30),
@@ -106,7 +108,8 @@ def shipped(world: Path) -> Path:
     """Assets with a trained `gaze` and an `original`, made by the scripts."""
     common = ("--data", world / "ready", "--embedding", world / "embedding.npz")
     run("scripts/train_model.py", "--preset", "gaze", *common, "--out", world / "runs" / "gaze",
-        "--epochs", "6", "--images-per-epoch", "512", "--batch-size", "32")  # fmt: skip
+        "--epochs", "6", "--images-per-epoch", "512", "--batch-size", "32",
+        "--soft-targets", "0.2")  # few pictures: the true words must carry the run  # fmt: skip
     run("scripts/train_model.py", "--preset", "original", *common, "--out",
         world / "runs" / "original", "--epochs", "1", "--images-per-epoch", "64")  # fmt: skip
     assets = world / "assets"
@@ -274,6 +277,20 @@ def test_a_decoder_is_fitted_anew(world: Path, shipped: Path) -> None:
     assert_refused(refused, "no prepared shards")
 
 
+def test_a_decoder_fitted_anew_keeps_the_runs_prior(
+    world: Path, shipped: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(world / "runs" / "gaze", tmp_path / "gaze")
+    before = np.load(tmp_path / "gaze" / "model.decoder.npz")["prior"]
+    assert before.min() < 0  # it was trained with one
+    (tmp_path / "gaze" / "model.decoder.npz").write_bytes(b"damaged")
+    fit = ("scripts/fit_decoder.py", "--run", tmp_path / "gaze", "--data", world / "ready")
+    assert_refused(run(*fit, code=2), "--class-words")
+    run(*fit, "--class-words", world / "class_words.npz")
+    after = np.load(tmp_path / "gaze" / "model.decoder.npz")["prior"]
+    np.testing.assert_array_equal(after, before)
+
+
 @pytest.fixture(scope="module")
 def two_sources(world: Path) -> Path:
     """The prepared pictures, the blue ones from a source of their own."""
@@ -303,7 +320,7 @@ def test_what_was_left_out_is_measured_abroad(
     out = tmp_path / "abroad"
     run(*measure, "--presets", tmp_path / "without", "--out", out)
     report = json.loads(out.with_suffix(".json").read_text())
-    assert report["split"] == "abroad" and report["pictures"] == 48
+    assert report["split"] == "abroad" and report["pictures"] == 45
     constant = next(row for row in report["systems"] if row["name"] == "constant")
     assert set(constant["sources"]) == {"elsewhere"}
     assert "blue" not in report["examples"]["constant"]["best"][0]["answer"]
@@ -348,7 +365,7 @@ def test_ablations_train_measure_and_go_on(
     found = {row["name"]: row for row in report["rows"]}
     assert found["whole"]["runs"] == 2 and "deviation" in found["whole"]["home"]
     assert found["constant"]["home"]["gain"] == pytest.approx(0)
-    assert report["settings"]["pictures"]["abroad"] == 48
+    assert report["settings"]["pictures"]["abroad"] == 45
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
         "ordered-1", "whole-1", "whole-2"]  # fmt: skip
     page = ablations.markdown(report)
@@ -361,3 +378,7 @@ def test_ablations_train_measure_and_go_on(
 
     monkeypatch.setattr(training, "train", never)
     assert measure() == report
+    config = tmp_path / "runs" / "whole-1" / "config.json"
+    config.write_text(config.read_text().replace('"prior": 0.01', '"prior": 0.02'))
+    with pytest.raises(UserError, match="trained otherwise"):
+        measure()

@@ -61,7 +61,10 @@ class Evidence:
         """
         directions = class_words.directions(vectors)
         bare = cls(classifier.kernel / TEMPERATURE, classifier.bias / TEMPERATURE, directions)
-        spread = (bare.probabilities(sample) @ directions).std(axis=0)
+        seen = bare.probabilities(sample) @ directions
+        # Pictures that are all alike have hardly any spread; divided by it they would saturate
+        # the network. Real data lie above this floor (0.2 of the mean at the least).
+        spread = np.maximum(seen.std(axis=0), 0.1 * np.abs(seen.mean(axis=0)))
         return cls(bare.kernel, bare.bias, directions / (spread + 1e-6))
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:

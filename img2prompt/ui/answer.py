@@ -82,6 +82,6 @@ def _number(score: float) -> str:
 
 def _percent(share: float) -> str:
     """Whole per cent as HTML; nothing is certain, and what rounds to nothing is not nothing."""
-    if share > 0.995:
+    if share >= 0.995:
         return "&gt; 99 %"
     return f"{share * 100:.0f} %" if share > 0.005 else "&lt; 1 %"
