@@ -1,6 +1,7 @@
 """The documents say what the files of the repository say."""
 
 import csv
+import functools
 import json
 import re
 from pathlib import Path
@@ -12,35 +13,38 @@ from img2prompt import ablations, documents
 ROOT = Path(__file__).resolve().parent.parent
 
 
-REPORTS = {
-    name: json.loads((ROOT / "docs" / f"{name}.json").read_text(encoding="utf-8"))
-    for name in ("evaluation", "abroad", "ablations")
-}
+@functools.cache
+def reports() -> dict:
+    """What evaluate.py and ablate.py measured."""
+    return {
+        name: json.loads((ROOT / "docs" / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("evaluation", "abroad", "ablations")
+    }
 
 
 @pytest.mark.parametrize("name", ["README.md", "MODEL_CARD.md", "docs/why-the-original-failed.md"])
 def test_quoted_figures_are_the_reports(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     assert "<!-- " in text
-    assert documents.fill(text, REPORTS) == text, "run scripts/update_docs.py"
+    assert documents.fill(text, reports()) == text, "run scripts/update_docs.py"
 
 
 def test_a_block_is_filled_and_what_lies_around_it_stays() -> None:
     text = "before\n<!-- evaluation -->\nold\n<!-- /evaluation -->\nafter\n"
-    filled = documents.fill(text, REPORTS)
+    filled = documents.fill(text, reports())
     assert filled.startswith("before\n<!-- evaluation -->\n| system |")
     assert filled.endswith("<!-- /evaluation -->\nafter\n") and "old" not in filled
-    assert documents.fill(filled, REPORTS) == filled
+    assert documents.fill(filled, reports()) == filled
     with pytest.raises(KeyError):
-        documents.fill("<!-- nothing -->\n<!-- /nothing -->", REPORTS)
+        documents.fill("<!-- nothing -->\n<!-- /nothing -->", reports())
 
 
 def test_the_reports_are_the_pages_beside_them() -> None:
     page = (ROOT / "docs" / "ablations.md").read_text(encoding="utf-8")
-    assert page == ablations.markdown(REPORTS["ablations"])
+    assert page == ablations.markdown(reports()["ablations"])
     for name in ("evaluation", "abroad"):
         page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
-        assert documents.systems_block(REPORTS[name]) in page
+        assert documents.systems_block(reports()[name]) in page
 
 
 def test_figures_are_drawn_from_the_reports(tmp_path: Path) -> None:
@@ -51,11 +55,11 @@ def test_figures_are_drawn_from_the_reports(tmp_path: Path) -> None:
         path.stem: list(csv.DictReader(path.open()))
         for path in (ROOT / "docs/history").glob("*.csv")
     }
-    drawn = draw_all(histories, REPORTS, tmp_path / "a")
+    drawn = draw_all(histories, reports(), tmp_path / "a")
     assert {path.name for path in drawn} == {p.name for p in (ROOT / "docs/figures").glob("*.svg")}
-    again = draw_all(histories, REPORTS, tmp_path / "b")
+    again = draw_all(histories, reports(), tmp_path / "b")
     assert [p.read_bytes() for p in drawn] == [p.read_bytes() for p in again]
-    changed = json.loads(json.dumps(REPORTS))
+    changed = json.loads(json.dumps(reports()))
     for row in changed["ablations"]["rows"]:
         row["abroad"]["f1"] /= 2
     other = draw_all(histories, changed, tmp_path / "c")
