@@ -16,17 +16,18 @@ import numpy as np
 
 from img2prompt import evaluation
 from img2prompt.class_words import CLASS_WORDS_FILE, ClassWords
-from img2prompt.dataset import Records, load_records, of_source_groups, pixel_reader
+from img2prompt.dataset import Records, load_records, of_source_groups, pixel_reader, settings_of
 from img2prompt.decoding import Decoder, nearest_cosines, prior_of_background
 from img2prompt.embedding import WordVectors, top_k
 from img2prompt.errors import UserError
-from img2prompt.features import feature_reader
+from img2prompt.features import float_feature_reader
 from img2prompt.files import read_json
 from img2prompt.images import to_float
 
 # Other people and other generators than the rest of the data: a stand-in for the world.
 ABROAD = ("ai-horde-style-previews", "enragedantelope-sd35", "gptimage2")
 SEEDS = (1, 2, 3)  # of the last row; all others have the first
+BACKBONE = "efficientnet_lite2"  # whose features every row reads
 BLOCK = 64  # pictures decoded at a time
 HUB_NEIGHBOURS = 10  # of CSLS, as in its paper
 KNN_SHARE = 0.2  # how much a unanimous vote of the neighbours adds to a word's cosine
@@ -130,14 +131,14 @@ def run_ablations(
         raise UserError(f"The row {whole.name} must be among the rows.")
     results: list[dict[str, Any]] = []
 
-    def run(row: Row, seed: int, folders: tuple[Path, Path], suffix: str = "") -> Path:
+    def run(row: Row, seed: int, folders: tuple[Path, Path]) -> Path:
         config: TrainConfig = default_config(
             "gaze",
             **{"epochs": epochs, "images_per_epoch": images_per_epoch, "seed": seed}
             | {"without": ",".join(abroad)}
             | row.changes,
         )
-        folder = out / f"{row.name}{suffix}-{seed}"
+        folder = out / f"{row.name}-{seed}"
         if (folder / "model.keras").exists():
             told = read_json(folder / "config.json")
             asked = dataclasses.asdict(config) | {"embedding": vectors.fingerprint}
@@ -172,7 +173,7 @@ def run_ablations(
         ]
         measure(row, section, folders, places)
     if smaller is not None:
-        side = _side(smaller[0])
+        side = settings_of(smaller[0]).size
         row = Row("smaller", f"pictures of {side} pixels", {})
         measure(row, "change", [run(row, seeds[0], smaller)], _places(smaller[0], vectors, abroad))
     trained = [out / f"{whole.name}-{seed}" for seed in seeds]
@@ -183,7 +184,7 @@ def run_ablations(
             "images_per_epoch": images_per_epoch,
             "seeds": list(seeds),
             "abroad": list(abroad),
-            "side": _side(data),
+            "side": settings_of(data).size,
             "pictures": {place: len(measured.index) for place, measured in places.items()},
         },
         "rows": results,
@@ -262,16 +263,10 @@ def _mean(found: list[dict]) -> dict[str, Any]:
     return mean
 
 
-def _side(folder: Path) -> int:
-    from img2prompt.dataset import settings_of
-
-    return settings_of(folder).size
-
-
 def _places(folder: Path, vectors: WordVectors, abroad: Sequence[str]) -> dict[str, Measured]:
     records = load_records(folder)
     left_out = of_source_groups(records, abroad)
-    stored = feature_reader(records, BACKBONE)
+    features = float_feature_reader(records, BACKBONE)
     chosen = {
         "home": np.flatnonzero((records.split == "validation") & ~left_out),
         "abroad": np.flatnonzero(left_out),
@@ -281,13 +276,10 @@ def _places(folder: Path, vectors: WordVectors, abroad: Sequence[str]) -> dict[s
             records,
             index,
             [evaluation.true_words(records.prompt[i], vectors) for i in index],
-            lambda rows: stored(rows).astype(np.float32),
+            features,
         )
         for place, index in chosen.items()
     }
-
-
-BACKBONE = "efficientnet_lite2"
 
 
 def _head(folder: Path) -> Callable[[Measured], np.ndarray]:
@@ -332,7 +324,7 @@ def _decoder_rows(
     predicted = {
         place: [_head(run)(measured) for run in runs] for place, measured in places.items()
     }
-    mirrored = {place: _mirrored(runs[0], measured) for place, measured in places.items()}
+    mirrored = {place: _mirrored(runs[0], measured, vectors) for place, measured in places.items()}
     votes = _neighbour_votes(data, vectors, abroad, places)
     sample = predicted["home"][0][:: max(1, len(predicted["home"][0]) // 1000)]
     hubs = _hubness(sample, vectors)
@@ -407,20 +399,16 @@ def _hubness(predicted: np.ndarray, vectors: WordVectors) -> np.ndarray:
     return np.concatenate(means)
 
 
-def _mirrored(run: Path, measured: Measured) -> np.ndarray:
+def _mirrored(run: Path, measured: Measured, vectors: WordVectors) -> np.ndarray:
     """Vectors of the mirror images (n, steps, D)."""
     from img2prompt.prediction import Predictor, load_model
 
-    predictor = Predictor(load_model(run / "model.keras"), _vectors_of(run), "mirrored")
+    predictor = Predictor(load_model(run / "model.keras"), vectors, "mirrored")
     pixels = pixel_reader(measured.records)
     blocks = np.array_split(measured.index, max(1, len(measured.index) // BLOCK))
     return np.concatenate(
         [predictor.predict_vectors(to_float(pixels(rows)[:, :, ::-1])) for rows in blocks]
     )
-
-
-def _vectors_of(run: Path) -> WordVectors:
-    return WordVectors.load(run / "embedding.npz")
 
 
 def _neighbour_votes(

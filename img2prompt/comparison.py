@@ -17,10 +17,11 @@ from img2prompt.dataset import (
     of_source_groups,
     pixel_reader,
     settings_of,
+    source_names,
 )
 from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
-from img2prompt.features import cache_features, feature_reader
+from img2prompt.features import cache_features, float_feature_reader
 from img2prompt.files import atomic_path, read_json, write_json
 from img2prompt.images import Fit, to_float
 from img2prompt.prediction import Predictor
@@ -165,7 +166,7 @@ def _check_trained_without(runs: Sequence[str | os.PathLike], abroad: Sequence[s
     for run in runs:
         path = Path(run) / "config.json"
         left_out = read_json(path).get("without", "") if path.is_file() else ""
-        missing = set(abroad) - {name.strip() for name in left_out.split(",")}
+        missing = set(abroad) - set(source_names(left_out))
         if missing:
             raise UserError(
                 f"{run} is not a run trained without {', '.join(sorted(missing))}; "
@@ -204,10 +205,7 @@ def _baselines(
 
     words = [evaluation.true_words(records.prompt[i], vectors) for i in training]
     cache_features(build_tower(backbone, side), backbone, records)
-    stored = feature_reader(records, backbone)
-
-    def reader(index: np.ndarray) -> np.ndarray:
-        return stored(index).astype(np.float32)
+    reader = float_feature_reader(records, backbone)
 
     def constant() -> evaluation.Answers:
         return evaluation.constant_answers(words, len(measured), vectors)

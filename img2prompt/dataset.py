@@ -244,6 +244,11 @@ def source_group(source: str) -> str:
     return "gptimage2" if source.startswith("gptimage2-") else source
 
 
+def source_names(line: str) -> tuple[str, ...]:
+    """The source groups of a list with commas between, as `--without` takes it."""
+    return tuple(name.strip() for name in line.split(",") if name.strip())
+
+
 def of_source_groups(records: Records, groups: Sequence[str]) -> np.ndarray:
     """Which records belong to one of these source groups: bool (n,).
 

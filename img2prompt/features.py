@@ -4,6 +4,7 @@
 features every epoch, so a head trains from them hundreds of times faster.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,12 @@ def cache_features(tower: Any, backbone: str, records: Records) -> None:
 def feature_reader(records: Records, backbone: str) -> ShardReader:
     """Positions (b,) → cached features, float16 (b, F)."""
     return ShardReader(records, lambda folder, shard: feature_path(folder, backbone, shard))
+
+
+def float_feature_reader(records: Records, backbone: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Positions (b,) → cached features as training and baselines take them, float32 (b, F)."""
+    stored = feature_reader(records, backbone)
+    return lambda index: stored(index).astype(np.float32)
 
 
 def _is_cached(folder: Path, backbone: str, shard: str) -> bool:

@@ -30,6 +30,7 @@ from img2prompt.dataset import (
     sampling_weights,
     settings_of,
     source_group,
+    source_names,
 )
 from img2prompt.decoding import (
     DECODER_PROVENANCE,
@@ -40,7 +41,7 @@ from img2prompt.decoding import (
 from img2prompt.embedding import EMBEDDING_FILE, WordVectors
 from img2prompt.errors import UserError
 from img2prompt.evaluation import WORDS, f1_scores, is_hit, true_words
-from img2prompt.features import cache_features, feature_reader
+from img2prompt.features import cache_features, float_feature_reader
 from img2prompt.files import PROVENANCE_FILE, atomic_path, provenance, read_json, write_json
 from img2prompt.images import Fit, to_float
 from img2prompt.models import gaze, losses, notebook, original
@@ -113,7 +114,7 @@ class TrainConfig:
     @property
     def left_out(self) -> tuple[str, ...]:
         """The source groups of `without`."""
-        return tuple(name.strip() for name in self.without.split(",") if name.strip())
+        return source_names(self.without)
 
     @property
     def needs_class_words(self) -> bool:
@@ -297,7 +298,7 @@ def refit_decoder(
         prior = prior_of_background(ClassWords.load(class_words, vectors).background, weight)
     predictor = Predictor(load_model(run / "model.keras"), vectors, run.name)
     records = load_records(folders).of_split("validation")
-    left_out = {name.strip() for name in config.get("without", "").split(",")}
+    left_out = set(source_names(config.get("without", "")))
     there = {source_group(source) for source in records.source}
     records = records.take(~of_source_groups(records, sorted(left_out & there)))
     if not len(records) or _form(records) != (predictor.side, predictor.fit):
@@ -385,17 +386,13 @@ def _plan_gaze(
     side, fit = _form(records)
     tower = gaze.build_tower(config.backbone, side)
     cache_features(tower, config.backbone, records)
-    stored = feature_reader(records, config.backbone)
-
-    def read(index: np.ndarray) -> np.ndarray:
-        return stored(index).astype(np.float32)
-
+    read = float_feature_reader(records, config.backbone)
     sample = read(training[:: max(1, len(training) // 4096)])
     mean, deviation = sample.mean(axis=0), sample.std(axis=0)
-    if config.evidence and load_classifier(config.backbone) is None:
-        raise UserError(f"{config.backbone} comes without a classifier; add --no-evidence.")
     evidence = None
     classifier = load_classifier(config.backbone) if class_words is not None else None
+    if config.evidence and classifier is None:
+        raise UserError(f"{config.backbone} comes without a classifier; add --no-evidence.")
     if classifier is not None and class_words is not None:
         evidence = gaze.Evidence.of(classifier, class_words, vectors, sample)
     loss, targets = _gaze_loss(
