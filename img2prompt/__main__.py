@@ -1,7 +1,6 @@
 """The command line: `python -m img2prompt predict IMAGE…`."""
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -9,6 +8,7 @@ from tqdm import tqdm
 
 from img2prompt.artifacts import load, quiet_tensorflow
 from img2prompt.errors import run_command
+from img2prompt.export import json_line
 from img2prompt.images import ImageError
 from img2prompt.prediction import Prediction, check_word_count, predict_files
 
@@ -50,11 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _lines(file: str, result: Prediction | ImageError, as_json: bool) -> Iterator[str]:
     if as_json:
-        if isinstance(result, ImageError):
-            row = {"file": file, "error": str(result)}
-        else:
-            row = {"file": file} | result.to_dict(vectors=False)
-        yield json.dumps(row, ensure_ascii=False)
+        yield json_line(file, result)
     elif isinstance(result, Prediction):
         yield result.prompt
 

@@ -1,0 +1,148 @@
+"""Answers to take away: a prediction, or a set of them, as plain text, JSON and CSV.
+
+The JSON of a picture is the command line's, from the same function. Texts are returned as str;
+`save` writes them with the encoding that each format's readers expect.
+"""
+
+import csv
+import io
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from img2prompt.errors import UserError
+from img2prompt.files import atomic_path
+from img2prompt.prediction import Prediction
+
+# A file's name (None where it has none) and what became of it: an answer, or why there is none.
+Result = tuple[str | None, Prediction | UserError]
+
+# Spreadsheets run a cell that starts with one of these as a formula, the full-width ones as well
+# (OWASP, "CSV Injection"). A word of ours never does, a file's name may.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+_WORD_COLUMNS = ("rank", "word", "score", "confidence", "alternatives")
+
+
+def as_text(prediction: Prediction) -> str:
+    """The words as a prompt on one line, what `predict` prints and caption files hold."""
+    return prediction.prompt + "\n"
+
+
+def as_json(prediction: Prediction) -> str:
+    """One JSON object on one line: `{"preset": …, "words": […]}`, see `json_row`."""
+    return _json(json_row(None, prediction)) + "\n"
+
+
+def as_csv(prediction: Prediction) -> str:
+    """A word a line, with a head: rank, word, score, confidence, alternatives.
+
+    Confidence is empty where the model has none; alternatives are separated by spaces.
+    """
+    return _csv([_WORD_COLUMNS, *_word_rows(prediction)])
+
+
+def json_row(file: str | None, result: Prediction | UserError) -> dict[str, Any]:
+    """A picture's JSON object, the form of `python -m img2prompt predict --json`.
+
+    Returns:
+        `{"file": …, "preset": …, "words": […]}`, or `{"file": …, "error": "one sentence"}`;
+        without `file` where it is None.
+    """
+    row: dict[str, Any] = {} if file is None else {"file": file}
+    if isinstance(result, UserError):
+        return row | {"error": str(result)}
+    return row | result.to_dict(vectors=False)
+
+
+def json_line(file: str | None, result: Prediction | UserError) -> str:
+    """`json_row` as text, without the end of the line."""
+    return _json(json_row(file, result))
+
+
+def set_as_text(results: Iterable[Result]) -> str:
+    """A picture a line: its name, a tab, the prompt; of one without an answer, the reason."""
+    lines = (
+        f"{_one_line(name)}\t{result if isinstance(result, UserError) else result.prompt}\n"
+        for name, result in results
+    )
+    return "".join(lines)
+
+
+def set_as_json(results: Iterable[Result]) -> str:
+    """A JSON array of `json_row`s, one a line."""
+    return "[\n" + ",\n".join(json_line(name, result) for name, result in results) + "\n]\n"
+
+
+def set_as_csv(results: Iterable[Result]) -> str:
+    """A word a line, as `as_csv`, after the picture's name and the preset; then the error.
+
+    A picture without an answer is one line with its reason.
+    """
+    rows: list[Sequence[Any]] = [("file", "preset", *_WORD_COLUMNS, "error")]
+    for name, result in results:
+        if isinstance(result, UserError):
+            rows.append((name, "", *[""] * len(_WORD_COLUMNS), str(result)))
+        else:
+            rows += [(name, result.preset, *row, "") for row in _word_rows(result)]
+    return _csv(rows)
+
+
+def counts_as_csv(counts: Iterable[tuple[str, int]]) -> str:
+    """Words and how many pictures of a set got them."""
+    return _csv([("word", "pictures"), *counts])
+
+
+def save(path: str | os.PathLike, content: str) -> Path:
+    """Write an export under its final name, whole or not at all.
+
+    A `.csv` begins with a byte order mark: without it Excel reads UTF-8 as the local code page and
+    spoils every umlaut; LibreOffice and pandas skip it. Other files have none, JSON must not
+    (RFC 8259).
+    """
+    path = Path(path)
+    encoding = "utf-8-sig" if path.suffix == ".csv" else "utf-8"
+    with atomic_path(path) as temporary:
+        # Bytes, because a text file would turn CSV's line ends into \r\r\n on Windows. File names
+        # need not be valid Unicode.
+        temporary.write_bytes(content.encode(encoding, errors="backslashreplace"))
+    return path
+
+
+def _word_rows(prediction: Prediction) -> list[tuple]:
+    return [
+        (
+            rank,
+            word.word,
+            f"{word.score:.4f}",
+            "" if word.confidence is None else f"{word.confidence:.4f}",
+            " ".join(other for other, _ in word.alternatives),
+        )
+        for rank, word in enumerate(prediction.words, start=1)
+    ]
+
+
+def _csv(rows: Iterable[Sequence[Any]]) -> str:
+    """RFC 4180: commas, quotes where needed, \\r\\n at the ends."""
+    out = io.StringIO(newline="")
+    csv.writer(out).writerows([_cell(value) for value in row] for row in rows)
+    return out.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """A text that a spreadsheet would run gets an apostrophe before it; numbers stay numbers."""
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+        return value
+    # Leading spaces are skipped by some importers, so they don't protect.
+    return f"'{value}" if value.lstrip(" ").startswith(_FORMULA) else value
+
+
+def _one_line(name: str | None) -> str:
+    return " ".join((name or "").split())
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
