@@ -5,6 +5,7 @@ uint8), `vectors` (float32, (V, 100)) and `counts` (int64, (V,)), most frequent 
 """
 
 import contextlib
+import copy
 import hashlib
 import os
 import tempfile
@@ -47,7 +48,10 @@ class WordVectors:
         words: (V,) list of str, most frequent first.
         vectors: float32 (V, D), as trained, not normalised.
         counts: int64 (V,), how often the training prompts hold each word.
+        hidden: words that are never answers nor neighbours, see `hiding`; by default none.
     """
+
+    hidden: frozenset[str] = frozenset()
 
     def __init__(self, words: Sequence[str], vectors: np.ndarray, counts: np.ndarray) -> None:
         vectors, counts = np.asarray(vectors), np.asarray(counts)
@@ -98,10 +102,31 @@ class WordVectors:
     def answerable(self) -> np.ndarray:
         """bool (V,): what may be an answer, content words that are not rare.
 
-        Never stop words and plain numbers, nor words below `ANSWER_MIN_SHARE`.
+        Never stop words and plain numbers, nor words below `ANSWER_MIN_SHARE`, nor hidden ones.
         """
         content = np.fromiter((text.is_content_word(word) for word in self.words), bool, len(self))
-        return content & (self.counts >= ANSWER_MIN_SHARE * self.counts.sum())
+        return content & self.shown & (self.counts >= ANSWER_MIN_SHARE * self.counts.sum())
+
+    @cached_property
+    def shown(self) -> np.ndarray:
+        """bool (V,): which words are not hidden."""
+        return np.fromiter((word not in self.hidden for word in self.words), bool, len(self))
+
+    def hiding(self, words: Iterable[str]) -> "WordVectors":
+        """The same embedding, with some words kept from sight.
+
+        Hidden words are no answers and no neighbours. Metrics see them still: `similarities`,
+        `index` and `in` are as before, and so is the fingerprint. The arrays are shared.
+
+        Args:
+            words: as `text.words` gives them; those that the vocabulary lacks are ignored.
+        """
+        view = copy.copy(self)
+        view.__dict__ |= {"unit": self.unit, "fingerprint": self.fingerprint}
+        view.__dict__.pop("answerable", None)
+        view.__dict__.pop("shown", None)
+        view.hidden = frozenset(word for word in words if word in self.index)
+        return view
 
     @cached_property
     def fingerprint(self) -> str:
@@ -120,21 +145,24 @@ class WordVectors:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest words by cosine of each of (n, D) vectors, in one matrix product.
 
+        Hidden words are left out; fewer than k come where fewer words may.
+
         Returns:
             positions int64 (n, k) and cosines float32 (n, k), best first.
         """
         scores = self.similarities(vectors)
-        if answers_only:
-            scores = np.where(self.answerable, scores, -2.0)
-        return top_k(scores, k)
+        allowed = self.answerable if answers_only else self.shown
+        if not allowed.all():
+            scores = np.where(allowed, scores, np.float32(-2.0))
+        return top_k(scores, min(k, int(allowed.sum())))
 
     def neighbours(self, word: str, k: int = 10) -> list[tuple[str, float]]:
         """The k words nearest to a word, itself left out.
 
         Raises:
-            UserError: the vocabulary lacks the word.
+            UserError: the vocabulary lacks the word, or hides it.
         """
-        if word not in self.index:
+        if word not in self.index or word in self.hidden:
             raise UserError(f"The vocabulary lacks the word {word!r}; try another one.")
         positions, scores = self.nearest(self[word], min(k + 1, len(self)))
         pairs = zip(positions[0], scores[0], strict=True)

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Container
 
-_WORD = re.compile(r"[^\W_]+", re.UNICODE)
+WORD = re.compile(r"[^\W_]+", re.UNICODE)
 # `<lora:name:0.8>` and other tags of web user interfaces steer the program, not the picture.
 # The name stops at the first colon, so that a prompt of nothing but colons takes no longer.
 _TAG = re.compile(r"<[^<>\s:]*:[^<>]*>")
@@ -54,7 +54,7 @@ def words(prompt: str) -> list[str]:
     ['a', 'dog', 'portrait', '8k', '1', '2']
     """
     text = _POSSESSIVE.sub("", _TAG.sub(" ", unicodedata.normalize("NFKC", prompt)))
-    return _WORD.findall(text.lower())
+    return WORD.findall(text.lower())
 
 
 def is_content_word(word: str) -> bool:
