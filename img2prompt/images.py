@@ -52,6 +52,15 @@ def open_image(source: ImageSource) -> Image.Image:
     if isinstance(source, Image.Image):
         _check_pixels(source.size)
         return _decode(source)
+    return _decode(open_encoded(source))
+
+
+def open_encoded(source: str | os.PathLike | bytes) -> Image.Image:
+    """Check a picture file and open it without decoding its pixels: its header and metadata.
+
+    Raises:
+        ImageError: as `open_image`, but for damage that only decoding shows.
+    """
     if isinstance(source, bytes):
         data = source
         if len(data) > MAX_BYTES:
@@ -72,7 +81,7 @@ def open_image(source: ImageSource) -> Image.Image:
             f"This is not a picture we can read; use one of {', '.join(FORMATS)}."
         ) from None
     _check_pixels(image.size)
-    return _decode(image)
+    return image
 
 
 def to_pixels(image: Image.Image, size: int = SIZE, fit: Fit = "stretch") -> np.ndarray:
