@@ -1,4 +1,4 @@
-"""How long one picture takes, and how many a second in batches.
+"""How long one picture takes, and its explanation, and how many pictures a second in batches.
 
     python scripts/benchmark.py
 
@@ -28,6 +28,7 @@ def main() -> None:
     args = parser.parse_args()
 
     from img2prompt.artifacts import ASSETS, Assets
+    from img2prompt.explanation import explain
 
     assets = Assets(args.assets)
     vectors = assets.embedding()
@@ -37,6 +38,7 @@ def main() -> None:
     print(f"{os.cpu_count()} CPU cores, {len(pictures)} pictures")
     print(
         f"{'preset':<10} {'file MB':>8} {'p50 ms':>8} {'p95 ms':>8} {'pictures/s in batches':>22}"
+        f" {'where ten words are seen, ms':>30}"
     )
     for preset in assets.presets:
         predictor = assets.predictor(preset, vectors)
@@ -51,9 +53,17 @@ def main() -> None:
         started = time.perf_counter()
         list(predictor.predict_many(batch))
         rate = len(batch) / (time.perf_counter() - started)
+        told = [word.word for word in predictor(pictures[0]).words]
+        explain(predictor, pictures[0], told)
+        started = time.perf_counter()
+        for picture in pictures:
+            explain(predictor, picture, told)
+        explained = (time.perf_counter() - started) * 1000 / len(pictures)
         size = assets.files[f"{preset}.keras"]["size"] / 2**20
         half, most = np.percentile(times, [50, 95])
-        print(f"{preset:<10} {size:>8.1f} {half:>8.1f} {most:>8.1f} {rate:>22.1f}")
+        print(
+            f"{preset:<10} {size:>8.1f} {half:>8.1f} {most:>8.1f} {rate:>22.1f} {explained:>30.0f}"
+        )
 
 
 if __name__ == "__main__":
