@@ -49,7 +49,9 @@ def corner_watcher(vectors: WordVectors, fit: images.Fit = "stretch") -> Predict
 def spots(size: tuple[int, int] = (96, 96)) -> Image.Image:
     """White spots on black, everywhere."""
     pixels = np.zeros((size[1], size[0], 3), np.uint8)
-    pixels[4::12, 4::12] = pixels[5::12, 4::12] = pixels[4::12, 5::12] = 255
+    for row in range(3, size[1] - 3, 12):
+        for column in range(3, size[0] - 3, 12):
+            pixels[row : row + 3, column : column + 3] = 255
     return Image.fromarray(pixels)
 
 
