@@ -1,7 +1,7 @@
 """Answers to take away: a prediction, or a set of them, as plain text, JSON and CSV.
 
 The JSON of a picture is the command line's, from the same function. Texts are returned as str;
-`save` writes them with the encoding that each format's readers expect.
+`save` and `encoded` know the encoding that each format's readers expect.
 """
 
 import csv
@@ -97,19 +97,23 @@ def counts_as_csv(counts: Iterable[tuple[str, int]]) -> str:
 
 
 def save(path: str | os.PathLike, content: str) -> Path:
-    """Write an export under its final name, whole or not at all.
+    """Write an export under its final name, whole or not at all, as `encoded` says."""
+    path = Path(path)
+    with atomic_path(path) as temporary:
+        # Bytes, because a text file would turn CSV's line ends into \r\r\n on Windows.
+        temporary.write_bytes(encoded(path.name, content))
+    return path
+
+
+def encoded(name: str, content: str) -> bytes:
+    """An export as the bytes of a file of that name.
 
     A `.csv` begins with a byte order mark: without it Excel reads UTF-8 as the local code page and
     spoils every umlaut; LibreOffice and pandas skip it. Other files have none, JSON must not
     (RFC 8259).
     """
-    path = Path(path)
-    encoding = "utf-8-sig" if path.suffix == ".csv" else "utf-8"
-    with atomic_path(path) as temporary:
-        # Bytes, because a text file would turn CSV's line ends into \r\r\n on Windows. File names
-        # need not be valid Unicode.
-        temporary.write_bytes(content.encode(encoding, errors="backslashreplace"))
-    return path
+    encoding = "utf-8-sig" if name.endswith(".csv") else "utf-8"
+    return content.encode(encoding, errors="backslashreplace")  # names need not be valid Unicode
 
 
 def _word_rows(prediction: Prediction) -> list[tuple]:
