@@ -18,6 +18,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, help="default: the first free one from 7860")
     parser.add_argument("--assets", type=Path, help="folder of artifacts; default: assets/")
     parser.add_argument("--preset", help="the model switched on at first")
+    parser.add_argument("--language", default="en", help="the language of / (default en)")
+    parser.add_argument(
+        "--show-all-words", action="store_true", help="also show words of the block list"
+    )
     args = parser.parse_args()
     if args.port is not None and not 0 < args.port < 65536:
         raise UserError(f"The port must lie in 1…65535, not {args.port}.")
@@ -25,7 +29,14 @@ def main() -> None:
     quiet_tensorflow()
     from img2prompt.ui.page import launch  # two seconds; wrong arguments are told at once
 
-    launch(assets, args.preset, args.host, args.port)
+    launch(
+        assets,
+        args.preset,
+        args.host,
+        args.port,
+        language=args.language,
+        show_all=args.show_all_words,
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The web page: `page` lays it out, `guess` answers, `text` holds every word a visitor reads."""
+"""The web page: `page` puts it together, a file a tab, `service` answers, `texts` speaks."""
 
 import os
 

@@ -11,7 +11,6 @@ from PIL import ImageOps
 from img2prompt.errors import UserError
 from img2prompt.files import read_json
 from img2prompt.images import open_image
-from img2prompt.ui import text
 
 FOLDER = "examples"
 LIST = "examples.json"
@@ -53,7 +52,7 @@ def load_examples(assets: Path) -> list[Example]:
     return examples
 
 
-def examples_html(examples: list[Example]) -> str:
+def examples_html(examples: list[Example], label: str) -> str:
     """Buttons with the pictures inside the page itself, so that the server shares no folder."""
     buttons = "".join(
         f'<li><button type="button" data-example="{number}" title="{escape(example.title)}">'
@@ -61,7 +60,7 @@ def examples_html(examples: list[Example]) -> str:
         f'{escape(example.alt)}" width="{_SIDE // 2}" height="{_SIDE // 2}"></button></li>'
         for number, example in enumerate(examples)
     )
-    return f'<p class="label">{text.EXAMPLES}</p><ul class="examples">{buttons}</ul>'
+    return f'<p class="label">{escape(label)}</p><ul class="examples">{buttons}</ul>'
 
 
 def _thumbnail(path: Path) -> str:

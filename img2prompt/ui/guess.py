@@ -1,75 +1,365 @@
-"""What the page asks for and gets: presets loaded once, pictures answered, no page layout."""
+"""The Guess tab: drop a picture, read its words, see where they lie and where they are seen."""
 
-import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import json
+from typing import Any
 
-import numpy as np
+import gradio as gr
+from gradio import processing_utils
+from gradio.components.plot import PlotData
 
-from img2prompt.artifacts import Assets
-from img2prompt.prediction import Prediction, Predictor
-from img2prompt.projection import MAP_FILE, VocabularyMap, map_figure
+from img2prompt.errors import UserError
+from img2prompt.file_prompts import read_prompt
+from img2prompt.images import open_image
+from img2prompt.prediction import Prediction
+from img2prompt.projection import map_figure
+from img2prompt.safety import mask
+from img2prompt.scoring import score_words
+from img2prompt.ui import answer, heat
+from img2prompt.ui.context import Page, shown
+from img2prompt.ui.examples import ON_LOAD as EXAMPLES_ON_LOAD
+from img2prompt.ui.examples import examples_html
+from img2prompt.ui.picture import Picture
+from img2prompt.ui.truth import truth_html
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+MAX_WORDS = 20
+DEFAULT_WORDS = 10
+HEAT_SIDE = 320  # longer side of the overlay: it is smooth, the browser scales it up
+BY_SCORE, BY_KIND = "score", "kind"
+_PLOT_CONFIG = {
+    "displaylogo": False,
+    "displayModeBar": True,
+    "modeBarButtons": [["pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
+}
 
 
-@dataclass(frozen=True)
-class Guess:
-    """One answer and its place on the map, if there is a map."""
+def build(page: Page) -> None:
+    """Lay the tab out and wire it; sets `page.picture`, `preset`, `count` and `truth`."""
+    guesser, text = page.guesser, page.text
 
-    prediction: Prediction
-    figure: "go.Figure | None"
+    with gr.Row(elem_id="desk", equal_height=False):
+        with gr.Column(scale=5, min_width=300, elem_id="ask"):
+            page.picture = picture = Picture(
+                text,
+                label=text("guess.picture"),
+                placeholder=text("guess.placeholder"),
+                height=380,
+                elem_id="guess-picture",
+            )
+            heated = gr.HTML(
+                heat.no_heat_html(text),
+                js_on_load=heat.ON_LOAD,
+                apply_default_css=False,
+                elem_id="guess-heat",
+            )
+            strip = gr.HTML(
+                examples_html(page.examples, text("guess.examples")),
+                js_on_load=EXAMPLES_ON_LOAD,
+                visible=bool(page.examples),
+                apply_default_css=False,
+                elem_id="examples",
+            )
+            page.preset = preset = gr.Radio(
+                page.preset_choices(),
+                value=guesser.preset,
+                label=text("guess.preset"),
+                info=_description(page, guesser.preset),
+                elem_id="guess-preset",
+            )
+            page.count = count = gr.Slider(
+                1,
+                MAX_WORDS,
+                value=DEFAULT_WORDS,
+                step=1,
+                label=text("guess.count"),
+                buttons=[],
+                elem_id="guess-count",
+            )
+            minimum = gr.Slider(
+                0,
+                1,
+                value=0,
+                step=0.05,
+                label=text("guess.minimum"),
+                info=text("guess.minimum_info"),
+                buttons=[],
+                elem_id="guess-minimum",
+            )
+            order = gr.Radio(
+                [(text("guess.sort_score"), BY_SCORE), (text("guess.sort_kind"), BY_KIND)],
+                value=BY_SCORE,
+                label=text("guess.sort"),
+                visible=guesser.kinds is not None,
+                elem_id="guess-order",
+            )
+        with gr.Column(scale=7, min_width=300, elem_id="tell"):
+            words = gr.HTML(
+                answer.waiting_html(text("guess.waiting"), text),
+                js_on_load=answer.ON_LOAD,
+                apply_default_css=False,
+                elem_id="answer",
+            )
+            prompt = gr.Textbox(
+                label=text("guess.prompt"),
+                buttons=["copy"],
+                interactive=False,
+                lines=2,
+                elem_id="prompt",
+            )
+            save = gr.HTML("", apply_default_css=False, elem_id="guess-save")
+            page.truth = truth = gr.Textbox(
+                label=text("truth.label"),
+                placeholder=text("truth.placeholder"),
+                lines=1,
+                max_lines=6,
+                elem_id="guess-truth",
+            )
+            compared = gr.HTML("", apply_default_css=False, elem_id="truth")
+            gr.HTML(
+                f"<h2>{text('guess.map')}</h2>"
+                f"<p>{text('guess.map_hint' if guesser.map is not None else 'guess.no_map')}</p>",
+                apply_default_css=False,
+                elem_id="map-lead",
+            )
+            plot = gr.Plot(
+                _plot(page, None),
+                show_label=False,
+                container=False,
+                visible=guesser.map is not None,
+                elem_id="map",
+            )
+            read_with = gr.State("")  # the tool whose prompt stands in the true prompt's box
 
-
-class Guesser:
-    """The models of a folder of artifacts, each loaded when first asked for, and then kept.
-
-    Args:
-        assets: where the models are.
-        preset: the one to have ready from the start; unset, the default one.
-
-    Raises:
-        UserError: unknown preset, or files that are missing, changed or don't belong together.
-    """
-
-    def __init__(self, assets: Assets, preset: str | None = None) -> None:
-        self.assets = assets
-        self.preset = preset or assets.default
-        self.vectors = assets.embedding()
-        self.map = (
-            VocabularyMap.load(assets.path(MAP_FILE), self.vectors)
-            if MAP_FILE in assets.files
-            else None
+    def answer_picture(image, preset, count, minimum, order, truth, tool):  # noqa: ANN001
+        if image is None:
+            return _blank(page)
+        with page.errors():
+            page.check_picture(image)
+            prediction = guesser(image, preset, round(count))
+        view = answer.View(float(minimum), order == BY_KIND)
+        return (
+            answer.answer_html(prediction, text, view, guesser.kind, guesser.count),
+            prediction.prompt,
+            answer.save_html(prediction, text),
+            _compare(page, prediction, truth, tool),
+            _plot(page, prediction),
         )
-        self._predictors: dict[str, Predictor] = {}
-        self._lock = threading.Lock()
-        self.predictor(self.preset)
 
-    def predictor(self, preset: str) -> Predictor:
-        """The predictor of a preset, loaded and warmed once whoever asks at the same time.
+    def new_picture(image, preset, count, minimum, order):  # noqa: ANN001
+        found = None
+        if image is not None:
+            with page.errors():
+                page.check_picture(image)
+                found = read_prompt(image)
+        truth = mask(found.prompt, guesser.vectors.hidden) if found is not None else ""
+        tool = found.tool if found is not None else ""
+        answered = answer_picture(image, preset, count, minimum, order, truth, tool)
+        return (*answered, truth, tool, heat.no_heat_html(text))
 
-        Raises:
-            UserError: as `Assets.predictor`.
+    def compare_again(image, preset, count, truth):  # noqa: ANN001
+        if image is None:
+            return "", ""
+        with page.errors():
+            page.check_picture(image)
+            return _compare(page, guesser(image, preset, round(count)), truth, ""), ""
+
+    def see(image, preset, count, event: gr.EventData):  # noqa: ANN001
+        word = event._data.get("word") if isinstance(event._data, dict) else None
+        if image is None or not isinstance(word, str) or not word:
+            return heat.no_heat_html(text)
+        with page.errors():
+            page.check_picture(image)
+            # All words of the answer at once: the next one selected is there at once.
+            answered = tuple(w.word for w in guesser(image, preset, round(count)).words)
+            if word not in answered:
+                raise UserError(text("guess.no_word"))
+            explanation = guesser.explain(image, preset, answered)
+            size = open_image(image).size
+        scale = HEAT_SIDE / max(size)
+        small = tuple(max(1, round(side * scale)) for side in size)
+        return heat.heat_html(explanation, word, small, text)
+
+    def take_example(event: gr.EventData) -> str:
+        number = event._data.get("example") if isinstance(event._data, dict) else None
+        if not isinstance(number, int) or not 0 <= number < len(page.examples):
+            raise shown(UserError(text("guess.no_example")))
+        # gradio serves only what lies in its own cache.
+        return processing_utils.save_file_to_cache(
+            page.examples[number].path, picture.GRADIO_CACHE
+        )
+
+    quiet = {"show_progress": "hidden", "queue": False}
+    strip.click(take_example, outputs=picture, **page.private("example"), **quiet)
+    preset.change(
+        lambda name: gr.Radio(info=_description(page, name)),
+        preset,
+        preset,
+        **page.private("describe"),
+        **quiet,
+    )
+    answers = [words, prompt, save, compared, plot]
+    asked = {
+        "show_progress": "minimal",
+        "show_progress_on": words,
+        # While one answer is under way only the last change counts.
+        "trigger_mode": "always_last",
+    }
+    fresh = gr.on(
+        [picture.change],
+        new_picture,
+        [picture, preset, count, minimum, order],
+        [*answers, truth, read_with, heated],
+        **page.private("new_picture"),
+        **asked,
+    )
+    changed = gr.on(
+        [preset.change, count.change, minimum.change, order.change],
+        answer_picture,
+        [picture, preset, count, minimum, order, truth, read_with],
+        answers,
+        **page.private("answer"),
+        **asked,
+    )
+    # An answer to the picture before must not stand beside one that could not be read.
+    for event in (fresh, changed):
+        event.failure(
+            lambda: _blank(page, text("guess.failed")),
+            outputs=answers,
+            **page.private("failed"),
+            show_progress="hidden",
+            queue=False,
+        )
+    preset.change(
+        lambda: heat.no_heat_html(text), outputs=heated, **page.private("cool"), **quiet
+    )
+    words.select(
+        see,
+        [picture, preset, count],
+        heated,
+        **page.private("see"),
+        show_progress="minimal",
+        show_progress_on=heated,
+        trigger_mode="always_last",
+    )
+    gr.on(
+        [truth.submit, truth.blur],
+        compare_again,
+        [picture, preset, count, truth],
+        [compared, read_with],
+        **page.private("compare_truth"),
+        show_progress="hidden",
+        trigger_mode="always_last",
+    )
+
+    page.linked("preset", preset, _one_of(guesser.assets.presets))
+    page.linked("words", count, _between(1, MAX_WORDS))
+    _api(page)
+
+
+def _api(page: Page) -> None:
+    """The endpoints for programs: plain data in, plain data out."""
+    if not page.published:
+        return
+    guesser = page.guesser
+
+    def predict(image, preset: str, words: float) -> dict:  # noqa: ANN001
+        """Predict which words of a Stable Diffusion prompt made a picture.
+
+        Args:
+            image: the picture file (PNG, JPEG, WebP, GIF, BMP or TIFF, at most 50 MB).
+            preset: the model, one of "gaze" (looks at the picture), "original", "notebook".
+            words: how many words to answer, 1 to 20.
+
+        Returns:
+            The preset and its words by falling cosine; each with its score, its confidence (the
+            share of such words that stood in the prompt) and its nearest alternatives.
         """
-        with self._lock:
-            if preset not in self._predictors:
-                predictor = self.assets.predictor(preset, self.vectors)
-                # The first call traces and compiles; better now than on a visitor's picture.
-                predictor.predict_vectors(np.zeros((1, predictor.side, predictor.side, 3)))
-                self._predictors[preset] = predictor
-            return self._predictors[preset]
+        with page.errors():
+            if image is None:
+                raise UserError(page.text("guess.waiting"))
+            page.check_picture(image)
+            return guesser(image, preset, round(words)).to_dict(vectors=False)
 
-    def __call__(self, path: str, preset: str, words: int) -> Guess:
-        """Answer one picture.
+    def score(image, preset: str, words: float, truth: str) -> dict:  # noqa: ANN001
+        """Predict the words of a picture and score them against its true prompt.
 
-        Raises:
-            ImageError: the picture cannot be used.
-            UserError: unknown preset, or a number of words out of range.
+        Args:
+            image: the picture file.
+            preset: the model, one of "gaze", "original", "notebook".
+            words: how many words to answer, 1 to 20.
+            truth: the true prompt; empty: the one the file carries.
+
+        Returns:
+            Words found, missed and invented, F1, soft recall and cosine per word.
         """
-        prediction = self.predictor(preset)(path, words)
-        return Guess(prediction, self.figure(prediction))
+        with page.errors():
+            if image is None:
+                raise UserError(page.text("guess.waiting"))
+            page.check_picture(image)
+            if not truth.strip():
+                found = read_prompt(image)
+                if found is None:
+                    raise UserError(page.text("truth.none"))
+                truth = found.prompt
+            truth = mask(truth, guesser.vectors.hidden)
+            prediction = guesser(image, preset, round(words))
+            said = [word.word for word in prediction.words]
+            return score_words(said, truth, guesser.vectors, prediction.vectors).to_dict()
 
-    def figure(self, prediction: Prediction | None = None) -> "go.Figure | None":
-        """The map with an answer on it, or the bare map; None where there is no map."""
-        return map_figure(self.map, prediction) if self.map is not None else None
+    answered = gr.JSON(visible=False)
+    gr.Button(visible=False).click(
+        predict, [page.picture, page.preset, page.count], answered, **page.api("predict")
+    )
+    gr.Button(visible=False).click(
+        score, [page.picture, page.preset, page.count, page.truth], answered, **page.api("score")
+    )
+
+
+def _blank(page: Page, sentence: str | None = None) -> tuple:
+    sentence = sentence if sentence is not None else page.text("guess.waiting")
+    return answer.waiting_html(sentence, page.text), "", "", "", _plot(page, None)
+
+
+def _compare(page: Page, prediction: Prediction, truth: str, tool: str) -> str:
+    if not truth.strip():
+        return ""
+    text = page.text
+    note = text("truth.read", tool=tool) if tool else text("truth.typed")
+    said = [word.word for word in prediction.words]
+    vectors = page.guesser.vectors
+    try:
+        score = score_words(said, truth, vectors, prediction.vectors)
+    except UserError:
+        return f'<section class="truth"><p class="note">{text("truth.no_words")}</p></section>'
+    return truth_html(truth, score, note, text, vectors.hidden)
+
+
+def _description(page: Page, preset: str) -> str:
+    return page.text.get(f"preset.{preset}.text", "")
+
+
+def _plot(page: Page, prediction: Prediction | None) -> PlotData | None:
+    """The map, with its mode bar: gradio hands `config` on, but plotly's own JSON has none."""
+    if page.guesser.map is None:
+        return None
+    figure = map_figure(page.guesser.map, prediction)
+    return PlotData(
+        type="plotly", plot=json.dumps(json.loads(figure.to_json()) | {"config": _PLOT_CONFIG})
+    )
+
+
+def _one_of(allowed: list[str]) -> Any:
+    def parse(value: str) -> str:
+        if value not in allowed:
+            raise ValueError(value)
+        return value
+
+    return parse
+
+
+def _between(low: int, high: int) -> Any:
+    def parse(value: str) -> int:
+        if not low <= int(value) <= high:
+            raise ValueError(value)
+        return int(value)
+
+    return parse

@@ -1,185 +1,65 @@
-"""The page: what stands where, and which event asks for what."""
+"""The page: its head, its tabs in every language, and what the address carries."""
 
-import json
+import importlib.util
 from html import escape
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio import processing_utils
-from gradio.components.plot import PlotData
 
 from img2prompt import images
 from img2prompt.artifacts import Assets
 from img2prompt.errors import UserError
-from img2prompt.ui import text
-from img2prompt.ui.answer import answer_html, waiting_html
-from img2prompt.ui.examples import ON_LOAD, examples_html, load_examples
-from img2prompt.ui.guess import Guesser
+from img2prompt.ui.context import Page
+from img2prompt.ui.examples import load_examples
+from img2prompt.ui.service import Guesser
+from img2prompt.ui.texts import ENGLISH, Texts, languages
 
-MAX_WORDS = 20
-DEFAULT_WORDS = 10
-_STYLE = Path(__file__).with_name("style.css")
+TABS = ("guess", "map", "compare", "batch", "play", "learn")  # ids, and names of the modules
+_HERE = Path(__file__).parent
+_STYLES = [_HERE / "style.css", *sorted((_HERE / "styles").glob("*.css"))]
 _HOUR = 3600
 # Names that every system has: a web font would be a request to somebody else's server.
 _FONT = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 _MONO = ["ui-monospace", "Menlo", "Consolas", "Liberation Mono", "monospace"]
-_PLOT_CONFIG = {
-    "displaylogo": False,
-    "displayModeBar": True,
-    "modeBarButtons": [["pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
-}
 
 
-def build_app(assets: Assets, preset: str | None = None) -> gr.Blocks:
+def build_app(
+    assets: Assets,
+    preset: str | None = None,
+    language: str = ENGLISH,
+    show_all: bool = False,
+) -> gr.Blocks:
     """The page over one folder of artifacts; its default model is loaded and warm on return.
+
+    Every language is a page of its own: `/` speaks the first one, `/de` German.
 
     Args:
         assets: models, embedding, map, and example pictures if it has any.
         preset: the model that is switched on at first; unset, the default one.
+        language: the one that `/` speaks.
+        show_all: also show words of the block list.
 
     Raises:
-        UserError: unknown preset, or artifacts that are missing, changed or don't fit together.
+        UserError: unknown preset or language, or artifacts that are missing, changed or don't
+            fit together.
     """
-    guesser = Guesser(assets, preset)
+    texts = {language: Texts(language)} | {code: Texts(code) for code in languages()}
+    guesser = Guesser(assets, preset, show_all)
     examples = load_examples(assets.folder)
-
-    def predict(image: str | None, preset: str, words: float) -> tuple:
-        if image is None:
-            return _blank(guesser)
-        try:
-            if not Path(image).is_file():  # uploads are deleted after an hour
-                raise UserError(text.PICTURE_GONE)
-            guess = guesser(image, preset, round(words))
-        except UserError as error:
-            raise _shown(error) from None
-        prediction = guess.prediction
-        return (
-            answer_html(prediction),
-            prediction.prompt,
-            _plot(guess.figure),
-            prediction.to_dict(vectors=False),
-        )
-
-    def take_example(event: gr.EventData) -> str:
-        number = event._data.get("example") if isinstance(event._data, dict) else None
-        if not isinstance(number, int) or not 0 <= number < len(examples):
-            raise _shown(UserError(text.NO_EXAMPLE))
-        # gradio serves only what lies in its own cache.
-        return processing_utils.save_file_to_cache(examples[number].path, picture.GRADIO_CACHE)
-
-    with gr.Blocks(
-        title=text.TITLE, fill_width=True, analytics_enabled=False, delete_cache=(_HOUR, _HOUR)
-    ) as app:
-        gr.HTML(f"<h1>{text.TITLE}</h1><p>{text.LEAD}</p>", elem_id="lead", apply_default_css=False)
-        with gr.Row(elem_id="desk", equal_height=False):
-            with gr.Column(scale=5, min_width=300, elem_id="ask"):
-                picture = gr.Image(
-                    label=text.PICTURE,
-                    type="filepath",
-                    image_mode=None,
-                    sources=["upload", "webcam", "clipboard"],
-                    placeholder=text.PICTURE_PLACEHOLDER,
-                    buttons=["fullscreen"],
-                    height=380,
-                    elem_id="picture",
-                )
-                # gradio's own reading opens the file before we can say what is wrong with it.
-                picture.preprocess = _path_of
-                strip = gr.HTML(
-                    examples_html(examples),
-                    js_on_load=ON_LOAD,
-                    visible=bool(examples),
-                    apply_default_css=False,
-                    elem_id="examples",
-                )
-                choice = gr.Radio(
-                    [(text.preset_label(name), name) for name in _ordered(assets.presets)],
-                    value=guesser.preset,
-                    label=text.PRESET,
-                    elem_id="preset",
-                )
-                description = gr.HTML(
-                    _description(guesser.preset), apply_default_css=False, elem_id="description"
-                )
-                count = gr.Slider(
-                    1,
-                    MAX_WORDS,
-                    value=DEFAULT_WORDS,
-                    step=1,
-                    label=text.WORD_COUNT,
-                    buttons=[],
-                    elem_id="count",
-                )
-            with gr.Column(scale=7, min_width=300, elem_id="tell"):
-                answer = gr.HTML(
-                    waiting_html(),
-                    js_on_load="element.setAttribute('aria-live', 'polite');",
-                    apply_default_css=False,
-                    elem_id="answer",
-                )
-                prompt = gr.Textbox(
-                    label=text.PROMPT,
-                    buttons=["copy"],
-                    interactive=False,
-                    lines=2,
-                    elem_id="prompt",
-                )
-                gr.HTML(
-                    f"<h2>{text.MAP}</h2>"
-                    f"<p>{text.MAP_HINT if guesser.map is not None else text.NO_MAP}</p>",
-                    apply_default_css=False,
-                    elem_id="map-lead",
-                )
-                plot = gr.Plot(
-                    _plot(guesser.figure()),
-                    show_label=False,
-                    container=False,
-                    visible=guesser.map is not None,
-                    elem_id="map",
-                )
-                data = gr.JSON(visible=False)
-        gr.HTML(_footer(), apply_default_css=False, elem_id="foot")
-
-        answers = [answer, prompt, plot, data]
-        strip.click(
-            take_example,
-            outputs=picture,
-            api_name="example",
-            api_visibility="private",
-            show_progress="hidden",
-            queue=False,
-        )
-        choice.change(
-            _description,
-            choice,
-            description,
-            api_name="describe",
-            api_visibility="private",
-            show_progress="hidden",
-            queue=False,
-        )
-        asked = gr.on(
-            [picture.change, choice.change, count.change],
-            predict,
-            [picture, choice, count],
-            answers,
-            api_name="predict",
-            api_description=text.ANSWER_API,
-            show_progress="minimal",
-            show_progress_on=answer,
-            # While one answer is under way only the last change counts.
-            trigger_mode="always_last",
-        )
-        # An answer to the picture before must not stand beside one that could not be read.
-        asked.failure(
-            lambda: _blank(guesser, text.FAILED),
-            outputs=answers,
-            api_name="failed",
-            api_visibility="private",
-            show_progress="hidden",
-            queue=False,
-        )
+    app = gr.Blocks(
+        title=texts[language]("page.title"),
+        fill_width=True,
+        analytics_enabled=False,
+        delete_cache=(_HOUR, _HOUR),
+    )
+    with app:
+        _build_page(Page(guesser, texts[language], True, examples), texts)
+    for code, text in texts.items():
+        if code != language:
+            with app.route(text("page.name"), code, show_in_navbar=False):
+                _build_page(Page(guesser, text, False, examples), texts)
     app.queue(default_concurrency_limit=2, max_size=64)
     return app
 
@@ -190,11 +70,13 @@ def launch(
     host: str | None = None,
     port: int | None = None,
     block: bool = True,
+    language: str = ENGLISH,
+    show_all: bool = False,
 ) -> gr.Blocks:
     """Build the page and serve it.
 
     Args:
-        assets, preset: as `build_app`.
+        assets, preset, language, show_all: as `build_app`.
         host: unset, GRADIO_SERVER_NAME or this machine only.
         port: unset, GRADIO_SERVER_PORT or the first free one from 7860.
         block: serve until interrupted; else return at once.
@@ -202,7 +84,7 @@ def launch(
     Raises:
         UserError: as `build_app`, or the port is taken.
     """
-    app = build_app(assets, preset)
+    app = build_app(assets, preset, language, show_all)
     try:
         app.launch(
             server_name=host,
@@ -212,16 +94,19 @@ def launch(
             ssr_mode=False,
             enable_monitoring=False,
             quiet=True,
+            # Language models may use the page too, where `gradio[mcp]` is installed.
+            mcp_server=importlib.util.find_spec("mcp") is not None,
             max_file_size=images.MAX_BYTES,
             footer_links=["api", "settings"],
             theme=theme(),
-            css_paths=[_STYLE],
+            css_paths=_STYLES,
+            head=f"<script>{(_HERE / 'page.js').read_text('utf-8')}</script>",
         )
     except OSError as error:
         if "port" not in str(error):
             raise
         raise UserError(f"Port {port} is taken; choose another one with --port.") from None
-    print(f"{text.TITLE}: {app.local_url}", flush=True)
+    print(f"{Texts(language)('page.title')}: {app.local_url}", flush=True)
     if block:
         app.block_thread()
     return app
@@ -249,43 +134,109 @@ def theme() -> gr.Theme:
     )
 
 
-def _path_of(payload: Any) -> str | None:
-    """What stands for `gr.Image.preprocess`: the uploaded file's path, unopened."""
-    if payload is None:
-        return None
-    if payload.path is None:
-        raise _shown(UserError(text.NO_PICTURE_FILE))
-    return payload.path
+def _build_page(page: Page, texts: dict[str, Texts]) -> None:
+    text = page.text
+    gr.Navbar(visible=False)  # our own head has the languages
+    gr.HTML(
+        _head(page, texts),
+        js_on_load=f"document.documentElement.lang = {page.language!r};"
+        "if (window.img2prompt.query().get('present') === '1') window.img2prompt.present(true);",
+        apply_default_css=False,
+        elem_id="lead",
+    )
+    built: dict[str, Any] = {}
+    with gr.Tabs(elem_id="tabs") as page.tabs:
+        for name in TABS:
+            if importlib.util.find_spec(f"img2prompt.ui.{name}") is None:
+                continue  # TODO remove once all tabs are there
+            with gr.Tab(text(f"page.tab_{name}"), id=name, elem_id=f"tab-{name}") as tab:
+                try:  # TODO
+                    import_module(f"img2prompt.ui.{name}").build(page)
+                except Exception:
+                    import traceback
+
+                    traceback.print_exc()
+            built[name] = tab
+    gr.HTML(_foot(text), apply_default_css=False, elem_id="foot")
+
+    for name, tab in built.items():
+        _remember_on(tab.select, "tab", TABS[0], value=name)
+    page.linked("tab", page.tabs, _tab_of)
+    for name, component, _ in page.links:
+        if component is not page.tabs:
+            _remember_on(component.change, name, component.value, component)
+    _restore(page)
 
 
-def _blank(guesser: Guesser, sentence: str = text.WAITING) -> tuple:
-    return waiting_html(sentence), "", _plot(guesser.figure()), None
+def _restore(page: Page) -> None:
+    """On arrival, what the address says; what it says wrongly is passed over."""
 
+    def restore(request: gr.Request) -> list:
+        query = dict(request.query_params)
+        updates = []
+        for name, component, parse in page.links:
+            try:
+                value = parse(query[name])
+            except (KeyError, ValueError):
+                updates.append(gr.skip())
+                continue
+            updates.append(
+                gr.Tabs(selected=value) if component is page.tabs else gr.update(value=value)
+            )
+        return updates if len(updates) != 1 else updates[0]
 
-def _plot(figure: Any) -> PlotData | None:
-    """A figure with its mode bar: gradio hands `config` on, but plotly's own JSON has none."""
-    if figure is None:
-        return None
-    return PlotData(
-        type="plotly", plot=json.dumps(json.loads(figure.to_json()) | {"config": _PLOT_CONFIG})
+    gr.on(
+        None,
+        restore,
+        outputs=[component for _, component, _ in page.links],
+        show_progress="hidden",
+        queue=False,
+        **page.private("restore"),
     )
 
 
-def _shown(error: UserError) -> gr.Error:
-    # gradio shows the message as HTML, and ours may quote a file's name.
-    return gr.Error(escape(str(error)), duration=15, print_exception=False)
+def _remember_on(
+    event: Any, name: str, usual: Any, component: Any = None, value: str | None = None
+) -> None:
+    """Write a state to the address, in the browser alone."""
+    if component is None:
+        script = f"() => {{ window.img2prompt.remember('{name}', {value!r}, {usual!r}); }}"
+        event(None, js=script, show_progress="hidden")
+    else:
+        script = f"(value) => {{ window.img2prompt.remember('{name}', value, {usual!r}); }}"
+        event(None, component, js=script, show_progress="hidden")
 
 
-def _ordered(presets: list[str]) -> list[str]:
-    """The presets in the order that the texts tell of them, unknown ones last."""
-    told = list(text.PRESETS)
-    return sorted(presets, key=lambda p: (told.index(p) if p in told else len(told), p))
+def _tab_of(value: str) -> str:
+    if value not in TABS:
+        raise ValueError(value)
+    return value
 
 
-def _description(preset: str) -> str:
-    return f"<p>{escape(text.preset_description(preset))}</p>"
+def _head(page: Page, texts: dict[str, Texts]) -> str:
+    text = page.text
+    first = next(iter(texts))
+    links = "".join(
+        f'<a href="{"." if code == first else code}" data-language="'
+        f'{"." if code == first else code}" hreflang="{code}" lang="{code}">'
+        f"{escape(other('page.name'))}</a>"
+        for code, other in texts.items()
+        if code != page.language
+    )
+    return (
+        f"<header><div><h1>{escape(text('page.title'))}</h1><p>{escape(text('page.lead'))}</p></div>"
+        f'<nav aria-label="{escape(text("page.also_in"), quote=True)}">{links}'
+        f'<button type="button" data-present aria-pressed="false" title="'
+        f'{escape(text("page.present_hint"), quote=True)}">{escape(text("page.present"))}</button>'
+        "</nav></header>"
+    )
 
 
-def _footer() -> str:
-    parts = "".join(f"<div><h3>{title}</h3><p>{body}</p></div>" for title, body in text.FOOTER)
-    return f"<footer>{parts}</footer>"
+def _foot(text: Texts) -> str:
+    parts = (
+        (text("page.local_title"), f"{escape(text('page.local'))} {escape(text('page.local_play'))}"),
+        (text("page.share"), escape(text("page.share_text"))),
+        (text("page.more"), text("page.more_text")),
+    )
+    body = "".join(f"<div><h2>{escape(title)}</h2><p>{told}</p></div>" for title, told in parts)
+    return f"<footer>{body}</footer>"

@@ -1,0 +1,338 @@
+"""The Batch tab: many pictures or a zip, answered one after the other into a table."""
+
+import base64
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import gradio as gr
+from gradio import processing_utils
+
+from img2prompt import export
+from img2prompt.batch import MAX_FILES, THUMBNAIL, Row, Run
+from img2prompt.errors import UserError
+from img2prompt.ui.context import Page
+from img2prompt.ui.picture import Files
+from img2prompt.ui.texts import Texts
+
+MAX_WORDS = 20
+DEFAULT_WORDS = 10
+SHOWN_ROWS = 500  # a browser draws them at once; the files to save hold all
+SHOWN_COUNTS = 20
+EVERY = 0.4  # seconds between two looks at a pass that is under way
+
+# (text, file, what is in it)
+_SAVED: tuple[tuple[str, str, Callable[[Run], str]], ...] = (
+    ("save_csv", "img2prompt-batch.csv", lambda run: export.set_as_csv(run.results)),
+    ("save_json", "img2prompt-batch.json", lambda run: export.set_as_json(run.results)),
+    ("save_text", "img2prompt-batch.txt", lambda run: export.set_as_text(run.results)),
+    ("save_counts", "img2prompt-words.csv", lambda run: export.counts_as_csv(run.most_common())),
+)
+
+
+@dataclass
+class Work:
+    """One visitor's pass: it may be stopped while it runs, and before it has begun."""
+
+    run: Run | None = None
+    stopped: bool = False
+
+    def begin(self, run: Run) -> Run:
+        """Take up a pass; one that was stopped before ends before its first row."""
+        self.run = run
+        if self.stopped:
+            run.stop()
+        return run
+
+    def stop(self) -> None:
+        """End it before its next row."""
+        self.stopped = True
+        if self.run is not None:
+            self.run.stop()
+
+
+def build(page: Page) -> None:
+    """Lay the tab out and wire it."""
+    guesser, text = page.guesser, page.text
+
+    with gr.Row(elem_id="batch-desk", equal_height=False):
+        with gr.Column(scale=4, min_width=300, elem_id="batch-ask"):
+            files = Files(
+                text,
+                label=text("batch.files"),
+                file_count="multiple",
+                height=220,
+                elem_id="batch-files",
+            )
+            gr.HTML(
+                f"<p>{escape(text('batch.hint', most=text.number(MAX_FILES, 0)))}</p>",
+                apply_default_css=False,
+                elem_id="batch-hint",
+            )
+            preset = gr.Radio(
+                page.preset_choices(),
+                value=guesser.preset,
+                label=text("guess.preset"),
+                elem_id="batch-preset",
+            )
+            count = gr.Slider(
+                1,
+                MAX_WORDS,
+                value=DEFAULT_WORDS,
+                step=1,
+                label=text("guess.count"),
+                buttons=[],
+                elem_id="batch-count",
+            )
+            with gr.Row(elem_id="batch-buttons"):
+                start = gr.Button(text("batch.start"), variant="primary", elem_id="batch-start")
+                stop = gr.Button(
+                    text("batch.stop"), variant="stop", interactive=False, elem_id="batch-stop"
+                )
+        with gr.Column(scale=8, min_width=300, elem_id="batch-tell"):
+            status = gr.HTML(
+                _sentence(text("batch.waiting")), apply_default_css=False, elem_id="batch-status"
+            )
+            with gr.Row(visible=False, elem_id="batch-save") as saving:
+                saves = [
+                    gr.DownloadButton(text(f"batch.{key}"), size="sm", elem_id=f"batch-{key}")
+                    for key, _, _ in _SAVED
+                ]
+            counts = gr.HTML("", apply_default_css=False, elem_id="batch-counts")
+            table = gr.HTML("", apply_default_css=False, elem_id="batch-table")
+    work = gr.State(None)
+
+    def prepare(earlier: Work | None) -> dict[Any, Any]:
+        """Stop what is under way and make room; the pass itself may have to wait in line."""
+        if earlier is not None:
+            earlier.stop()
+        return {
+            work: Work(),
+            status: _sentence(text("batch.queued")),
+            stop: gr.Button(interactive=True),
+        } | blank()
+
+    def blank() -> dict[Any, Any]:
+        return {table: "", counts: "", saving: gr.Row(visible=False)}
+
+    def answer(
+        chosen: list[str] | None, preset: str, words: float, mine: Work
+    ) -> Iterator[dict[Any, Any]]:
+        if not chosen:
+            yield {status: _sentence(text("batch.waiting")), stop: gr.Button(interactive=False)}
+            return
+        with page.errors():
+            for path in chosen:
+                page.check_picture(path)
+            run = mine.begin(Run(guesser.predictor(preset), chosen, round(words)))
+            rows, looked = _table_head(text), 0.0
+            for row in run:
+                if run.done <= SHOWN_ROWS:
+                    rows += _row(row, text)
+                if time.monotonic() - looked >= EVERY:
+                    looked = time.monotonic()
+                    yield {
+                        status: progress_html(run, text),
+                        table: rows,
+                        counts: counts_html(run, text),
+                    }
+        yield {
+            status: done_html(run, text),
+            table: rows if run.done else "",
+            counts: counts_html(run, text),
+            saving: gr.Row(visible=run.done > 0),
+            stop: gr.Button(interactive=False),
+        } | {
+            button: gr.DownloadButton(value=_saved(name, content(run), files.GRADIO_CACHE))
+            for button, (_, name, content) in zip(saves, _SAVED, strict=True)
+        }
+
+    def halt(mine: Work | None) -> dict[Any, Any]:
+        if mine is not None:
+            mine.stop()
+        return {status: _sentence(text("batch.stopping")), stop: gr.Button(interactive=False)}
+
+    def clear(mine: Work | None) -> dict[Any, Any]:
+        if mine is not None:
+            mine.stop()
+        return {
+            status: _sentence(text("batch.waiting")),
+            stop: gr.Button(interactive=False),
+        } | blank()
+
+    quiet = {"show_progress": "hidden", "queue": False}
+    shown = [status, table, counts, saving, stop]
+    passed = gr.on(
+        [files.upload, start.click],
+        prepare,
+        work,
+        [work, *shown],
+        trigger_mode="multiple",
+        **page.private("batch_prepare"),
+        **quiet,
+    ).then(
+        answer,
+        [files, preset, count, work],
+        [*shown, *saves],
+        # One pass at a time, or single pictures of the other tabs would have to wait.
+        concurrency_limit=1,
+        concurrency_id="batch",
+        show_progress="hidden",
+        trigger_mode="multiple",
+        **page.private("batch_answer"),
+    )
+    passed.failure(
+        lambda: (
+            {
+                status: _sentence(text("batch.failed")),
+                stop: gr.Button(interactive=False),
+            }
+            | blank()
+        ),
+        outputs=shown,
+        **page.private("batch_failed"),
+        **quiet,
+    )
+    stop.click(halt, work, [status, stop], **page.private("batch_stop"), **quiet)
+    files.clear(clear, work, shown, **page.private("batch_clear"), **quiet)
+    _api(page, files, preset, count)
+
+
+def progress_html(run: Run, text: Texts) -> str:
+    """How far a pass is and how long it will still take, as a bar and in words."""
+    told = text("batch.progress", done=run.done, total=run.total)
+    left = run.seconds_left()
+    if left is not None:
+        told += " · " + duration(left, text)
+    return (
+        f'<progress max="{run.total}" value="{run.done}" '
+        f'aria-label="{escape(text("batch.progress_label"), quote=True)}"></progress>'
+        f'<p class="left">{escape(told)}</p>'
+    )
+
+
+def done_html(run: Run, text: Texts) -> str:
+    """What a pass came to: whole or stopped, and how many rows are reasons."""
+    if run.done < run.total:
+        told = text("batch.stopped", done=run.done, total=run.total)
+    elif run.total == 1:
+        told = text("batch.done_one")
+    else:
+        told = text("batch.done", total=run.total)
+    if run.failed:
+        told += " " + text("batch.failed_some", failed=run.failed)
+    if run.done > SHOWN_ROWS:
+        told += " " + text("batch.shown", shown=SHOWN_ROWS)
+    return (
+        f'<progress max="{run.total}" value="{run.done}" '
+        f'aria-label="{escape(text("batch.progress_label"), quote=True)}"></progress>'
+        f'<p class="left" role="status">{escape(told)}</p>'
+    )
+
+
+def duration(seconds: float, text: Texts) -> str:
+    """A remaining time, no more exact than it can be."""
+    if seconds < 1.5:
+        return text("batch.left_moment")
+    if seconds < 90:
+        return text("batch.left_seconds", seconds=round(seconds))
+    return text("batch.left_minutes", minutes=round(seconds / 60))
+
+
+def counts_html(run: Run, text: Texts) -> str:
+    """The set's most frequent words, each with a bar for how many pictures got it."""
+    answered = run.done - run.failed
+    if not answered:
+        return ""
+    rows = "".join(
+        f'<li><span class="word">{escape(word)}</span>'
+        f'<span class="track" aria-hidden="true"><span class="bar" '
+        f'style="width:{100 * pictures / answered:.1f}%"></span></span>'
+        f'<span class="times">{pictures}</span></li>'
+        for word, pictures in run.most_common()[:SHOWN_COUNTS]
+    )
+    heading = text("batch.counts", count=answered) if answered > 1 else text("batch.counts_one")
+    note = text("batch.distinct", count=text.number(len(run.counts), 0))
+    return (
+        f"<details open><summary><h2>{escape(heading)}</h2></summary>"
+        f'<p class="note">{escape(note)}</p><ol class="counts">{rows}</ol></details>'
+    )
+
+
+def _table_head(text: Texts) -> str:
+    heads = "".join(
+        f'<th scope="col">{escape(text(f"batch.column_{name}"))}</th>'
+        for name in ("picture", "file", "words")
+    )
+    # No end tags of the table and its body: the parser adds them, and a text that only grows is
+    # sent as what was added to it.
+    return (
+        f"<table><caption>{escape(text('batch.table'))}</caption>"
+        f"<thead><tr>{heads}</tr></thead><tbody>"
+    )
+
+
+def _row(row: Row, text: Texts) -> str:
+    name = escape(row.name)
+    picture = ""
+    if row.thumbnail is not None:
+        data = base64.b64encode(row.thumbnail).decode("ascii")
+        # The name stands beside it: read twice, it would only be in the way.
+        picture = (
+            f'<img src="data:image/jpeg;base64,{data}" alt="" '
+            f'width="{THUMBNAIL // 2}" height="{THUMBNAIL // 2}">'
+        )
+    if isinstance(row.result, UserError):
+        told = (
+            f'<td class="reason"><b>{escape(text("batch.not_used"))}</b> '
+            f"{escape(str(row.result))}</td>"
+        )
+    else:
+        told = f'<td class="words">{escape(row.result.prompt)}</td>'
+    return f'<tr><td class="picture">{picture}</td><th scope="row">{name}</th>{told}</tr>'
+
+
+def _sentence(told: str) -> str:
+    return f'<p class="sentence" role="status">{escape(told)}</p>'
+
+
+def _saved(name: str, content: str, cache: str) -> str:
+    # gradio serves only what lies in its own cache, and empties that.
+    return processing_utils.save_bytes_to_cache(export.encoded(name, content), name, cache)
+
+
+def _api(page: Page, files: Any, preset: Any, count: Any) -> None:
+    """The endpoint for programs."""
+    if not page.published:
+        return
+
+    def batch(files: list[str] | None, preset: str, words: float) -> list[dict[str, Any]]:
+        """Predict which words of a Stable Diffusion prompt made each of many pictures.
+
+        Args:
+            files: picture files and zip archives of pictures, at most 50 MB each.
+            preset: the model, one of "gaze" (looks at the picture), "original", "notebook".
+            words: how many words to answer for each picture, 1 to 20.
+
+        Returns:
+            An object for each picture, in order: its file's name, the preset and the words by
+            falling cosine; or its file's name and an error, one sentence.
+        """
+        with page.errors():
+            for path in files or []:
+                page.check_picture(path)
+            run = Run(page.guesser.predictor(preset), files or [], round(words))
+            for _ in run:
+                pass
+            return [export.json_row(name, result) for name, result in run.results]
+
+    gr.Button(visible=False).click(
+        batch,
+        [files, preset, count],
+        gr.JSON(visible=False),
+        concurrency_limit=1,
+        concurrency_id="batch",
+        **page.api("batch"),
+    )

@@ -1,0 +1,101 @@
+"""What every tab is handed: the models, the texts, and what the tabs share."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from img2prompt.errors import UserError
+from img2prompt.ui.service import Guesser
+from img2prompt.ui.texts import Texts
+
+if TYPE_CHECKING:
+    from img2prompt.ui.examples import Example
+
+
+@dataclass
+class Page:
+    """One language's page while it is being built.
+
+    Attributes:
+        guesser: models, embedding, map, kinds.
+        text: the texts in the page's language.
+        published: whether this page's endpoints are in the API; one page's are.
+        examples: the shipped pictures.
+        picture: the Guess tab's picture; its value is a file's path or None.
+        preset, count: the Guess tab's model and number of words.
+        truth: the true prompt, read from the file or typed; "" where nobody knows it.
+        tabs: the row of tabs, `gr.Tabs(selected=…)`.
+        links: (query name, component, parser) of the state that an address carries; see `linked`.
+    """
+
+    guesser: Guesser
+    text: Texts
+    published: bool
+    examples: "list[Example]" = field(default_factory=list)
+    picture: Any = None
+    preset: Any = None
+    count: Any = None
+    truth: Any = None
+    tabs: Any = None
+    links: list[tuple[str, Any, Any]] = field(default_factory=list)
+
+    @property
+    def language(self) -> str:
+        """The code of the page's language."""
+        return self.text.language
+
+    def api(self, name: str) -> dict[str, Any]:
+        """Keyword arguments of a public endpoint's event."""
+        if not self.published:
+            return self.private(name)
+        return {"api_name": name, "api_visibility": "public"}
+
+    def private(self, name: str) -> dict[str, Any]:
+        """Keyword arguments of an event that is the page's own business."""
+        return {"api_name": f"{self.language}_{name}", "api_visibility": "private"}
+
+    def preset_choices(self) -> list[tuple[str, str]]:
+        """(name to read, preset) in the order that the texts tell of them, unknown ones last."""
+        told = [key.split(".")[1] for key in self.text.keys("preset.") if key.endswith(".name")]
+        ordered = sorted(
+            self.guesser.assets.presets,
+            key=lambda p: (told.index(p) if p in told else len(told), p),
+        )
+        return [(self.preset_name(preset), preset) for preset in ordered]
+
+    def preset_name(self, preset: str) -> str:
+        """The name on a model's switch; a model without one goes by its file's name."""
+        return self.text.get(f"preset.{preset}.name", preset)
+
+    def linked(self, name: str, component: Any, parse: Any = str) -> None:
+        """Let the page's address carry a component's value.
+
+        Args:
+            name: in the query of the address.
+            component: whose value it is.
+            parse: query text → value; ValueError for one that is not allowed.
+        """
+        self.links.append((name, component, parse))
+
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """Show a `UserError` as Gradio's toast, one sentence."""
+        try:
+            yield
+        except UserError as error:
+            raise shown(error) from None
+
+    def check_picture(self, path: str | None) -> None:
+        """Raise `UserError` where an uploaded picture is gone: uploads are deleted in time."""
+        if path is not None and not Path(path).is_file():
+            raise UserError(self.text("page.gone"))
+
+
+def shown(error: UserError) -> gr.Error:
+    """A `UserError` as a toast; gradio shows it as HTML, and ours may quote a file's name."""
+    return gr.Error(escape(str(error)), duration=15, print_exception=False)
