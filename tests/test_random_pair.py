@@ -1,0 +1,250 @@
+"""One random picture of DiffusionDB over range requests, against a hub on this machine."""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from hub_server import COMMIT, Hub, serve
+from PIL import Image
+
+from img2prompt import random_pair
+from img2prompt.images import open_image
+from img2prompt.random_pair import PairError, RandomPairs
+
+PART = "images/part-000003.zip"
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Part 3 with 40 noisy pictures, four of which may be shown; the metadata of parts 1 to 5."""
+    root = tmp_path_factory.mktemp("diffusiondb")
+    rng = np.random.default_rng(0)
+    files, prompts, rows = {}, {}, []
+    for number in range(40):
+        name = f"{number}.png"
+        noise = rng.integers(0, 256, (256, 256, 3), dtype=np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(noise).save(buffer, "PNG", compress_level=0)
+        files[name] = buffer.getvalue()
+        prompts[name] = {"p": f"a red fox number {number}", "se": 4_000_000_000 + number}
+        rows.append((3, 4_000_000_000 + number, 0.5, 0.01))
+    for number, (picture, prompt) in {
+        0: (0.1, 0.01),
+        1: (0.1, 0.01),
+        2: (0.1, 0.01),
+        3: (0.1, 0.01),
+        4: (0.1, 0.5),  # a bad prompt
+        5: (2.0, 0.01),  # blurred by the authors
+        6: (None, 0.01),  # unrated
+        7: (0.1, None),
+        8: (0.1, 0.01),  # its prompt has a blocked word
+        9: (0.1, 0.01),  # shares its seed with one that is bad
+        10: (0.1, 0.01),  # has no rating of its own
+    }.items():
+        rows[number] = (3, 4_000_000_000 + number, picture, prompt)
+    prompts["8.png"]["p"] = "an EROTIC fox"
+    rows.append((3, 4_000_000_009, 0.9, 0.01))
+    prompts["10.png"]["se"] = 5
+    # The same seeds in other parts say nothing of part 3.
+    rows += [(part, 4_000_000_000 + n, 0.9, 0.9) for part in (1, 2, 4, 5) for n in range(11)]
+    _write_part(root / PART, files, json.dumps(prompts))
+    _write_ratings(root / "metadata.parquet", rows, row_group_size=2_000)
+    return root
+
+
+@pytest.fixture
+def hub(repository: Path, tmp_path: Path) -> Iterator[Hub]:
+    """A server over a copy of one's own, so a test may damage it."""
+    root = shutil.copytree(repository, tmp_path / "hub")
+    with serve(root) as server:
+        yield server
+
+
+def pairs(hub: Hub, **options) -> RandomPairs:
+    return RandomPairs(endpoint=hub.endpoint, parts=[3], **options)
+
+
+def test_only_what_may_be_shown_is_drawn_and_all_of_it(hub: Hub) -> None:
+    source = pairs(hub, seed=0)
+    drawn = [source.draw() for _ in range(30)]
+    assert {pair.name for pair in drawn} == {"0.png", "1.png", "2.png", "3.png"}
+    for pair in drawn:
+        assert pair.prompt == f"a red fox number {pair.name[:-4]}"
+        assert (pair.part, pair.revision) == (3, COMMIT)
+        assert open_image(pair.data).size == (256, 256)
+
+
+def test_a_picture_costs_a_fraction_of_its_part(hub: Hub) -> None:
+    source = pairs(hub)
+    source.draw()
+    size = (hub.root / PART).stat().st_size
+    gets = [entry for entry in hub.log if entry[0] == "GET"]
+    assert all(asked for _, _, asked, _ in gets)  # ranges, every one
+    assert size > 7_000_000 and 0 < hub.sent(PART) < size / 10
+    ratings = hub.sent("metadata.parquet")
+    hub.log.clear()
+    source.draw()
+    assert ratings > 0 and hub.sent("metadata.parquet") == 0  # read once
+    assert len(hub.log) <= 7
+    # The commit of the first answer holds from then on.
+    assert all(f"resolve/{COMMIT}/" in path for method, path, *_ in hub.log if method == "HEAD")
+
+
+def test_groups_of_rows_that_cannot_hold_the_part_are_left_alone(hub: Hub) -> None:
+    rng = np.random.default_rng(1)
+    path = hub.root / "metadata.parquet"
+    few = pq.read_table(path).filter(pc.field("part_id") == 3).to_pylist()
+    rows = [tuple(row[name] for name in random_pair.COLUMNS) for row in few]
+    others = [(9, int(seed), 0.1, 0.1) for seed in rng.integers(0, 2**32, 2**17)]
+    _write_ratings(path, rows + others, row_group_size=len(rows))
+    _write_ratings(path, others + rows, row_group_size=2**13)
+    hub.log.clear()
+    assert pairs(hub).draw().part == 3
+    assert hub.sent("metadata.parquet") < path.stat().st_size / 5
+
+
+def test_prompts_of_no_use_are_passed_over(hub: Hub) -> None:
+    source = pairs(hub, usable=lambda prompt: prompt.endswith("2"))
+    assert {source.draw().name for _ in range(5)} == {"2.png"}
+    with pytest.raises(PairError) as caught:
+        pairs(hub, usable=lambda prompt: "dragon" in prompt).draw()
+    assert caught.value.reason == "none"
+
+
+def test_without_network_there_is_one_sentence_and_soon() -> None:
+    with pytest.raises(PairError, match="no network") as caught:
+        RandomPairs(endpoint="http://127.0.0.1:9").draw()
+    assert caught.value.reason == "offline"
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "reason"),
+    [
+        ("metadata.parquet", 404, "gone"),
+        ("part-000003.zip", 404, "gone"),
+        ("part-000003.zip", 401, "gone"),
+        ("part-000003.zip", 429, "busy"),
+        ("files/images/part-000003.zip", 503, "fault"),
+        ("files/metadata.parquet", 429, "busy"),
+    ],
+)
+def test_a_server_that_refuses_is_told_apart(hub: Hub, end: str, status: int, reason: str) -> None:
+    hub.status[end] = status
+    _fails(pairs(hub), reason)
+    hub.status.clear()
+    assert pairs(hub).draw().part == 3
+
+
+def test_a_server_that_sends_whole_files_is_not_listened_to(hub: Hub) -> None:
+    hub.ranges = False
+    _fails(pairs(hub), "fault")
+
+
+def test_answers_that_are_cut_off_are_damaged(hub: Hub) -> None:
+    hub.cut = 10
+    _fails(pairs(hub), "damaged")
+
+
+def test_a_slow_server_is_as_good_as_none(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random_pair, "TIMEOUT", 0.2)
+    hub.delay = 1.0
+    _fails(pairs(hub), "offline")
+
+
+@pytest.mark.parametrize("name", [PART, "metadata.parquet"])
+@pytest.mark.parametrize("damage", ["noise", "empty", "holes"])
+def test_damaged_files_are_told(hub: Hub, name: str, damage: str) -> None:
+    path = hub.root / name
+    data = bytearray(path.read_bytes())
+    if damage == "noise":
+        data = np.random.default_rng(0).bytes(len(data))
+    elif damage == "empty":
+        data = b""
+    else:
+        data[: len(data) * 9 // 10] = bytes(len(data) * 9 // 10)
+    path.write_bytes(data)
+    _fails(pairs(hub), "damaged")
+
+
+def test_a_part_without_json_or_with_broken_pictures_is_told(hub: Hub) -> None:
+    table = {f"{n}.png": {"p": "a red fox", "se": 4_000_000_000 + n} for n in range(4)}
+    broken = dict.fromkeys(table, b"no picture")
+    _write_part(hub.root / PART, broken, json.dumps(table))
+    _fails(pairs(hub), "damaged")
+    for content, reason in (
+        (None, "damaged"),
+        ("[1, 2]", "damaged"),
+        ("[" * 100_000, "damaged"),
+        ('{"0.png": 5}', "none"),
+    ):
+        _write_part(hub.root / PART, broken, content)
+        _fails(pairs(hub), reason)
+
+
+def test_without_ratings_nothing_is_shown(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = hub.root / "metadata.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.drop_columns(["image_nsfw"]), path)
+    _fails(pairs(hub), "unrated")
+    pq.write_table(table, path)
+    monkeypatch.setattr(random_pair, "MAX_METADATA_ROWS", len(table) - 1)
+    _fails(pairs(hub), "unrated")
+
+
+def test_the_environments_endpoint_is_asked(hub: Hub) -> None:
+    code = (
+        "from img2prompt.random_pair import RandomPairs\n"
+        "pair = RandomPairs(parts=[3]).draw()\n"
+        "print(pair.prompt)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "HF_ENDPOINT": hub.endpoint},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("a red fox number ")
+
+
+def _fails(source: RandomPairs, reason: str) -> None:
+    with pytest.raises(PairError) as caught:
+        source.draw()
+    assert caught.value.reason == reason
+    message = str(caught.value)
+    assert message.endswith(".") and "\n" not in message
+
+
+def _write_part(path: Path, files: dict[str, bytes], table: str | None) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+        if table is not None:
+            archive.writestr(f"{path.stem}.json", table)
+
+
+def _write_ratings(path: Path, rows: list[tuple], row_group_size: int) -> None:
+    part, seed, picture, prompt = zip(*rows, strict=True)
+    table = pa.table(
+        {
+            # What nobody asks for is most of the real file.
+            "prompt": [f"a prompt of some length that nobody reads here {i}" for i in seed],
+            "part_id": pa.array(part, pa.uint16()),
+            "seed": pa.array(seed, pa.uint32()),
+            "image_nsfw": pa.array(picture, pa.float32()),
+            "prompt_nsfw": pa.array(prompt, pa.float32()),
+        }
+    )
+    pq.write_table(table, path, row_group_size=row_group_size)
