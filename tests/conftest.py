@@ -5,10 +5,11 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import browser_kit
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,6 +30,28 @@ WORDS = (
     "of a the portrait dog cat forest castle neon painting light dark oil sunset robot "
     "watercolor city 8k 2 red blue ocean fox detailed dragon moon snow garden face mountain"
 ).split()
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    """The address of the shipped app, started once for all browser tests."""
+    with browser_kit.served() as url:
+        yield url
+
+
+# A module's and not the session's: while it runs, asyncio.run fails in every other test.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium."""
+    with browser_kit.chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
+    """(query, viewport, scheme) → the shipped app's page; see `browser_kit.pages`."""
+    with browser_kit.pages(browser, address) as open_it:
+        yield open_it
 
 
 @pytest.fixture

@@ -1,0 +1,202 @@
+"""What the browser tests share: the shipped app as a visitor's machine runs it, a real browser.
+
+    pytest -m browser
+
+Chromium is Debian's, or the one that CHROMIUM names. IMG2PROMPT_ASSETS names another folder of
+artifacts than the shipped one. With IMG2PROMPT_SCREENSHOTS=docs/screenshots the run also takes the
+pictures of the page that the documentation shows.
+"""
+
+import base64
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ASSETS = Path(os.environ.get("IMG2PROMPT_ASSETS", ROOT / "assets")).resolve()
+EXAMPLES = ROOT / "assets" / "examples"
+EXAMPLE = EXAMPLES / "06-dog.jpg"
+START_SECONDS = 180  # a busy machine loads TensorFlow slowly
+WAIT = 60_000
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+DESK = {"width": 1440, "height": 900}
+TABLET = {"width": 820, "height": 1180}
+PHONE = {"width": 390, "height": 844}
+
+
+@contextlib.contextmanager
+def served(
+    arguments: Sequence[str] = (), environment: dict[str, str] | None = None
+) -> Iterator[str]:
+    """`python app.py` with arguments, while the block runs: its address.
+
+    Afterwards its log holds no traceback.
+    """
+    if not (ASSETS / "manifest.json").is_file():
+        skip_or_fail(f"{ASSETS.name}/ holds no manifest.json")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, str(ROOT / "app.py"), "--port", str(port), "--assets", str(ASSETS)]
+    clean = {key: value for key, value in os.environ.items() if "GRADIO" not in key}
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
+
+        def told() -> str:
+            log.seek(0)
+            return log.read()
+
+        app = subprocess.Popen(
+            [*command, *arguments],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            env=clean | (environment or {}),
+        )
+        url = f"http://127.0.0.1:{port}/"
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while not _answers(url):
+                if app.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail(f"app.py did not start:\n{told()}")
+                time.sleep(0.3)
+            yield url
+            assert "Traceback" not in told(), told()
+        finally:
+            app.terminate()
+            app.wait(timeout=30)
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Any]:
+    """Headless Chromium."""
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if not path or not Path(path).exists():
+        skip_or_fail("Chromium is not installed (apt install chromium, or set CHROMIUM)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def pages(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
+    """`open_page(query, viewport, scheme)`: the page in a window of its own.
+
+    Afterwards nothing was asked of another server, and the console holds no error.
+    """
+    foreign: list[str] = []
+    errors: list[str] = []
+    contexts = []
+
+    def request(sent: Any) -> None:
+        url = urlparse(sent.url)
+        if url.scheme not in ("data", "blob") and url.hostname not in ("127.0.0.1", "localhost"):
+            foreign.append(sent.url)
+
+    def console(message: Any) -> None:
+        if message.type == "error":
+            errors.append(message.text)
+
+    def open_page(query: str = "", viewport: dict = DESK, scheme: str = "light") -> Any:
+        context = browser.new_context(viewport=viewport, color_scheme=scheme, locale="en-GB")
+        context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(WAIT)
+        page.on("request", request)
+        page.on("console", console)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(address + query)
+        page.wait_for_selector("#tabs button[role=tab]")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert foreign == []
+    assert errors == []
+
+
+def drop(page: Any, path: Path, target: str = "#guess-picture") -> None:
+    """Let go of a file over an upload box, as a hand with a mouse would."""
+    page.evaluate(
+        """([target, name, data]) => {
+            const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+            const carried = new DataTransfer();
+            carried.items.add(new File([bytes], name, { type: 'image/jpeg' }));
+            const box = document.querySelector(target + ' input[type=file]').parentElement;
+            for (const type of ['dragenter', 'dragover', 'drop']) {
+                const options = { dataTransfer: carried, bubbles: true, cancelable: true };
+                box.dispatchEvent(new DragEvent(type, options));
+            }
+        }""",
+        [target, path.name, base64.b64encode(path.read_bytes()).decode("ascii")],
+    )
+
+
+def choose(page: Any, path: Path, target: str = "#guess-picture") -> None:
+    """Choose a file in an upload box's dialogue."""
+    page.set_input_files(f"{target} input[type=file]", str(path))
+
+
+def words(page: Any, count: int) -> list[str]:
+    """The answer's words, once there are so many of them."""
+    page.wait_for_function(
+        "(count) => document.querySelectorAll('#answer .row').length === count", arg=count
+    )
+    return page.locator("#answer .word").all_inner_texts()
+
+
+def open_tab(page: Any, name: str) -> None:
+    """Open a tab by the name a visitor reads."""
+    page.get_by_role("tab", name=re.compile(f"^{name}$")).click()
+
+
+def overflow(page: Any) -> int:
+    """Pixels by which the page is wider than its window."""
+    return page.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
+
+
+def keep(page: Any, name: str) -> None:
+    """Take a picture of the page where IMG2PROMPT_SCREENSHOTS asks for them."""
+    folder = os.environ.get("IMG2PROMPT_SCREENSHOTS")
+    if folder:
+        page.evaluate("window.scrollTo(0, 0)")
+        page.wait_for_timeout(1000)  # the bars have grown
+        page.screenshot(path=ROOT / folder / f"{name}.png", full_page=True)
+
+
+def skip_or_fail(reason: str) -> None:
+    """Skip a test that this machine cannot run; continuous integration must be able to."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{reason}; continuous integration needs it.")
+    pytest.skip(reason)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return response.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
