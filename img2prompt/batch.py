@@ -23,13 +23,14 @@ from PIL import Image, ImageOps
 
 from img2prompt import images
 from img2prompt.errors import UserError
-from img2prompt.prediction import BATCH, Prediction, Predictor, check_word_count
+from img2prompt.prediction import Prediction, Predictor, check_word_count
 
 MAX_FILES = 2_000  # at 25 pictures a second over a minute of both cores
 MAX_UNPACKED = 2 * 2**30  # bytes that the archives of a set may unpack to, all together
 # A picture needs some 150 bytes in an archive's directory. zipfile holds the whole directory in
 # memory, half a kilobyte an entry, before it tells how many there are.
 MAX_DIRECTORY = 2**20
+TOGETHER = 8  # pictures answered together: few enough that a table grows while one looks
 PATIENCE = 1.0  # seconds of decoding after which the pictures read so far are answered
 THUMBNAIL = 96  # pixels; shown half as large, for dense screens
 NAME_LENGTH = 120
@@ -115,16 +116,15 @@ def list_pictures(files: Iterable[str | os.PathLike]) -> list[Entry]:
 
 
 def predict_set(predictor: Predictor, entries: Sequence[Entry], words: int = 10) -> Iterator[Row]:
-    """Rows in the order of the entries, some `PATIENCE` seconds after the one before at most.
+    """Rows in the order of the entries, `TOGETHER` at a time, fewer where decoding is slow.
 
-    Holds one decoded picture and one batch of model inputs. Closing the iterator closes the
-    archives.
+    Holds one decoded picture and the inputs of as many. Closing the iterator closes the archives.
 
     Raises:
         UserError: `words` out of range.
     """
     check_word_count(words)
-    return _rows(predictor, iter(entries), words)
+    return (row for rows in _answers(predictor, entries, words) for row in rows)
 
 
 class Run:
@@ -156,16 +156,21 @@ class Run:
         self.counts: Counter[str] = Counter()
         self.failed = 0
         self.stopped = False
-        self._rows = predict_set(predictor, entries, words)
+        check_word_count(words)
+        self._answers = _answers(predictor, entries, words)
         self._started = time.monotonic()
+        self._pace: float | None = None  # seconds a picture
 
     def __iter__(self) -> Iterator[Row]:
-        with contextlib.closing(self._rows):
-            for row in self._rows:
-                if self.stopped:
-                    return
-                self._take(row)
-                yield row
+        with contextlib.closing(self._answers):
+            for rows in self._answers:
+                # Of all that were answered together: the first of them did not take so long.
+                self._pace = (time.monotonic() - self._started) / (self.done + len(rows))
+                for row in rows:
+                    if self.stopped:
+                        return
+                    self._take(row)
+                    yield row
 
     def stop(self) -> None:
         """End the pass before its next row; callable from any thread, more than once."""
@@ -178,7 +183,7 @@ class Run:
 
     def seconds_left(self) -> float | None:
         """How long the rest takes at the pace so far; None before there is a pace."""
-        return seconds_left(self.done, self.total, time.monotonic() - self._started)
+        return None if self._pace is None else self._pace * (self.total - self.done)
 
     def most_common(self) -> list[tuple[str, int]]:
         """(word, pictures), most frequent first, equal ones in alphabetical order."""
@@ -192,11 +197,6 @@ class Run:
             self.counts.update(word.word for word in result.words)
             result = _without_vectors(result)
         self.results.append((row.name, result))
-
-
-def seconds_left(done: int, total: int, elapsed: float) -> float | None:
-    """`elapsed` seconds for `done` of `total` → seconds for the rest; None where none is done."""
-    return elapsed / done * (total - done) if done else None
 
 
 def clean_name(name: str, length: int = NAME_LENGTH) -> str:
@@ -225,16 +225,15 @@ def thumbnail(image: Image.Image, side: int = THUMBNAIL) -> bytes:
     return buffer.getvalue()
 
 
-def _rows(predictor: Predictor, entries: Iterator[Entry], words: int) -> Iterator[Row]:
+def _answers(predictor: Predictor, entries: Sequence[Entry], words: int) -> Iterator[list[Row]]:
     with contextlib.closing(_contents(entries)) as contents:
         for first in contents:
-            yield from _answer_some(predictor, itertools.chain([first], contents), words)
+            yield _answer_some(predictor, itertools.chain([first], contents), words)
 
 
 def _answer_some(
     predictor: Predictor, contents: Iterator[tuple[Entry, bytes | Path | UserError]], words: int
-) -> Iterator[Row]:
-    """Answer up to `BATCH` entries together, fewer where decoding takes its time."""
+) -> list[Row]:
     rows: list[Row | tuple[str, bytes]] = []  # done, or (name, thumbnail) still to be answered
     deadline = time.monotonic() + PATIENCE
 
@@ -249,15 +248,14 @@ def _answer_some(
             else:
                 rows.append((entry.name, thumbnail(image)))
                 yield image
-            if len(rows) == BATCH or time.monotonic() > deadline:
+            if len(rows) == TOGETHER or time.monotonic() > deadline:
                 return
 
     answers = iter(list(predictor.predict_many(pictures(), words)))
-    for row in rows:
-        yield row if isinstance(row, Row) else Row(row[0], next(answers), row[1])
+    return [row if isinstance(row, Row) else Row(row[0], next(answers), row[1]) for row in rows]
 
 
-def _contents(entries: Iterator[Entry]) -> Iterator[tuple[Entry, bytes | Path | UserError]]:
+def _contents(entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes | Path | UserError]]:
     """Each entry with what `open_image` takes; an archive is open while its members are read."""
     for path, group in itertools.groupby(entries, key=lambda entry: entry.path):
         with contextlib.ExitStack() as stack:

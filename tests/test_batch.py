@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from img2prompt import batch, images
-from img2prompt.batch import Run, clean_name, list_pictures, predict_set, seconds_left
+from img2prompt.batch import Run, clean_name, list_pictures, predict_set
 from img2prompt.errors import UserError
 from img2prompt.prediction import Prediction, Predictor
 
@@ -335,7 +335,7 @@ def test_a_stopped_run_keeps_what_was_done_and_reads_no_further(
             run.stop()
             run.stop()
     assert run.done == 5 and run.stopped and sum(run.counts.values()) == 15
-    assert len(opened) <= 2 * batch.BATCH  # each is looked at by its thumbnail and by the model
+    assert len(opened) <= 2 * batch.TOGETHER  # each is looked at by its thumbnail and by the model
     assert list(run) == []
 
 
@@ -382,10 +382,18 @@ def test_the_number_of_words_is_checked_first(
         Run(predictor, [pack("set.zip", {"a.png": picture(1)})], words=words)
 
 
-def test_the_rest_takes_as_long_as_the_pace_so_far() -> None:
-    assert seconds_left(0, 10, 3.0) is None
-    assert seconds_left(5, 20, 3.0) == pytest.approx(9.0)
-    assert seconds_left(20, 20, 3.0) == 0
+def test_the_rest_takes_as_long_as_the_pace_so_far(
+    predictor: Predictor, picture: Callable, pack: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 10_000, 10))  # every look at the clock is ten seconds later
+    monkeypatch.setattr(batch.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(batch, "TOGETHER", 4)
+    monkeypatch.setattr(batch, "PATIENCE", 1_000)
+    run = Run(predictor, [pack("set.zip", {f"{n}.png": picture(n) for n in range(8)})], words=2)
+    left = [run.seconds_left() for _ in run]
+    # Four pictures took what the first of them was told with; the pace is a picture's.
+    first, fourth = left[0], left[3]
+    assert first == pytest.approx(7 / 4 * fourth) and left[-1] == 0
 
 
 def zip_of(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
