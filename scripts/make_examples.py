@@ -5,7 +5,8 @@
 Every picture is computed with numpy and Pillow from fixed seeds: height-field terrain, ray-marched
 solids, ray-cast streets, fractals, spline drawings and painted strokes. No photograph, font or
 downloaded file goes in, so the same library versions write the same bytes on every run. Beside the
-pictures, examples.json holds each one's title and alternative text. About a minute on one core.
+pictures, examples.json holds each one's title, alternative text and prompt. About a minute on one
+core.
 """
 
 import argparse
@@ -2801,6 +2802,7 @@ class Example(NamedTuple):
     render: Callable[[], Array]
     title: str
     alt: str
+    prompt: str  # what a person would have typed for it: the game's true prompt, never a model's
 
 
 EXAMPLES = (
@@ -2810,6 +2812,8 @@ EXAMPLES = (
         "Mountain lake at sunset",
         "Snowy mountains glow in the light of the setting sun and are mirrored in a calm lake"
         " between dark fir trees.",
+        "snowy mountains mirrored in a calm lake at sunset, dark fir trees, purple sky,"
+        " landscape painting, detailed",
     ),
     Example(
         "02-spaceship.jpg",
@@ -2817,6 +2821,8 @@ EXAMPLES = (
         "Spaceship above a planet",
         "A white and red starfighter with glowing blue engines flies over a blue planet, with a"
         " small moon, stars and a purple nebula behind it.",
+        "a white and red spaceship flying over a blue planet, stars, purple nebula, moon,"
+        " science fiction concept art",
     ),
     Example(
         "03-neon-city.jpg",
@@ -2824,6 +2830,8 @@ EXAMPLES = (
         "Neon city in the rain",
         "A person with an umbrella walks down a wet street at night between tall buildings and"
         " colourful neon signs that shine on the ground.",
+        "a person with an umbrella walking down a neon city street at night, rain,"
+        " reflections, cyberpunk, cinematic",
     ),
     Example(
         "04-cottage.jpg",
@@ -2831,6 +2839,8 @@ EXAMPLES = (
         "Cottage in a meadow",
         "An oil painting of a cottage with an orange roof and a blue door, between two trees in a"
         " meadow full of flowers.",
+        "oil painting of a cottage with an orange roof in a meadow of flowers, trees, blue"
+        " sky, impressionism",
     ),
     Example(
         "05-portrait.jpg",
@@ -2838,6 +2848,8 @@ EXAMPLES = (
         "Woman with a halo of flowers",
         "A poster portrait of a woman with long auburn hair and a crown of flowers in front of an"
         " ornate round halo.",
+        "art nouveau poster, portrait of a beautiful woman with long red hair and a crown of"
+        " flowers, ornate halo, illustration",
     ),
     Example(
         "06-dog.jpg",
@@ -2845,6 +2857,8 @@ EXAMPLES = (
         "Golden puppy",
         "A golden retriever puppy with a red collar looks at the viewer and pants, in front of a"
         " blurred green garden.",
+        "portrait of a cute golden retriever puppy with a red collar, green garden"
+        " background, bokeh, digital art",
     ),
     Example(
         "07-still-life.jpg",
@@ -2852,6 +2866,8 @@ EXAMPLES = (
         "Still life with fruit",
         "Apples, oranges, bananas and a pear lie in a blue and white bowl on a dark wooden table,"
         " lit from one side, with grapes beside it.",
+        "still life of fruit in a blue and white bowl on a wooden table, apples, oranges,"
+        " grapes, dark background, dramatic light",
     ),
     Example(
         "08-forest-path.jpg",
@@ -2859,6 +2875,8 @@ EXAMPLES = (
         "Forest path in morning light",
         "A path leads through a foggy green forest towards the sun, whose rays fall between the"
         " trunks.",
+        "a path through a green forest, morning light, sun rays between the trees, fog,"
+        " fantasy landscape",
     ),
     Example(
         "09-coral-reef.jpg",
@@ -2866,18 +2884,24 @@ EXAMPLES = (
         "Clownfish on a coral reef",
         "An orange clownfish and other tropical fish swim over a colourful coral reef in beams of"
         " sunlight.",
+        "orange clownfish swimming over a colorful coral reef, tropical fish, underwater, sun"
+        " rays, illustration",
     ),
     Example(
         "10-desert-moon.jpg",
         desert_caravan,
         "Desert under a big moon",
         "A caravan of camels crosses sand dunes at dusk below a huge full moon.",
+        "a caravan of camels in the desert under a huge full moon, sand dunes, dusk, stars,"
+        " matte painting",
     ),
     Example(
         "11-kaleidoscope.jpg",
         kaleidoscope,
         "Kaleidoscope fractal",
         "A symmetric, eight-armed fractal pattern in bright rainbow colours on dark purple.",
+        "psychedelic fractal kaleidoscope, symmetrical mandala, rainbow colors, intricate,"
+        " abstract art",
     ),
     Example(
         "12-great-wave.jpg",
@@ -2885,6 +2909,8 @@ EXAMPLES = (
         "Great wave",
         "A woodblock-style print of a towering blue wave with white foam, two small boats, a"
         " snow-capped mountain and a red sun.",
+        "japanese woodblock print of a great blue wave, boats, red sun, mountain in the"
+        " background, ukiyo-e",
     ),
 )
 
@@ -2903,8 +2929,9 @@ def save_picture(rgb: Array, path: Path, seed: int) -> None:
 
 
 def save_list(path: Path) -> None:
-    """Write the titles and alternative texts."""
-    rows = [{"file": e.file, "title": e.title, "alt": e.alt} for e in EXAMPLES]
+    """Write the titles, alternative texts and prompts."""
+    names = ("file", "title", "alt", "prompt")
+    rows = [{name: getattr(example, name) for name in names} for example in EXAMPLES]
     text = json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
     replace_file(path, lambda p: p.write_text(text, encoding="utf-8"))
 

@@ -27,11 +27,15 @@ element.addEventListener('click', (event) => {
 
 @dataclass(frozen=True)
 class Example:
-    """One picture of ours with its title and its description for those who cannot see it."""
+    """One picture of ours with its title and its description for those who cannot see it.
+
+    `prompt` is what a person would have typed for it, the game's true prompt; "" if nobody did.
+    """
 
     path: Path
     title: str
     alt: str
+    prompt: str = ""
 
 
 def load_examples(assets: Path) -> list[Example]:
@@ -48,7 +52,7 @@ def load_examples(assets: Path) -> list[Example]:
         path = folder / entry["file"]
         if Path(entry["file"]).name != entry["file"] or not path.is_file():
             raise UserError(f"{folder / LIST} names {entry['file']!r}, which is not beside it.")
-        examples.append(Example(path, entry["title"], entry["alt"]))
+        examples.append(Example(path, entry["title"], entry["alt"], entry.get("prompt", "")))
     return examples
 
 
