@@ -176,10 +176,18 @@ def heat_png(heat: np.ndarray, size: tuple[int, int]) -> bytes:
     large = Image.fromarray(strength).resize(size, Image.Resampling.BICUBIC)
     # 256 shades: finer than the eye, and the file stays small.
     shade = np.rint(np.clip(np.asarray(large), 0.0, 1.0) * 255).astype(np.uint8)
-    overlay = np.dstack([_palette()[shade], (shade * (OPAQUE / 255)).astype(np.uint8)])
+    overlay = np.dstack([colours(shade / 255), (shade * (OPAQUE / 255)).astype(np.uint8)])
     buffer = io.BytesIO()
     Image.fromarray(overlay).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def colours(strength: np.ndarray) -> np.ndarray:
+    """Strengths in [0, 1] → uint8 (…, 3), in the colours of `RAMP`, straight lines between."""
+    stops = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in RAMP], dtype=float)
+    places = np.linspace(0, 1, len(stops))
+    channels = [np.interp(strength, places, stops[:, i]) for i in range(3)]
+    return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
 
 
 def describe(heat: np.ndarray) -> str:
@@ -240,11 +248,3 @@ def _spread(side: int) -> np.ndarray:
     places = (np.arange(side) + 0.5) / side * CELLS
     weights = np.exp(-0.5 * ((places[:, None] - np.arange(CELLS) - 0.5) / SPREAD) ** 2)
     return weights / weights.sum(axis=1, keepdims=True)
-
-
-def _palette() -> np.ndarray:
-    """uint8 (256, 3): `RAMP`, straight lines between its colours."""
-    stops = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in RAMP])
-    places = np.linspace(0, len(stops) - 1, 256)
-    channels = [np.interp(places, np.arange(len(stops)), stops[:, i]) for i in range(3)]
-    return np.rint(np.stack(channels, axis=1)).astype(np.uint8)
