@@ -1,10 +1,12 @@
 """The page, served for real with small untrained models: its endpoint, its errors, its limits."""
 
+import http.server
 import io
-import json
 import re
+import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,9 +23,13 @@ from img2prompt.errors import UserError
 from img2prompt.files import sha256_of, write_json
 from img2prompt.prediction import PredictedWord, Prediction
 from img2prompt.projection import MAP_FILE, VocabularyMap
+from img2prompt.safety import BLOCKED_WORDS
+from img2prompt.ui.answer import View, answer_html
+from img2prompt.ui.texts import Texts
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE = 32
+ENGLISH = Texts()
 NOT_A_PICTURE = "This is not a picture we can read; use one of PNG, JPEG, WEBP, GIF, BMP, TIFF."
 
 
@@ -69,38 +75,61 @@ def client(address: str) -> Client:
     return Client(address, verbose=False)
 
 
-def test_a_picture_gets_words_a_prompt_and_a_map(client: Client, tmp_path: Path) -> None:
+def test_a_picture_gets_words_as_plain_data(client: Client, tmp_path: Path) -> None:
     _picture(1).save(tmp_path / "noise.png")
-    html, prompt, plot, data = client.predict(
-        handle_file(tmp_path / "noise.png"), "gaze", 10, api_name="/predict"
-    )
+    data = client.predict(handle_file(tmp_path / "noise.png"), "gaze", 10, api_name="/predict")
     words = [row["word"] for row in data["words"]]
     scores = [row["score"] for row in data["words"]]
     assert len(set(words)) == 10 and data["preset"] == "gaze"
     assert scores == sorted(scores, reverse=True) and all(-1 <= s <= 1 for s in scores)
     assert all(row["alternatives"] for row in data["words"])
-    assert prompt == ", ".join(words)
-    assert html.count('class="word"') == 10
-    for row in data["words"]:
-        assert f">{row['word']}<" in html
-    figure = json.loads(plot["plot"])
-    assert [trace["name"] for trace in figure["data"]][:1] == ["vocabulary"]
-    assert list(figure["data"][3]["text"]) == words
-    assert figure["config"]["displaylogo"] is False
 
 
 def test_the_preset_and_the_number_of_words_count(client: Client, tmp_path: Path) -> None:
     _picture(2).save(tmp_path / "noise.png")
     file = handle_file(tmp_path / "noise.png")
     for count in (1, 3, 20):
-        data = client.predict(file, "notebook", count, api_name="/predict")[3]
+        data = client.predict(file, "notebook", count, api_name="/predict")
         assert data["preset"] == "notebook" and len(data["words"]) == count
 
 
 def test_no_picture_means_no_answer(client: Client) -> None:
-    html, prompt, plot, data = client.predict(None, "gaze", 10, api_name="/predict")
-    assert "waiting" in html and prompt == "" and data is None
-    assert [trace["name"] for trace in json.loads(plot["plot"])["data"]] == ["vocabulary"]
+    with pytest.raises(AppError, match="as soon as there is a picture"):
+        client.predict(None, "gaze", 10, api_name="/predict")
+
+
+def test_a_picture_is_scored_against_the_truth(client: Client, tmp_path: Path) -> None:
+    _picture(2).save(tmp_path / "noise.png")
+    file = handle_file(tmp_path / "noise.png")
+    answer = client.predict(file, "gaze", 4, api_name="/predict")
+    word = answer["words"][0]["word"]
+    score = client.predict(file, "gaze", 4, f"{word} notaword", api_name="/score")
+    assert score["found"] == [word] and len(score["invented"]) == 3
+    assert score["unknown"] == ["notaword"] and score["f1"] == pytest.approx(2 / 5)
+    with pytest.raises(AppError, match="carries no prompt"):
+        client.predict(file, "gaze", 4, "", api_name="/score")
+
+
+def test_the_server_never_fetches_an_address(client: Client, address: str) -> None:
+    asked: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{other.server_port}/picture.png"
+        with pytest.raises(AppError, match="takes no addresses"):
+            client.predict(
+                {"path": url, "url": url, "meta": {"_type": "gradio.FileData"}},
+                "gaze",
+                3,
+                api_name="/predict",
+            )
+        other.shutdown()
+    assert asked == []
 
 
 @pytest.mark.parametrize(
@@ -135,13 +164,13 @@ def test_odd_pictures_are_answered(client: Client, tmp_path: Path) -> None:
     Image.fromarray(deep).save(tmp_path / "deep.png")
     Image.new("1", (1, 1)).save(tmp_path / "dot.bmp")
     for name in ("moving.gif", "clear.png", "deep.png", "dot.bmp"):
-        data = client.predict(handle_file(tmp_path / name), "gaze", 5, api_name="/predict")[3]
+        data = client.predict(handle_file(tmp_path / name), "gaze", 5, api_name="/predict")
         assert len(data["words"]) == 5, name
 
 
-def test_only_predict_is_public(client: Client) -> None:
+def test_only_named_endpoints_are_public(client: Client) -> None:
     named = client.view_api(return_format="dict")["named_endpoints"]
-    assert list(named) == ["/predict"]
+    assert set(named) == {"/predict", "/score", "/neighbours", "/arithmetic", "/compare"}
 
 
 def test_the_servers_own_files_stay_where_they_are(address: str, folder: Path) -> None:
@@ -171,20 +200,22 @@ def test_a_port_in_use_is_one_sentence(address: str, folder: Path) -> None:
 
 
 def test_a_page_without_map_and_examples_still_answers(folder: Path, tmp_path: Path) -> None:
-    from img2prompt.ui.guess import Guesser
-    from img2prompt.ui.page import build_app
+    from img2prompt.ui.page import launch
 
     for name in ("gaze.keras", EMBEDDING_FILE):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     _write_manifest(tmp_path)
-    assets = Assets(tmp_path)
-    assert build_app(assets) is not None
-    guess = Guesser(assets)(str(folder / "examples" / "noise.png"), "gaze", 4)
-    assert guess.figure is None and len(guess.prediction.words) == 4
+    app = launch(Assets(tmp_path), host="127.0.0.1", block=False)
+    try:
+        client = Client(app.local_url, verbose=False)
+        file = handle_file(folder / "examples" / "noise.png")
+        assert len(client.predict(file, "gaze", 4, api_name="/predict")["words"]) == 4
+    finally:
+        app.close()
 
 
 def test_a_predictor_is_loaded_once(folder: Path) -> None:
-    from img2prompt.ui.guess import Guesser
+    from img2prompt.ui.service import Guesser
 
     guesser = Guesser(Assets(folder), "notebook")
     assert guesser.predictor("notebook") is guesser.predictor("notebook")
@@ -193,12 +224,54 @@ def test_a_predictor_is_loaded_once(folder: Path) -> None:
         guesser.predictor("brilliant")
 
 
+def test_an_explanation_is_kept_while_pictures_are_few(folder: Path) -> None:
+    from img2prompt.ui.service import EXPLAINED, Guesser
+
+    guesser = Guesser(Assets(folder), "notebook")
+    picture = folder / "examples" / "noise.png"
+    words = tuple(word.word for word in guesser(picture, "notebook", 3).words)
+    first = guesser.explain(picture, "notebook", words)
+    assert guesser.explain(picture, "notebook", words) is first
+    for word in guesser.vectors.words[:EXPLAINED]:
+        guesser.explain(picture, "notebook", (word,))
+    assert guesser.explain(picture, "notebook", words) is not first
+    with pytest.raises(UserError, match="no longer here"):
+        guesser.explain(folder / "gone.png", "notebook", words)
+
+
+def test_blocked_words_show_only_where_they_are_switched_on(folder: Path, tmp_path: Path) -> None:
+    from img2prompt.ui.service import Guesser
+
+    shutil.copytree(folder, tmp_path / "assets")
+    vectors = WordVectors.load(folder / EMBEDDING_FILE)
+    blocked = sorted(BLOCKED_WORDS)[:20]
+    words = [*blocked, *vectors.words[20:]]
+    renamed = WordVectors(words, vectors.vectors, vectors.counts)
+    renamed.save(tmp_path / "assets" / EMBEDDING_FILE)
+    from img2prompt.models import original
+
+    original.build(renamed, SIDE).save(tmp_path / "assets" / "gaze.keras")
+    (tmp_path / "assets" / MAP_FILE).unlink()
+    (tmp_path / "assets" / "notebook.keras").unlink()
+    _write_manifest(tmp_path / "assets")
+    picture = folder / "examples" / "noise.png"
+
+    def shown(show_all: bool) -> set[str]:
+        answer = Guesser(Assets(tmp_path / "assets"), show_all=show_all)(picture, "gaze", 50)
+        near = {other for word in answer.words for other, _ in word.alternatives}
+        return near | {word.word for word in answer.words}
+
+    assert not shown(False) & BLOCKED_WORDS
+    assert shown(True) & BLOCKED_WORDS
+
+
 def test_examples_are_buttons_with_descriptions(folder: Path) -> None:
     from img2prompt.ui.examples import examples_html, load_examples
 
-    html = examples_html(load_examples(folder))
+    html = examples_html(load_examples(folder), "Take <one>")
     assert html.count("<button") == 1 and 'data-example="0"' in html
     assert "Noise: Coloured &quot;noise&quot; &amp; nothing else" in html
+    assert "Take &lt;one&gt;" in html
     assert 'src="data:image/jpeg;base64,' in html and str(folder) not in html
 
 
@@ -216,43 +289,67 @@ def test_examples_stay_in_their_folder(tmp_path: Path) -> None:
 
 
 def test_negative_scores_grow_to_the_left() -> None:
-    from img2prompt.ui.answer import answer_html
-
     def word(name: str, score: float, step: int) -> PredictedWord:
         return PredictedWord(name, score, 0.4, (0.0,), step, (("other", -0.3),))
 
-    words = (word("up", 0.5, 0), word("same", 0.4, 0), word("down", -0.25, 1))
-    html = answer_html(Prediction("<new>", words, np.zeros((2, 1), np.float32)))
+    words = (word("up", 0.5, 0), word("<same>", 0.4, 0), word("down", -0.25, 1))
+    html = answer_html(Prediction("<new>", words, np.zeros((2, 1), np.float32)), ENGLISH)
     assert "&lt;new&gt;: 3 words" in html and "<new>" not in html
-    assert ">0.50<" in html and ">−0.25<" in html and "0.50%" not in html
+    assert "&lt;same&gt;" in html and "<same>" not in html
+    assert ">0.50<" in html.replace("</span>0", ">0") and "−0.25" in html
     assert html.count("negative") == 1
     # Zero lies at 0.25 of the way from −0.25 to 1, that is at 20 %.
     assert "left:20.00%;width:40.00%" in html  # 0.5 of 1.25
     assert "left:0.00%;width:20.00%" in html
-    # Words of one vector share their neighbours, which are told once.
-    assert html.count("close by") == 2
-    only_positive = answer_html(Prediction("gaze", words[:1], np.zeros((1, 1), np.float32)))
+    only_positive = answer_html(Prediction("gaze", words[:1], np.zeros((1, 1))), ENGLISH)
     assert "left:0.00%;width:50.00%" in only_positive
 
 
-def test_chances_stand_beside_the_scores_where_they_are_known() -> None:
-    from img2prompt.ui import text
-    from img2prompt.ui.answer import answer_html
+def test_a_limit_hides_words_and_says_so() -> None:
+    words = tuple(
+        PredictedWord(name, score, None, (0.0,), 0, ())
+        for name, score in (("near", 0.6), ("far", 0.2), ("against", -0.1))
+    )
+    prediction = Prediction("gaze", words, np.zeros((1, 1), np.float32))
 
+    def shown(minimum: float) -> str:
+        return answer_html(prediction, ENGLISH, View(minimum))
+
+    assert all(word in shown(0.0) for word in ("near", "far", "against"))
+    assert "near" in shown(0.5) and ">far<" not in shown(0.5) and "2 more" in shown(0.5)
+    assert "No word reaches a cosine of 0.90" in shown(0.9)
+
+
+def test_words_are_grouped_by_kind_where_it_is_known() -> None:
+    words = tuple(
+        PredictedWord(name, score, None, (0.0,), 0, ())
+        for name, score in (("oil", 0.6), ("dog", 0.5), ("hm", 0.4), ("cat", 0.3))
+    )
+    kinds = {"oil": "medium", "dog": "subject", "cat": "subject"}
+    prediction = Prediction("gaze", words, np.zeros((1, 1), np.float32))
+    html = answer_html(prediction, ENGLISH, View(by_kind=True), kinds.get)
+    order = [html.index(text) for text in ("Subject<", ">dog<", ">cat<", "Medium<", ">oil<")]
+    assert order == sorted(order)
+    assert html.index(">hm<") > html.index("Other words<") > html.index(">oil<")
+
+
+def test_chances_stand_beside_the_scores_where_they_are_known() -> None:
     def answer(*chances: float | None) -> str:
         words = [PredictedWord(f"word{n}", 0.5, c, (0.0,), 0, ()) for n, c in enumerate(chances)]
-        return answer_html(Prediction("gaze", tuple(words), np.zeros((1, 1), np.float32)))
+        return answer_html(Prediction("gaze", tuple(words), np.zeros((1, 1))), ENGLISH)
 
     html = answer(0.873, 0.12, 0.001)
-    assert ">87 %<" in html and ">12 %<" in html and ">&lt; 1 %<" in html
-    assert f">{text.CHANCE}<" in html
+    assert ">87 % <" in html and ">12 % <" in html and ">&lt; 1 % <" in html
+    assert "almost sure" in html and "a long shot" in html and "a wild guess" in html
     edges = answer(0.005, 0.0051, 0.995, 1.0)
-    for shown in ("&lt; 1 %", "1 %", "100 %", "&gt; 99 %"):
-        assert (f">{shown}<" in edges) == (shown != "100 %")
-    assert "chance" not in answer(None, None) and ">0.50<" in answer(None, None)
+    for told in ("&lt; 1 %", "1 %", "100 %", "&gt; 99 %"):
+        assert (f">{told} <" in edges) == (told != "100 %")
+    assert 'class="chance"' not in answer(None, None)
 
 
-@pytest.mark.parametrize("arguments", [["--assets", "nowhere"], ["--preset", "brilliant"]])
+@pytest.mark.parametrize(
+    "arguments", [["--assets", "nowhere"], ["--preset", "brilliant"], ["--language", "xx"]]
+)
 def test_the_command_tells_errors_in_one_line(folder: Path, arguments: list[str]) -> None:
     command = [sys.executable, str(ROOT / "app.py"), "--assets", str(folder), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)

@@ -6,6 +6,7 @@ from html import escape
 from itertools import groupby
 
 from img2prompt.export import as_csv, as_json, as_text
+
 KINDS = ("subject", "artist", "medium", "style", "light", "quality")  # TODO
 from img2prompt.prediction import PredictedWord, Prediction
 from img2prompt.ui.texts import Texts
@@ -186,9 +187,7 @@ def _row(
     )
 
 
-def _more(
-    word: PredictedWord, count: Callable[[str], int] | None, steps: int, text: Texts
-) -> str:
+def _more(word: PredictedWord, count: Callable[[str], int] | None, steps: int, text: Texts) -> str:
     others = ", ".join(
         f"<b>{escape(other)}</b> {text.number(score)}" for other, score in word.alternatives
     )

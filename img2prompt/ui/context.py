@@ -61,7 +61,7 @@ class Page:
 
     def preset_choices(self) -> list[tuple[str, str]]:
         """(name to read, preset) in the order that the texts tell of them, unknown ones last."""
-        told = [key.split(".")[1] for key in self.text.keys("preset.") if key.endswith(".name")]
+        told = [key.split(".")[1] for key in self.text.names("preset.") if key.endswith(".name")]
         ordered = sorted(
             self.guesser.assets.presets,
             key=lambda p: (told.index(p) if p in told else len(told), p),

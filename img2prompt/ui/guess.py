@@ -129,7 +129,7 @@ def build(page: Page) -> None:
             )
             read_with = gr.State("")  # the tool whose prompt stands in the true prompt's box
 
-    def answer_picture(image, preset, count, minimum, order, truth, tool):  # noqa: ANN001
+    def answer_picture(image, preset, count, minimum, order, truth, tool):
         if image is None:
             return _blank(page)
         with page.errors():
@@ -144,7 +144,7 @@ def build(page: Page) -> None:
             _plot(page, prediction),
         )
 
-    def new_picture(image, preset, count, minimum, order):  # noqa: ANN001
+    def new_picture(image, preset, count, minimum, order):
         found = None
         if image is not None:
             with page.errors():
@@ -155,14 +155,14 @@ def build(page: Page) -> None:
         answered = answer_picture(image, preset, count, minimum, order, truth, tool)
         return (*answered, truth, tool, heat.no_heat_html(text))
 
-    def compare_again(image, preset, count, truth):  # noqa: ANN001
+    def compare_again(image, preset, count, truth):
         if image is None:
             return "", ""
         with page.errors():
             page.check_picture(image)
             return _compare(page, guesser(image, preset, round(count)), truth, ""), ""
 
-    def see(image, preset, count, event: gr.EventData):  # noqa: ANN001
+    def see(image, preset, count, event: gr.EventData):
         word = event._data.get("word") if isinstance(event._data, dict) else None
         if image is None or not isinstance(word, str) or not word:
             return heat.no_heat_html(text)
@@ -183,9 +183,7 @@ def build(page: Page) -> None:
         if not isinstance(number, int) or not 0 <= number < len(page.examples):
             raise shown(UserError(text("guess.no_example")))
         # gradio serves only what lies in its own cache.
-        return processing_utils.save_file_to_cache(
-            page.examples[number].path, picture.GRADIO_CACHE
-        )
+        return processing_utils.save_file_to_cache(page.examples[number].path, picture.GRADIO_CACHE)
 
     quiet = {"show_progress": "hidden", "queue": False}
     strip.click(take_example, outputs=picture, **page.private("example"), **quiet)
@@ -228,9 +226,7 @@ def build(page: Page) -> None:
             show_progress="hidden",
             queue=False,
         )
-    preset.change(
-        lambda: heat.no_heat_html(text), outputs=heated, **page.private("cool"), **quiet
-    )
+    preset.change(lambda: heat.no_heat_html(text), outputs=heated, **page.private("cool"), **quiet)
     words.select(
         see,
         [picture, preset, count],
@@ -261,7 +257,7 @@ def _api(page: Page) -> None:
         return
     guesser = page.guesser
 
-    def predict(image, preset: str, words: float) -> dict:  # noqa: ANN001
+    def predict(image, preset: str, words: float) -> dict:
         """Predict which words of a Stable Diffusion prompt made a picture.
 
         Args:
@@ -279,7 +275,7 @@ def _api(page: Page) -> None:
             page.check_picture(image)
             return guesser(image, preset, round(words)).to_dict(vectors=False)
 
-    def score(image, preset: str, words: float, truth: str) -> dict:  # noqa: ANN001
+    def score(image, preset: str, words: float, truth: str) -> dict:
         """Predict the words of a picture and score them against its true prompt.
 
         Args:

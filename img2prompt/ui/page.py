@@ -234,7 +234,10 @@ def _head(page: Page, texts: dict[str, Texts]) -> str:
 
 def _foot(text: Texts) -> str:
     parts = (
-        (text("page.local_title"), f"{escape(text('page.local'))} {escape(text('page.local_play'))}"),
+        (
+            text("page.local_title"),
+            f"{escape(text('page.local'))} {escape(text('page.local_play'))}",
+        ),
         (text("page.share"), escape(text("page.share_text"))),
         (text("page.more"), text("page.more_text")),
     )

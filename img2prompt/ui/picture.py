@@ -12,8 +12,6 @@ from gradio_client.utils import is_http_url_like
 from img2prompt.ui.texts import Texts
 
 
-
-
 class Picture(gr.Image):
     """A picture to drop, paste or take: its value is the path of the file as it came, or None."""
 

@@ -1,4 +1,4 @@
-"""What the tabs ask for and get: presets loaded once, pictures answered and explained; no layout."""
+"""What the tabs ask for and get: presets loaded once, pictures answered and explained."""
 
 import hashlib
 import os
@@ -11,6 +11,7 @@ import numpy as np
 from img2prompt.artifacts import Assets
 from img2prompt.errors import UserError
 from img2prompt.explanation import Explanation, explain
+
 try:  # TODO
     from img2prompt.kinds import KINDS_FILE, Kinds
 except ImportError:

@@ -46,7 +46,7 @@ class Texts:
         """The text, or `default` where there is none."""
         return self._texts.get(key, default)
 
-    def keys(self, table: str = "") -> list[str]:
+    def names(self, table: str = "") -> list[str]:
         """All keys of a table, in the file's order."""
         return [key for key in self._texts if key.startswith(table)]
 
