@@ -6,8 +6,7 @@ from html import escape
 from itertools import groupby
 
 from img2prompt.export import as_csv, as_json, as_text
-
-KINDS = ("subject", "artist", "medium", "style", "light", "quality")  # TODO
+from img2prompt.kinds import KINDS
 from img2prompt.prediction import PredictedWord, Prediction
 from img2prompt.ui.texts import Texts
 

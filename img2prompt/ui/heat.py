@@ -34,7 +34,7 @@ FLAT = 0.005  # a cosine's drop that no reader of two decimals would see
 def no_heat_html(text: Texts) -> str:
     """What stands there before a word is selected."""
     return (
-        f'<section class="heat"><h3>{escape(text("heat.title_none"))}</h3>'
+        f'<section class="heat"><h2>{escape(text("heat.title_none"))}</h2>'
         f"<p>{escape(text('heat.waiting'))}</p></section>"
     )
 
@@ -53,7 +53,7 @@ def heat_html(explanation: Explanation, word: str, size: tuple[int, int], text: 
     safe = escape(word)
     if heat.max() < FLAT:
         return (
-            f'<section class="heat"><h3>{escape(text("heat.title", word=word))}</h3>'
+            f'<section class="heat"><h2>{escape(text("heat.title", word=word))}</h2>'
             f"<p>{escape(text('heat.nowhere', word=word, score=score))}</p></section>"
         )
     told = text(
@@ -66,7 +66,7 @@ def heat_html(explanation: Explanation, word: str, size: tuple[int, int], text: 
     data = base64.b64encode(heat_png(heat, size)).decode("ascii")
     return (
         f'<section class="heat" data-heat="data:image/png;base64,{data}" data-word="{safe}">'
-        f"<h3>{escape(text('heat.title', word=word))}</h3><p>{escape(told)}</p>"
+        f"<h2>{escape(text('heat.title', word=word))}</h2><p>{escape(told)}</p>"
         f'<p class="legend" aria-hidden="true"><span>{escape(text("heat.weak"))}</span>'
         f'<span class="ramp"></span><span>{escape(text("heat.strong"))}</span></p>'
         f'<label class="opacity"><span>{escape(text("heat.opacity"))}</span>'

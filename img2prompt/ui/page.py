@@ -131,6 +131,13 @@ def theme() -> gr.Theme:
         block_label_text_size="*text_sm",
         block_title_text_weight="600",
         block_shadow="none",
+        # Gradio's own greys are too pale to read (WCAG asks for a contrast of 4.5).
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
     )
 
 
@@ -140,6 +147,7 @@ def _build_page(page: Page, texts: dict[str, Texts]) -> None:
     gr.HTML(
         _head(page, texts),
         js_on_load=f"document.documentElement.lang = {page.language!r};"
+        "window.img2prompt.arrive();"
         "if (window.img2prompt.query().get('present') === '1') window.img2prompt.present(true);",
         apply_default_css=False,
         elem_id="lead",
@@ -161,10 +169,8 @@ def _build_page(page: Page, texts: dict[str, Texts]) -> None:
 
     for name, tab in built.items():
         _remember_on(tab.select, "tab", TABS[0], value=name)
-    page.linked("tab", page.tabs, _tab_of)
     for name, component, _ in page.links:
-        if component is not page.tabs:
-            _remember_on(component.change, name, component.value, component)
+        _remember_on(component.change, name, component.value, component)
     _restore(page)
 
 
@@ -180,9 +186,7 @@ def _restore(page: Page) -> None:
             except (KeyError, ValueError):
                 updates.append(gr.skip())
                 continue
-            updates.append(
-                gr.Tabs(selected=value) if component is page.tabs else gr.update(value=value)
-            )
+            updates.append(gr.update(value=value))
         return updates if len(updates) != 1 else updates[0]
 
     gr.on(
@@ -205,12 +209,6 @@ def _remember_on(
     else:
         script = f"(value) => {{ window.img2prompt.remember('{name}', value, {usual!r}); }}"
         event(None, component, js=script, show_progress="hidden")
-
-
-def _tab_of(value: str) -> str:
-    if value not in TABS:
-        raise ValueError(value)
-    return value
 
 
 def _head(page: Page, texts: dict[str, Texts]) -> str:

@@ -11,11 +11,7 @@ import numpy as np
 from img2prompt.artifacts import Assets
 from img2prompt.errors import UserError
 from img2prompt.explanation import Explanation, explain
-
-try:  # TODO
-    from img2prompt.kinds import KINDS_FILE, Kinds
-except ImportError:
-    KINDS_FILE, Kinds = "kinds.npz", None
+from img2prompt.kinds import KINDS_FILE, Kinds
 from img2prompt.prediction import Prediction, Predictor
 from img2prompt.projection import MAP_FILE, VocabularyMap
 from img2prompt.safety import BLOCKED_WORDS
