@@ -73,7 +73,15 @@ def answer_html(
     )
     lowest = min([0.0, *(word.score for word in shown)])
     rows = {
-        word.word: _row(word, lowest, kind(word.word), count, len(prediction.vectors), text)
+        word.word: _row(
+            word,
+            lowest,
+            # Under a heading that names the kind it need not stand beside each word as well.
+            None if view.by_kind else kind(word.word),
+            count,
+            len(prediction.vectors),
+            text,
+        )
         for word in shown
     }
     limit = text.number(view.minimum)
