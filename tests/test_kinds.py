@@ -88,15 +88,17 @@ def test_hidden_words_have_no_kind(shipped: Kinds) -> None:
 def test_kinds_are_learned_from_a_few_seeds(world: tuple[WordVectors, dict[str, str]]) -> None:
     pytest.importorskip("sklearn", reason="only learning kinds needs scikit-learn")
     vectors, truth = world
-    seeds = dict(list(truth.items())[::3]) | {"notaword": "light"}
+    learned = {word: kind for i, (word, kind) in enumerate(truth.items()) if i % 3}
+    seeds = learned | {"notaword": "light"}
     kinds, reports = fit_kinds(vectors, np.full((len(vectors), 16), 0.1, np.float32), seeds)
-    found = {word: kinds.of(word) or NONE for word in truth}
-    assert sum(found[word] == truth[word] for word in truth) > 0.95 * len(truth)
+    unseen = {word: kinds.of(word) for word in truth if word not in seeds and truth[word] != NONE}
+    given = [word for word, kind in unseen.items() if kind]
+    assert all(unseen[word] == truth[word] for word in given)
+    assert len(given) > 0.5 * len(unseen)
+    assert not any(kinds.of(word) for word in truth if truth[word] == NONE)
     assert [row.kind for row in reports] == list(KINDS)
     for row in reports:
-        assert (
-            row.seeds == 10 and row.precision > 0.9 and row.recall > 0.5 and row.words <= EACH + 2
-        )
+        assert row.seeds == 20 and row.precision > 0.9 and row.recall > 0.3 and row.words <= EACH
         assert row.threshold <= 1
 
 
