@@ -19,7 +19,16 @@ from img2prompt.files import PROVENANCE_FILE, atomic_path, read_json, sha256_of,
 
 WEIGHTS = "model.weights.h5"  # the member of a `.keras` zip that holds the weights
 # Figures of docs/evaluation.json that the manifest repeats.
-FIGURES = ("f1", "f1_macro", "gain", "soft_recall", "cosine_per_word", "minilm", "distinct_words")
+FIGURES = (
+    "f1",
+    "f1_macro",
+    "gain",
+    "soft_recall",
+    "cosine_per_word",
+    "minilm",
+    "distinct_words",
+    "same_words",
+)
 
 
 def write_half_precision(source: str | os.PathLike, out: str | os.PathLike) -> None:
