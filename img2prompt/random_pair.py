@@ -356,9 +356,11 @@ def _prompts(
     archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], name: str
 ) -> dict[str, tuple[str, int]]:
     """File name → (prompt, seed), of the part's JSON."""
-    if name not in entries or entries[name].file_size > MAX_JSON_BYTES:
+    names = [other for other in entries if other.endswith(".json")]
+    chosen = name if name in names else next(iter(names), "")
+    if not chosen or entries[chosen].file_size > MAX_JSON_BYTES:
         raise zipfile.BadZipFile("no JSON of prompts")
-    table = json.loads(archive.read(entries[name]))
+    table = json.loads(archive.read(entries[chosen]))
     if not isinstance(table, dict):
         raise zipfile.BadZipFile("no table of prompts")
     found = {}

@@ -3,6 +3,7 @@
 import re
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,20 +20,24 @@ class Hub:
     Attributes:
         endpoint: its address.
         log: (method, path, range header or None, bytes sent) of every request.
+        every_part: a part's path below `root` that stands for all parts, or "".
         status: end of a path → the error that is answered.
         ranges: whether range requests are honoured.
         cut: how many bytes of each answer are dropped from its end.
         delay: seconds before an answer.
+        down: whether connections are closed without an answer, as without network.
     """
 
     root: Path
     repository: str
     endpoint: str = ""
     log: list[tuple[str, str, str | None, int]] = field(default_factory=list)
+    every_part: str = ""
     status: dict[str, int] = field(default_factory=dict)
     ranges: bool = True
     cut: int = 0
     delay: float = 0.0
+    down: bool = False
 
     def sent(self, path: str) -> int:
         """Bytes sent of files whose path ends so."""
@@ -58,10 +63,15 @@ def serve(root: Path, repository: str = "poloclub/diffusiondb") -> Iterator[Hub]
 
         def _answer(self) -> None:
             time.sleep(hub.delay)
+            if hub.down:
+                self.close_connection = True
+                return
             asked = self.headers.get("Range")
             found = resolve.fullmatch(self.path)
             name = found[2] if found else self.path.removeprefix("/files/")
             path = hub.root / name
+            if hub.every_part and not path.is_file() and name.endswith(".zip"):
+                path = hub.root / hub.every_part
             status = next((s for end, s in hub.status.items() if self.path.endswith(end)), None)
             if status or not path.is_file() or (found and found[1] not in ("main", COMMIT)):
                 self._send(status or 404, {}, b"")
@@ -106,3 +116,13 @@ def serve(root: Path, repository: str = "poloclub/diffusiondb") -> Iterator[Hub]
     finally:
         server.shutdown()
         server.server_close()
+
+
+def write_part(path: Path, files: dict[str, bytes], table: str | None) -> None:
+    """A part's zip: file name → bytes, and the JSON of prompts as a text, if any."""
+    path.parent.mkdir(exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+        if table is not None:
+            archive.writestr(f"{path.stem}.json", table)

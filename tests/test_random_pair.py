@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from hub_server import COMMIT, Hub, serve
+from hub_server import COMMIT, Hub, serve, write_part
 from PIL import Image
 
 from img2prompt import random_pair
@@ -58,7 +57,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     prompts["10.png"]["se"] = 5
     # The same seeds in other parts say nothing of part 3.
     rows += [(part, 4_000_000_000 + n, 0.9, 0.9) for part in (1, 2, 4, 5) for n in range(11)]
-    _write_part(root / PART, files, json.dumps(prompts))
+    write_part(root / PART, files, json.dumps(prompts))
     _write_ratings(root / "metadata.parquet", rows, row_group_size=2_000)
     return root
 
@@ -180,7 +179,7 @@ def test_damaged_files_are_told(hub: Hub, name: str, damage: str) -> None:
 def test_a_part_without_json_or_with_broken_pictures_is_told(hub: Hub) -> None:
     table = {f"{n}.png": {"p": "a red fox", "se": 4_000_000_000 + n} for n in range(4)}
     broken = dict.fromkeys(table, b"no picture")
-    _write_part(hub.root / PART, broken, json.dumps(table))
+    write_part(hub.root / PART, broken, json.dumps(table))
     _fails(pairs(hub), "damaged")
     for content, reason in (
         (None, "damaged"),
@@ -188,7 +187,7 @@ def test_a_part_without_json_or_with_broken_pictures_is_told(hub: Hub) -> None:
         ("[" * 100_000, "damaged"),
         ('{"0.png": 5}', "none"),
     ):
-        _write_part(hub.root / PART, broken, content)
+        write_part(hub.root / PART, broken, content)
         _fails(pairs(hub), reason)
 
 
@@ -224,15 +223,6 @@ def _fails(source: RandomPairs, reason: str) -> None:
     assert caught.value.reason == reason
     message = str(caught.value)
     assert message.endswith(".") and "\n" not in message
-
-
-def _write_part(path: Path, files: dict[str, bytes], table: str | None) -> None:
-    path.parent.mkdir(exist_ok=True)
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-        if table is not None:
-            archive.writestr(f"{path.stem}.json", table)
 
 
 def _write_ratings(path: Path, rows: list[tuple], row_group_size: int) -> None:

@@ -128,7 +128,7 @@ def _card(page: Page) -> str:
 
 def _glossary(page: Page) -> str:
     text = page.text
-    keys = [key for key in text.keys("learn.word_") if not key.endswith("_text")]
+    keys = [key for key in text.names("learn.word_") if not key.endswith("_text")]
     rows = sorted(((text(key), text(f"{key}_text")) for key in keys), key=lambda r: r[0].lower())
     return f"<dl>{_definitions(rows)}</dl>"
 

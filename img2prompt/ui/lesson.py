@@ -90,8 +90,9 @@ def figures_html(manifest: dict[str, Any], names: dict[str, str], text: Texts) -
 
 def _section(number: int, title: str, sentences: str, figure: str) -> str:
     return (
-        f'<section class="step" data-step="{number}"><h3><span class="number" aria-hidden="true">'
-        f"{number}</span>{escape(title)}</h3><p>{escape(sentences)}</p>{figure}</section>"
+        f'<section class="step" data-step="{number}"><div class="tell"><h3><span class="number" '
+        f'aria-hidden="true">{number}</span>{escape(title)}</h3><p>{escape(sentences)}</p></div>'
+        f'<div class="show">{figure}</div></section>'
     )
 
 

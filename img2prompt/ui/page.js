@@ -1,6 +1,7 @@
 // What the page does without asking the server: its address, large type, the language link.
 (() => {
   const query = () => new URLSearchParams(window.location.search);
+  const arrival = query(); // the first tab selects itself and would write over it
   const write = (params) => {
     const text = params.toString();
     const address = window.location.pathname + (text ? "?" + text : "") + window.location.hash;
@@ -27,6 +28,15 @@
     remember("present", on ? "1" : "", "");
     window.dispatchEvent(new Event("resize"));
   };
+  // Gradio's tabs select the first one while they are built, so the address has its say after them.
+  const arrive = (tries = 50) => {
+    const name = arrival.get("tab");
+    if (!/^[a-z]+$/.test(name ?? "")) return;
+    const button = document.getElementById(`tab-${name}-button`);
+    if (button) button.click();
+    const done = button?.getAttribute("aria-selected") === "true";
+    if (!done && tries > 0) setTimeout(() => arrive(tries - 1), 100);
+  };
   const save = (name, type, content) => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([content], { type }));
@@ -34,7 +44,7 @@
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   };
-  window.img2prompt = { remember, present, save, query };
+  window.img2prompt = { remember, present, arrive, query };
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("[data-present]");
     if (button) present(!document.body.classList.contains("present"));
