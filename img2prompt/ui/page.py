@@ -180,7 +180,7 @@ def _restore(page: Page) -> None:
     def restore(request: gr.Request) -> list:
         query = dict(request.query_params)
         updates = []
-        for name, component, parse in page.links:
+        for name, _, parse in page.links:
             try:
                 value = parse(query[name])
             except (KeyError, ValueError):
