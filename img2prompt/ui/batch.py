@@ -62,7 +62,6 @@ def build(page: Page) -> None:
             files = Files(
                 text,
                 label=text("batch.files"),
-                file_count="multiple",
                 height=220,
                 elem_id="batch-files",
             )
@@ -311,14 +310,15 @@ def _api(page: Page, files: Any, preset: Any, count: Any) -> None:
     def batch(files: list[str] | None, preset: str, words: float) -> list[dict[str, Any]]:
         """Predict which words of a Stable Diffusion prompt made each of many pictures.
 
+        A picture that cannot be used gets an object with its reason, and the others their words.
+
         Args:
             files: picture files and zip archives of pictures, at most 50 MB each.
-            preset: the model, one of "gaze" (looks at the picture), "original", "notebook".
+            preset: the model: "gaze" (the best), "original" or "notebook" (a lesson in failing).
             words: how many words to answer for each picture, 1 to 20.
 
         Returns:
-            An object for each picture, in order: its file's name, the preset and the words by
-            falling cosine; or its file's name and an error, one sentence.
+            [{"file", "preset", "words" (as predict's)} or {"file", "error"}], in the files' order
         """
         with page.errors():
             for path in files or []:

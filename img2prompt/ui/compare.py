@@ -297,17 +297,18 @@ def _api(page: Page, pictures: list[Any], choices: list[Any]) -> None:
     ) -> dict[str, Any]:
         """Compare the words predicted for two pictures, or by two models for one picture.
 
+        Each side gets ten words. Share (0 to 1) is the part of them that both have, cosine (−1 to
+        1) how alike the vectors are. "presets" tells for each model how alike its own answers to
+        two different pictures are: near 1 for a model that hardly looks at the picture.
+
         Args:
             first: a picture file (PNG, JPEG, WebP, GIF, BMP or TIFF, at most 50 MB).
-            second: another picture file; empty: the first one again, answered by second_preset.
-            first_preset: the model that answers first, one of "gaze" (looks at the picture),
-                "original", "notebook".
-            second_preset: the model that answers second.
+            second: another one; the same again (or none) to compare two models on one picture.
+            first_preset: the model that answers first: "gaze", "original" or "notebook".
+            second_preset: the model that answers second: "gaze", "original" or "notebook".
 
         Returns:
-            Both answers of ten words, the words they share, share (0 to 1, their part of the ten
-            words), cosine (−1 to 1, between the mean vectors that the models predicted), and with
-            two pictures, for each preset, how alike its own answers to the two are.
+            {"first", "second" (as predict's), "shared_words", "share", "cosine", "presets"}
         """
         with page.errors():
             if first is None:
@@ -316,6 +317,7 @@ def _api(page: Page, pictures: list[Any], choices: list[Any]) -> None:
                 page.check_picture(path)
             return compare(page.guesser, first, second, first_preset, second_preset).to_dict()
 
+    compare_pictures.__name__ = "compare"  # a tool of language models goes by its function's name
     gr.Button(visible=False).click(
         compare_pictures,
         [*pictures, *choices],
