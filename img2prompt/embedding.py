@@ -156,15 +156,17 @@ class WordVectors:
             scores = np.where(allowed, scores, np.float32(-2.0))
         return top_k(scores, min(k, int(allowed.sum())))
 
-    def neighbours(self, word: str, k: int = 10) -> list[tuple[str, float]]:
-        """The k words nearest to a word, itself left out.
+    def neighbours(
+        self, word: str, k: int = 10, answers_only: bool = False
+    ) -> list[tuple[str, float]]:
+        """The k words nearest to a word and their cosines, itself left out.
 
         Raises:
             UserError: the vocabulary lacks the word, or hides it.
         """
         if word not in self.index or word in self.hidden:
             raise UserError(f"The vocabulary lacks the word {word!r}; try another one.")
-        positions, scores = self.nearest(self[word], min(k + 1, len(self)))
+        positions, scores = self.nearest(self[word], min(k + 1, len(self)), answers_only)
         pairs = zip(positions[0], scores[0], strict=True)
         return [(self.words[p], float(s)) for p, s in pairs if self.words[p] != word][:k]
 

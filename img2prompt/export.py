@@ -96,6 +96,11 @@ def counts_as_csv(counts: Iterable[tuple[str, int]]) -> str:
     return _csv([("word", "pictures"), *counts])
 
 
+def table_as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Any table: a head and its rows."""
+    return _csv([columns, *rows])
+
+
 def save(path: str | os.PathLike, content: str) -> Path:
     """Write an export under its final name, whole or not at all, as `encoded` says."""
     path = Path(path)

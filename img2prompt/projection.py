@@ -1,47 +1,43 @@
-"""The map of words: the vocabulary in two dimensions, and where a prediction falls on it.
+"""The map of words: the vocabulary in two and three dimensions, and where a prediction falls on it.
 
-t-SNE (van der Maaten and Hinton 2008) lays the most frequent answerable words out once, offline;
-the file keeps positions, never vectors. Serving needs numpy and plotly alone.
+t-SNE (van der Maaten and Hinton 2008) lays the most frequent content words out once, offline; the
+file keeps positions, never vectors. Serving needs numpy alone.
 """
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from img2prompt import text
 from img2prompt.embedding import WordVectors, top_k
 from img2prompt.errors import UserError
 from img2prompt.files import atomic_path
-from img2prompt.prediction import Prediction
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 MAP_FILE = "map.npz"
-MAP_WORDS = 4000  # enough for every theme of the prompts; few enough for a phone to draw
+MAP_WORDS = 20_000  # the rarest of them stand in about 7 of the 547,000 prompts
+SMALL_WORDS = 4000  # beside an answer: every theme of the prompts, and a phone draws it at once
+DIMENSIONS = (2, 3)
+THEMES = 24  # as many names as a desk's map has room for
 NEIGHBOURS = 6  # mapped words that decide where a vector falls
 # Steep, because the nearest words can lie on different islands of the map, and the plain mean of
 # two islands is a place in the sea between them that resembles neither.
 STEEPNESS = 4.0
 
-# Middle tones: each keeps its contrast on a white and on a near-black page.
-VOCABULARY_COLOUR = "#8f98aa"
-PREDICTED_COLOUR = "#f59e0b"
-ANSWER_COLOUR = "#5b6cf0"
-TEXT_COLOUR = "#7a8496"
+_PERPLEXITY = 30.0
+# Dimensions → options of scikit-learn's Barnes-Hut t-SNE. In three dimensions a step takes four
+# times as long; the wider angle and the fewer steps cost a hundredth of the neighbourhoods.
+_TSNE = {2: {}, 3: {"angle": 0.8, "max_iter": 500}}
+# A theme is a group of near vectors that is also one region of the map: k-means over both, at
+# weights by which nine of ten neighbours on the map share a theme.
+_THEME_VECTORS = 0.7
+_THEME_PLACES = 1.2
+_THEME_NAMES = 2  # words that name a theme
 
-# Pixels a unit of the map takes on a phone and on a desk. Labels keep their distance in pixels
-# while the points spread out, so a layout is only good when it is free of collisions on both.
-_SCALES = (155.0, 280.0)
 _MARGIN = 0.08
-_CHARACTER = 7.0  # mean width of a 12 px letter
-_LABEL_HEIGHT = 18
-_RADII = (15, 24, 34, 46, 60, 76, 94, 114)
-_ANGLES = np.linspace(0, 2 * np.pi, 16, endpoint=False)
 _LANDMARKS = 14
 _LANDMARK_DISTANCE = 0.34
 _LANDMARK_RANK = 500  # only words that everybody writes may name a region
@@ -49,7 +45,7 @@ _LANDMARK_RANK = 500  # only words that everybody writes may name a region
 
 @dataclass(frozen=True)
 class VocabularyMap:
-    """The most frequent answerable words on a plane; near words have near vectors.
+    """The most frequent content words on a plane and in space; near words have near vectors.
 
     Distances between far points mean little: t-SNE keeps neighbourhoods, not distances.
 
@@ -57,6 +53,9 @@ class VocabularyMap:
         vectors: the embedding that the words come from.
         words: (n,) most frequent first.
         positions: float32 (n, 2), centred, in [−1, 1].
+        space: float32 (n, 3), centred, in [−1, 1].
+        themes: int64 (n,), each word's theme, a row of `labels`.
+        labels: a few words that name each theme.
         counts: int64 (n,), how often the training prompts hold each word.
         method: how the positions were made, for a reader.
     """
@@ -64,15 +63,23 @@ class VocabularyMap:
     vectors: WordVectors = field(repr=False)
     words: tuple[str, ...] = field(repr=False)
     positions: np.ndarray = field(repr=False)
+    space: np.ndarray = field(repr=False)
+    themes: np.ndarray = field(repr=False)
+    labels: tuple[str, ...] = field(repr=False)
     counts: np.ndarray = field(repr=False)
     method: str
 
     def __post_init__(self) -> None:
         n = len(self.words)
-        if n < 1 or self.positions.shape != (n, 2) or self.counts.shape != (n,):
-            raise UserError("A map needs one position and one count for each word; build it again.")
-        if not np.isfinite(self.positions).all():
+        shapes = (self.positions.shape, self.space.shape, self.themes.shape, self.counts.shape)
+        if n < 1 or shapes != ((n, 2), (n, 3), (n,), (n,)):
+            raise UserError(
+                "A map needs places, a theme and a count for each word; build it again."
+            )
+        if not (np.isfinite(self.positions).all() and np.isfinite(self.space).all()):
             raise UserError("The map holds positions that are not finite; build it again.")
+        if self.themes.min() < 0 or self.themes.max() >= len(self.labels):
+            raise UserError("The map holds themes without a name; build it again.")
 
     def __len__(self) -> int:
         return len(self.words)
@@ -105,7 +112,15 @@ class VocabularyMap:
         """float32 (2,): half the map's width and height, with a margin."""
         return np.abs(self.positions).max(axis=0) + np.float32(_MARGIN)
 
-    def place(self, vectors: np.ndarray) -> np.ndarray:
+    def places(self, dimensions: int = 2) -> np.ndarray:
+        """float32 (n, dimensions): `positions` or `space`."""
+        return {2: self.positions, 3: self.space}[dimensions]
+
+    def top(self, words: int) -> "VocabularyMap":
+        """The same map with the most frequent words alone."""
+        return self._rows(np.arange(min(max(words, 1), len(self))))
+
+    def place(self, vectors: np.ndarray, dimensions: int = 2) -> np.ndarray:
         """Where word vectors fall on the map.
 
         t-SNE has no transform: it says nothing of a vector it was not given. So a vector falls on
@@ -114,9 +129,10 @@ class VocabularyMap:
 
         Args:
             vectors: float (n, D), of any length but zero.
+            dimensions: 2 or 3.
 
         Returns:
-            float32 (n, 2).
+            float32 (n, dimensions).
         """
         queries = np.atleast_2d(np.asarray(vectors, dtype=np.float32))
         lengths = np.linalg.norm(queries, axis=1, keepdims=True)
@@ -126,20 +142,21 @@ class VocabularyMap:
         # The 1e-6 is float32's own error: a word's cosine to itself is not exactly 1.
         weights = np.maximum(near, 1e-6) / np.maximum(1.0 - near, 1e-6) ** STEEPNESS
         weights /= weights.sum(axis=1, keepdims=True)
-        return np.einsum("nk,nkd->nd", weights, self.positions[rows]).astype(np.float32)
+        places = self.places(dimensions)[rows]
+        return np.einsum("nk,nkd->nd", weights, places).astype(np.float32)
 
-    def place_words(self, words: Sequence[str]) -> np.ndarray:
-        """Where words lie, float32 (n, 2); one that is not on the map, by its own vector.
+    def place_words(self, words: Sequence[str], dimensions: int = 2) -> np.ndarray:
+        """Where words lie, float32 (n, dimensions); one not on the map, by its own vector.
 
         Raises:
             UserError: the vocabulary lacks a word.
         """
-        places = np.empty((len(words), 2), dtype=np.float32)
+        places = np.empty((len(words), dimensions), dtype=np.float32)
         for row, word in enumerate(words):
             if word in self.index:
-                places[row] = self.positions[self.index[word]]
+                places[row] = self.places(dimensions)[self.index[word]]
             elif word in self.vectors:
-                places[row] = self.place(self.vectors[word])[0]
+                places[row] = self.place(self.vectors[word], dimensions)[0]
             else:
                 raise UserError(f"The vocabulary lacks the word {word!r}; try another one.")
         return places
@@ -151,6 +168,9 @@ class VocabularyMap:
                 temporary,
                 words=_to_bytes("\n".join(self.words)),
                 positions=self.positions,
+                space=self.space,
+                themes=self.themes.astype(np.uint8),
+                labels=_to_bytes("\n".join(self.labels)),
                 counts=self.counts,
                 method=_to_bytes(self.method),
                 embedding=_to_bytes(self.vectors.fingerprint),
@@ -158,7 +178,7 @@ class VocabularyMap:
 
     @classmethod
     def load(cls, path: str | os.PathLike, vectors: WordVectors) -> "VocabularyMap":
-        """Read what `save` wrote.
+        """Read what `save` wrote; words that the embedding hides are left out.
 
         Args:
             path: the `.npz`.
@@ -174,6 +194,9 @@ class VocabularyMap:
             with np.load(path, allow_pickle=False) as arrays:
                 words = tuple(_to_text(arrays["words"]).split("\n"))
                 positions = arrays["positions"].astype(np.float32)
+                space = arrays["space"].astype(np.float32)
+                themes = arrays["themes"].astype(np.int64)
+                labels = tuple(_to_text(arrays["labels"]).split("\n"))
                 counts = arrays["counts"].astype(np.int64)
                 method, fingerprint = _to_text(arrays["method"]), _to_text(arrays["embedding"])
         except Exception:  # a damaged zip, a pickle or a missing array: numpy raises many types
@@ -182,296 +205,135 @@ class VocabularyMap:
             raise UserError(
                 f"{path} belongs to another embedding; build it again with scripts/build_map.py."
             )
-        return cls(vectors, words, positions, counts, method)
+        whole = cls(vectors, words, positions, space, themes, labels, counts, method)
+        return whole._rows(
+            np.array([row for row, w in enumerate(words) if w not in vectors.hidden])
+        )
+
+    def _rows(self, rows: np.ndarray) -> "VocabularyMap":
+        return replace(
+            self,
+            words=tuple(self.words[row] for row in rows),
+            positions=self.positions[rows],
+            space=self.space[rows],
+            themes=self.themes[rows],
+            counts=self.counts[rows],
+        )
 
 
-def build_map(vectors: WordVectors, words: int = MAP_WORDS, seed: int = 1) -> VocabularyMap:
-    """Lay out the most frequent answerable words; a minute for 4,000 words on one CPU core.
+def build_map(
+    vectors: WordVectors,
+    words: int = MAP_WORDS,
+    seed: int = 1,
+    nameless: frozenset[str] = frozenset(),
+) -> VocabularyMap:
+    """Lay out the most frequent content words; twenty minutes for 20,000 on two CPU cores.
 
     t-SNE over cosine distances, then centred and scaled into [−1, 1] by one factor, so that the
     aspect stays. The same embedding, number and seed give the same map on the same libraries.
 
     Args:
         vectors: the embedding.
-        words: how many, at most; an embedding with fewer answerable words gives them all.
-        seed: of t-SNE.
+        words: how many, at most; an embedding with fewer content words gives them all.
+        seed: of t-SNE and k-means.
+        nameless: words that may lie on the map but never name a theme.
 
     Raises:
         UserError: too few words, or scikit-learn is not installed.
     """
     try:
         import sklearn
-        from sklearn.manifold import TSNE
     except ImportError:
         raise UserError(
             "Building a map needs scikit-learn; install requirements-train.txt."
         ) from None
 
-    rows = np.flatnonzero(vectors.answerable)[: max(words, 0)]  # most frequent first
+    content = [row for row, word in enumerate(vectors.words) if text.is_content_word(word)]
+    rows = np.array(content[: max(words, 0)], dtype=np.int64)  # most frequent first
     if len(rows) < 4:
         raise UserError(f"A map of {len(rows)} words shows nothing; take at least 4.")
-    perplexity = min(30.0, (len(rows) - 1) / 3)
-    layout = TSNE(metric="cosine", init="pca", perplexity=perplexity, random_state=seed)
-    positions = layout.fit_transform(vectors.unit[rows]).astype(np.float64)
-    positions -= (positions.max(axis=0) + positions.min(axis=0)) / 2
-    positions /= np.abs(positions).max()
+    unit, counts = vectors.unit[rows], vectors.counts[rows]
+    names = tuple(vectors.words[row] for row in rows)
+    perplexity = min(_PERPLEXITY, (len(rows) - 1) / 3)
+    positions, space = (_lay_out(unit, d, perplexity, seed) for d in DIMENSIONS)
+    themes, labels = _themes(names, unit, counts, positions, seed, nameless)
     return VocabularyMap(
         vectors,
-        tuple(vectors.words[row] for row in rows),
-        positions.astype(np.float32),
-        vectors.counts[rows],
+        names,
+        positions,
+        space,
+        themes,
+        labels,
+        counts,
         f"t-SNE over cosine distances, perplexity {perplexity:g}, seed {seed}, "
         f"scikit-learn {sklearn.__version__}",
     )
 
 
-def map_figure(
-    vocabulary: VocabularyMap,
-    prediction: Prediction | None = None,
-    vectors: np.ndarray | None = None,
-) -> "go.Figure":
-    """The map as a figure: the vocabulary, and on it the answer if there is one.
+def neighbourhood_recall(
+    vocabulary: VocabularyMap, dimensions: int, k: int = 10, sample: int = 2000, seed: int = 0
+) -> float:
+    """How well a layout keeps neighbourhoods, in [0, 1].
 
-    The page behind shows through, and labels bring their own background, so one figure serves a
-    light and a dark theme. It takes the size of its container; equal aspect, no axes.
-
-    Args:
-        vocabulary: the map.
-        prediction: its words become labelled points, joined to the vectors they came from.
-        vectors: float32 (steps, D), the predicted vectors; unset, the prediction's own.
+    The share of a word's k nearest words by cosine that are also among its k nearest on the map,
+    the mean over a random sample of words.
     """
-    import plotly.graph_objects as go
+    n = len(vocabulary)
+    k = min(k, n - 1)
+    rows = np.random.default_rng(seed).choice(n, min(sample, n), replace=False)
+    own = np.arange(len(rows))
+    cosines = vocabulary.unit[rows] @ vocabulary.unit.T  # (sample, n)
+    cosines[own, rows] = -np.inf
+    places = vocabulary.places(dimensions).astype(np.float64)
+    closeness = 2 * places[rows] @ places.T - (places**2).sum(
+        axis=1
+    )  # −distance², plus a row's own
+    closeness[own, rows] = -np.inf
+    near, near_on_map = top_k(cosines, k)[0], top_k(closeness, k)[0]
+    kept = (near[:, :, None] == near_on_map[:, None, :]).any(axis=2)
+    return float(kept.mean())
 
-    figure = go.Figure()
-    figure.add_trace(_vocabulary_trace(vocabulary))
-    annotations: list[dict] = []
-    taken = [np.empty((0, 4)) for _ in _SCALES]
-    if prediction is not None:
-        steps = vocabulary.place(prediction.vectors if vectors is None else vectors)
-        answers = vocabulary.place_words([word.word for word in prediction.words])
-        labels = [word.word for word in prediction.words]
-        marked = np.concatenate([answers, steps])
-        annotations, taken = _labels(labels, answers, marked, vocabulary.extent)
-        for trace in _answer_traces(vocabulary, prediction, steps, answers):
-            figure.add_trace(trace)
-    figure.update_layout(
-        annotations=_landmarks(vocabulary, taken[-1]) + annotations,
-        autosize=True,
-        # Without a drag mode a finger on the map scrolls the page; the mode bar has pan and zoom.
-        dragmode=False,
-        font={"family": "ui-sans-serif, system-ui, sans-serif", "size": 12, "color": TEXT_COLOUR},
-        hoverlabel={"font_size": 13},
-        legend={
-            "orientation": "h",
-            "x": 0.5,
-            "xanchor": "center",
-            "y": 0,
-            "yanchor": "top",
-            "itemsizing": "constant",
-            "font": {"size": 12, "color": TEXT_COLOUR},
-            "itemclick": False,
-            "itemdoubleclick": False,
-        },
-        margin={"l": 4, "r": 4, "t": 4, "b": 34},
-        modebar={
-            "bgcolor": "rgba(0,0,0,0)",
-            "color": TEXT_COLOUR,
-            "activecolor": ANSWER_COLOUR,
-        },
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        uirevision="map",  # a zoomed view stays where it is when the answer changes
+
+def _lay_out(unit: np.ndarray, dimensions: int, perplexity: float, seed: int) -> np.ndarray:
+    from sklearn.manifold import TSNE
+
+    layout = TSNE(
+        dimensions,
+        metric="cosine",
+        init="pca",
+        perplexity=perplexity,
+        random_state=seed,
+        **_TSNE[dimensions],
     )
-    width, height = (float(half) for half in vocabulary.extent)
-    figure.update_xaxes(visible=False, range=[-width, width])
-    figure.update_yaxes(visible=False, range=[-height, height], scaleanchor="x", scaleratio=1)
-    return figure
+    positions = layout.fit_transform(unit).astype(np.float64)
+    positions -= (positions.max(axis=0) + positions.min(axis=0)) / 2
+    return (positions / np.abs(positions).max()).astype(np.float32)
 
 
-def _vocabulary_trace(vocabulary: VocabularyMap) -> "go.Scattergl":
-    import plotly.graph_objects as go
+def _themes(
+    words: Sequence[str],
+    unit: np.ndarray,
+    counts: np.ndarray,
+    positions: np.ndarray,
+    seed: int,
+    nameless: frozenset[str],
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Each word's theme, int64 (n,), and the themes' names."""
+    from sklearn.cluster import KMeans
 
-    # Area by the logarithm of the count: frequent words stand out without hiding the rest.
-    share = np.log(np.maximum(vocabulary.counts, 1)) / max(np.log(vocabulary.counts.max()), 1.0)
-    return go.Scattergl(
-        name="vocabulary",
-        x=vocabulary.positions[:, 0],
-        y=vocabulary.positions[:, 1],
-        mode="markers",
-        marker={
-            "size": np.round(3.0 + 6.0 * share**3, 1).astype(np.float32),
-            "color": VOCABULARY_COLOUR,
-            "opacity": 0.5,
-            "line": {"width": 0},
-        },
-        text=vocabulary.words,
-        customdata=vocabulary.counts.astype(np.int32),
-        hovertemplate="<b>%{text}</b><br>%{customdata:,} times in the prompts<extra></extra>",
+    features = np.concatenate([_THEME_VECTORS * unit, _THEME_PLACES * positions], axis=1)
+    weights = np.log1p(counts)  # a theme is what many prompts ask for, not where rare words lie
+    found = KMeans(min(THEMES, len(words) // 4), n_init=4, random_state=seed).fit_predict(
+        features, sample_weight=weights
     )
-
-
-def _answer_traces(
-    vocabulary: VocabularyMap, prediction: Prediction, steps: np.ndarray, answers: np.ndarray
-) -> list["go.Scattergl"]:
-    import plotly.graph_objects as go
-
-    # All on one canvas: the browser lays a WebGL canvas over every SVG trace.
-    gap = np.full(2, np.nan, dtype=np.float32)
-    ends = [
-        row
-        for word, answer in zip(prediction.words, answers, strict=True)
-        for row in (steps[word.step], answer, gap)
-    ]
-    lines = np.array(ends, dtype=np.float32).reshape(-1, 2)
-    counts = [vocabulary.vectors.counts[vocabulary.vectors.index[w.word]] for w in prediction.words]
-    said = [
-        ", ".join(word.word for word in prediction.words if word.step == step) or "no answer"
-        for step in range(len(steps))
-    ]
-    return [
-        go.Scattergl(
-            x=lines[:, 0],
-            y=lines[:, 1],
-            mode="lines",
-            line={"width": 1.2, "color": PREDICTED_COLOUR},
-            opacity=0.7,
-            hoverinfo="skip",
-            showlegend=False,
-            name="from vector to word",
-        ),
-        go.Scattergl(
-            name="predicted",
-            x=steps[:, 0],
-            y=steps[:, 1],
-            mode="markers",
-            marker={
-                "symbol": "diamond",
-                "size": 13,
-                "color": PREDICTED_COLOUR,
-                "opacity": 0.85,
-                "line": {"width": 1.2, "color": "#ffffff"},
-            },
-            text=said,
-            customdata=np.arange(1, len(steps) + 1),
-            hovertemplate="<b>predicted vector %{customdata}</b><br>→ %{text}<extra></extra>",
-        ),
-        go.Scattergl(
-            name="answers",
-            x=answers[:, 0],
-            y=answers[:, 1],
-            mode="markers",
-            marker={
-                "size": 9,
-                "color": ANSWER_COLOUR,
-                "line": {"width": 1.2, "color": "#ffffff"},
-            },
-            text=[word.word for word in prediction.words],
-            customdata=[
-                [word.score, int(n)] for word, n in zip(prediction.words, counts, strict=True)
-            ],
-            hovertemplate="<b>%{text}</b><br>cosine %{customdata[0]:.2f}"
-            "<br>%{customdata[1]:,} times in the prompts<extra></extra>",
-        ),
-    ]
-
-
-def _labels(
-    words: Sequence[str], places: np.ndarray, marked: np.ndarray, extent: np.ndarray
-) -> tuple[list[dict], list[np.ndarray]]:
-    """Place labels greedily, best word first, each at the nearest spot that covers nothing.
-
-    Args:
-        words: (n,) texts.
-        places: (n, 2) their points.
-        marked: (m, 2) every point that no label should cover.
-        extent: (2,) half the map's width and height, which no label should leave.
-
-    Returns:
-        Annotations, and for each of `_SCALES` the boxes (k, 4) that are taken.
-    """
-    taken = [_boxes(marked * scale, (7, 7)) for scale in _SCALES]
-    centre = places.mean(axis=0)
-    annotations = []
-    for word, place in zip(words, places, strict=True):
-        half = np.array([_CHARACTER * len(word) / 2 + 5, _LABEL_HEIGHT / 2])
-        # Away from the middle of the answers first: there the leaders don't cross.
-        outward = np.arctan2(place[1] - centre[1], place[0] - centre[0])
-        angles = _ANGLES[np.argsort(-np.cos(_ANGLES - outward), kind="stable")]
-        offsets = np.stack(
-            [
-                np.outer(np.add(_RADII, half[0]), np.cos(angles)).ravel(),
-                np.outer(np.add(_RADII, 2), np.sin(angles)).ravel(),
-            ],
-            axis=1,
-        )
-        hits = np.zeros(len(offsets))
-        for scale, boxes in zip(_SCALES, taken, strict=True):
-            spots = _boxes(place * scale + offsets, half)
-            hits += _overlaps(spots, boxes).sum(axis=1)
-            hits += 3 * (np.abs(spots) > np.tile(extent * scale, 2)).sum(axis=1)
-        offset = offsets[hits.argmin()]  # the nearest of the equally good
-        taken = [
-            np.concatenate([boxes, _boxes(place * scale + offset, half + 1)])
-            for scale, boxes in zip(_SCALES, taken, strict=True)
-        ]
-        annotations.append(
-            {
-                "x": float(place[0]),
-                "y": float(place[1]),
-                "ax": round(float(offset[0]), 1),
-                "ay": round(float(-offset[1]), 1),  # pixels down the screen
-                "text": word,
-                "name": "answer",
-                "showarrow": True,
-                "arrowhead": 0,
-                "arrowwidth": 1,
-                "arrowcolor": ANSWER_COLOUR,
-                "standoff": 5,
-                "font": {"size": 12, "color": "#1f2440"},
-                "bgcolor": "rgba(255,255,255,0.92)",
-                "bordercolor": ANSWER_COLOUR,
-                "borderwidth": 1,
-                "borderpad": 1,
-            }
-        )
-    return annotations, taken
-
-
-def _landmarks(vocabulary: VocabularyMap, taken: np.ndarray) -> list[dict]:
-    """The names of regions, but for those that lie under a label (boxes (k, 4) on a desk).
-
-    On a phone there is no room for both; the page hides these where there are labels.
-    """
-    annotations = []
-    for row in vocabulary.landmarks:
-        word, place = vocabulary.words[row], vocabulary.positions[row]
-        half = (_CHARACTER * len(word) / 2, 8)
-        if _overlaps(_boxes(place * _SCALES[-1], half), taken).any():
-            continue
-        annotations.append(
-            {
-                "x": float(place[0]),
-                "y": float(place[1]),
-                "text": word,
-                "name": "region",
-                "showarrow": False,
-                "font": {"size": 13, "color": TEXT_COLOUR},
-            }
-        )
-    return annotations
-
-
-def _boxes(centres: np.ndarray, half: Sequence[float] | np.ndarray) -> np.ndarray:
-    """(n, 2) centres and half the width and height → (n, 4): left, bottom, right, top."""
-    centres = np.atleast_2d(centres)
-    return np.concatenate([centres - half, centres + half], axis=1)
-
-
-def _overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Boxes (n, 4) and (m, 4) → bool (n, m)."""
-    return (a[:, None, :2] < b[None, :, 2:]).all(axis=2) & (b[None, :, :2] < a[:, None, 2:]).all(
-        axis=2
-    )
+    labels = []
+    for theme in range(found.max() + 1):
+        rows = np.flatnonzero(found == theme)
+        centre = unit[rows].T @ weights[rows]
+        typical = unit[rows] @ (centre / np.linalg.norm(centre)) * weights[rows]
+        best = [words[rows[at]] for at in np.argsort(-typical) if words[rows[at]] not in nameless]
+        labels.append(", ".join(best[:_THEME_NAMES]))
+    return found.astype(np.int64), tuple(labels)
 
 
 def _to_bytes(text: str) -> np.ndarray:

@@ -10,11 +10,21 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from img2prompt.errors import UserError
+from img2prompt.map_figures import Names
 from img2prompt.ui.service import Guesser
 from img2prompt.ui.texts import Texts
 
 if TYPE_CHECKING:
     from img2prompt.ui.examples import Example
+
+
+# Says when a tab is looked at: however it was opened, by a click or by the page's address.
+# The margin makes it a question of being laid out at all, not of having scrolled there.
+WATCH = """
+new IntersectionObserver((entries) => {
+    trigger('change', { seen: entries.at(-1).isIntersecting });
+}, { rootMargin: '100000px' }).observe(element);
+"""
 
 
 @dataclass
@@ -71,6 +81,16 @@ class Page:
     def preset_name(self, preset: str) -> str:
         """The name on a model's switch; a model without one goes by its file's name."""
         return self.text.get(f"preset.{preset}.name", preset)
+
+    def figure_names(self) -> Names:
+        """What this page's language calls the parts of the maps."""
+        comma = self.text("page.decimal_comma") == "yes"
+        keys = ("vocabulary", "predicted", "answers", "truth", "vector", "nothing", "cosine")
+        return Names(
+            *(self.text(f"figure.{key}") for key in keys),
+            times=self.text("figure.times"),
+            separators=",." if comma else ".,",
+        )
 
     def linked(self, name: str, component: Any, parse: Any = str) -> None:
         """Let the page's address carry a component's value.

@@ -10,8 +10,9 @@ from gradio.components.plot import PlotData
 from img2prompt.errors import UserError
 from img2prompt.file_prompts import read_prompt
 from img2prompt.images import open_image
+from img2prompt.map_figures import map_figure
 from img2prompt.prediction import Prediction
-from img2prompt.projection import map_figure
+from img2prompt.projection import SMALL_WORDS
 from img2prompt.safety import mask
 from img2prompt.scoring import score_words
 from img2prompt.ui import answer, heat
@@ -260,14 +261,18 @@ def _api(page: Page) -> None:
     def predict(image, preset: str, words: float) -> dict:
         """Predict which words of a Stable Diffusion prompt made a picture.
 
+        Words come by falling score, the cosine (−1 to 1) between a word's vector and the one that
+        the model saw in the picture. Confidence (0 to 1) is the share of such answers that really
+        stood in the prompt: where it is low, the word is a guess. Alternatives are the next
+        nearest words with their scores.
+
         Args:
             image: the picture file (PNG, JPEG, WebP, GIF, BMP or TIFF, at most 50 MB).
-            preset: the model, one of "gaze" (looks at the picture), "original", "notebook".
+            preset: the model: "gaze" (the best), "original" or "notebook" (a lesson in failing).
             words: how many words to answer, 1 to 20.
 
         Returns:
-            The preset and its words by falling cosine; each with its score, its confidence (the
-            share of such words that stood in the prompt) and its nearest alternatives.
+            {"preset", "words": [{"word", "score", "confidence", "alternatives": [[word, score]]}]}
         """
         with page.errors():
             if image is None:
@@ -278,14 +283,18 @@ def _api(page: Page) -> None:
     def score(image, preset: str, words: float, truth: str) -> dict:
         """Predict the words of a picture and score them against its true prompt.
 
+        Found, invented and missed are lists of words, unknown those of the prompt that the
+        vocabulary lacks. Precision, recall, F1 and soft recall lie in 0 to 1, the cosine per word
+        in −1 to 1; higher is better.
+
         Args:
-            image: the picture file.
-            preset: the model, one of "gaze", "original", "notebook".
+            image: the picture file (PNG, JPEG, WebP, GIF, BMP or TIFF, at most 50 MB).
+            preset: the model: "gaze" (the best), "original" or "notebook" (a lesson in failing).
             words: how many words to answer, 1 to 20.
-            truth: the true prompt; empty: the one the file carries.
+            truth: the true prompt in English; empty text: the one that the file carries.
 
         Returns:
-            Words found, missed and invented, F1, soft recall and cosine per word.
+            {"found", "invented", "missed", "unknown", "precision", "recall", "f1", …}
         """
         with page.errors():
             if image is None:
@@ -337,7 +346,7 @@ def _plot(page: Page, prediction: Prediction | None) -> PlotData | None:
     """The map, with its mode bar: gradio hands `config` on, but plotly's own JSON has none."""
     if page.guesser.map is None:
         return None
-    figure = map_figure(page.guesser.map, prediction)
+    figure = map_figure(page.guesser.map.top(SMALL_WORDS), page.figure_names(), prediction)
     return PlotData(
         type="plotly", plot=json.dumps(json.loads(figure.to_json()) | {"config": _PLOT_CONFIG})
     )

@@ -19,6 +19,7 @@ from img2prompt.ui.texts import ENGLISH, Texts, languages
 TABS = ("guess", "map", "compare", "batch", "play", "learn")  # ids, and names of the modules
 _HERE = Path(__file__).parent
 _STYLES = [_HERE / "style.css", *sorted((_HERE / "styles").glob("*.css"))]
+_SCRIPTS = [_HERE / "page.js", _HERE / "map.js"]
 _HOUR = 3600
 # Names that every system has: a web font would be a request to somebody else's server.
 _FONT = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
@@ -100,7 +101,7 @@ def launch(
             footer_links=["api", "settings"],
             theme=theme(),
             css_paths=_STYLES,
-            head=f"<script>{(_HERE / 'page.js').read_text('utf-8')}</script>",
+            head=f"<script>{''.join(path.read_text('utf-8') for path in _SCRIPTS)}</script>",
         )
     except OSError as error:
         if "port" not in str(error):
@@ -155,15 +156,8 @@ def _build_page(page: Page, texts: dict[str, Texts]) -> None:
     built: dict[str, Any] = {}
     with gr.Tabs(elem_id="tabs") as page.tabs:
         for name in TABS:
-            if importlib.util.find_spec(f"img2prompt.ui.{name}") is None:
-                continue  # TODO remove once all tabs are there
             with gr.Tab(text(f"page.tab_{name}"), id=name, elem_id=f"tab-{name}") as tab:
-                try:  # TODO
-                    import_module(f"img2prompt.ui.{name}").build(page)
-                except Exception:
-                    import traceback
-
-                    traceback.print_exc()
+                import_module(f"img2prompt.ui.{name}").build(page)
             built[name] = tab
     gr.HTML(_foot(text), apply_default_css=False, elem_id="foot")
 
