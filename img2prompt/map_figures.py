@@ -157,7 +157,7 @@ def vocabulary_figure(
             "aspectmode": "cube",
             "annotations": labels,
             "dragmode": "orbit",
-            "camera": {"eye": {"x": 1.0, "y": 1.0, "z": 0.7}},
+            "camera": {"eye": {"x": 0.75, "y": 0.75, "z": 0.5}},
         }
     half = [float(side) for side in vocabulary.extent] if dimensions == 2 else [_SPACE_SIDE] * 3
     layout["meta"] = {
@@ -186,7 +186,8 @@ def picture_part(
         dimensions: 2 or 3.
 
     Returns:
-        A part: plotly's `traces` and `labels`, and `view`, None for a part that asks for none.
+        A part: plotly's `traces` and `labels`, the themes whose names it `hides`, and `view`,
+        None for a part that asks for none.
     """
     said = [word.word for word in prediction.words]
     steps = vocabulary.place(prediction.vectors, dimensions)
@@ -266,7 +267,7 @@ def sum_part(
     ]
     places = np.concatenate([term_places, near_places])
     marked = np.concatenate([places, at])
-    view = _view(at[0], marked, share=1.0)
+    view = _view(at[0], marked)
     return _part(vocabulary, traces, [*signed, *near], places, marked, dimensions, view)
 
 
@@ -327,7 +328,7 @@ def _points(
     # Area by the logarithm of the count: frequent words stand out without hiding the rest.
     counts = vocabulary.counts[group.rows]
     share = np.log(np.maximum(counts, 1)) / max(np.log(vocabulary.counts.max()), 1.0)
-    sizes = (3.0 + 6.0 * share**3) * (1.0 if dimensions == 2 else 0.6)
+    sizes = (3.0 + 6.0 * share**3) * (1.0 if dimensions == 2 else 0.8)
     return _xyz(vocabulary.places(dimensions)[group.rows]) | {
         "name": group.name,
         "mode": "markers",
@@ -441,10 +442,10 @@ def _marks(
     }
 
 
-def _view(centre: np.ndarray, places: np.ndarray, share: float = _SEEN) -> list[list[float]]:
-    """Ranges around a place that hold `share` of the others."""
+def _view(centre: np.ndarray, places: np.ndarray) -> list[list[float]]:
+    """Ranges around a place that hold most of the others."""
     distances = np.abs(places - centre).max(axis=1)
-    half = max(float(np.quantile(distances, share, method="higher")) * 1.25, _NEAREST_VIEW)
+    half = max(float(np.quantile(distances, _SEEN, method="higher")) * 1.25, _NEAREST_VIEW)
     return [[float(at - half), float(at + half)] for at in centre]
 
 
@@ -457,26 +458,48 @@ def _part(
     dimensions: int,
     view: list[list[float]] | None = None,
 ) -> dict[str, Any]:
-    if dimensions == 3:
+    themes = _theme_labels(vocabulary, dimensions)
+    if dimensions == 3:  # where a turn of the hand lays any label over any other
         labels = [_note(word, place) for word, place in zip(words, places, strict=True)]
+        hides = [label["text"] for label in themes]
     elif view is None:
-        labels, _ = _labels(words, places, marked, vocabulary.extent)
+        labels, taken = _labels(words, places, marked, vocabulary.extent)
+        hides = _covered(themes, taken[-1], np.zeros(2), _SCALES[-1])
     else:
         (left, right), (low, high) = view
         centre, half = np.array([left + right, low + high]) / 2, (right - left) / 2
         seen = (np.abs(places - centre) <= half).all(axis=1)
         zoom = float(vocabulary.extent.max()) / half
-        labels, _ = _labels(
+        scales = tuple(scale * zoom for scale in _SCALES)
+        labels, taken = _labels(
             [word for word, inside in zip(words, seen, strict=True) if inside],
             places[seen] - centre,
             marked - centre,
             np.full(2, half),
-            tuple(scale * zoom for scale in _SCALES),
+            scales,
         )
+        hides = _covered(themes, taken[-1], centre, scales[-1])
         for label in labels:
             label["x"] += float(centre[0])
             label["y"] += float(centre[1])
-    return {"dimensions": dimensions, "traces": _plain(traces), "labels": labels, "view": view}
+    return {
+        "dimensions": dimensions,
+        "traces": _plain(traces),
+        "labels": labels,
+        "hides": hides,
+        "view": view,
+    }
+
+
+def _covered(labels: list[dict], taken: np.ndarray, centre: np.ndarray, scale: float) -> list[str]:
+    """Which labels lie under boxes (k, 4), in pixels around a centre."""
+    names = []
+    for label in labels:
+        at = (np.array([label["x"], label["y"]]) - centre) * scale
+        half = (_CHARACTER * len(label["text"]) / 2, _LABEL_HEIGHT / 2)
+        if _overlaps(_boxes(at, half), taken).any():
+            names.append(label["text"])
+    return names
 
 
 def _plain(traces: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -499,16 +522,12 @@ def _theme_labels(vocabulary: VocabularyMap, dimensions: int) -> list[dict]:
 
 def _note(word: str, place: np.ndarray) -> dict[str, Any]:
     """A label without a leader."""
-    return {
-        **{axis: float(at) for axis, at in zip("xyz", place, strict=False)},
-        "text": word,
-        "name": "answer",
-        "showarrow": False,
-        "yshift": 12 if len(place) == 3 else 0,
-        "font": {"size": 12, "color": "#1f2440"},
-        "bgcolor": "rgba(255,255,255,0.8)",
-        "borderpad": 1,
-    }
+    note = {axis: float(at) for axis, at in zip("xyz", place, strict=False)}
+    note |= {"text": word, "name": "answer", "showarrow": False}
+    note |= {"font": {"size": 12, "color": "#1f2440"}}
+    if len(place) == 3:
+        return note | {"yshift": 12}  # the page draws a halo; a box would hide what lies behind
+    return note | {"bgcolor": "rgba(255,255,255,0.8)", "borderpad": 1}
 
 
 def _labels(

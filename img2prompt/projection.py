@@ -29,7 +29,8 @@ STEEPNESS = 4.0
 
 _PERPLEXITY = 30.0
 # Dimensions → options of scikit-learn's Barnes-Hut t-SNE. In three dimensions a step takes four
-# times as long; the wider angle and the fewer steps cost a hundredth of the neighbourhoods.
+# times as long, so the angle is wider and the steps are fewer; it still keeps a few neighbours more
+# than the plane does.
 _TSNE = {2: {}, 3: {"angle": 0.8, "max_iter": 500}}
 # A theme is a group of near vectors that is also one region of the map: k-means over both, at
 # weights by which nine of ten neighbours on the map share a theme.
@@ -227,7 +228,7 @@ def build_map(
     seed: int = 1,
     nameless: frozenset[str] = frozenset(),
 ) -> VocabularyMap:
-    """Lay out the most frequent content words; twenty minutes for 20,000 on two CPU cores.
+    """Lay out the most frequent content words; ten minutes for 20,000 on two CPU cores.
 
     t-SNE over cosine distances, then centred and scaled into [−1, 1] by one factor, so that the
     aspect stays. The same embedding, number and seed give the same map on the same libraries.

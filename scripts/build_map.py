@@ -3,7 +3,7 @@
     python scripts/build_map.py --embedding assets/embedding.npz --out assets/map.npz
 
 Prints how well each layout keeps neighbourhoods, and the themes. Where a manifest lies beside the
-file, it takes the figures. Twenty minutes for 20,000 words on two CPU cores. Needs scikit-learn
+file, it takes the figures. Ten minutes for 20,000 words on two CPU cores. Needs scikit-learn
 (requirements-train.txt); the app that reads the map does not.
 """
 

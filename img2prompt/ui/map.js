@@ -22,7 +22,9 @@
     if (!meta?.labels || !window.Plotly) return;
     const shown = Object.values(parts).filter((part) => part?.dimensions === meta.dimensions);
     const layout = { ...div.layout };
-    const labels = [...meta.labels, ...shown.flatMap((part) => part.labels)];
+    const hidden = new Set(shown.flatMap((part) => part.hides));
+    const themes = meta.labels.filter((label) => !hidden.has(label.text));
+    const labels = [...themes, ...shown.flatMap((part) => part.labels)];
     if (meta.dimensions === 3) layout.scene = { ...layout.scene, annotations: labels };
     else layout.annotations = labels;
     if (wanted && (wanted === "whole" || wanted.length === meta.dimensions)) {

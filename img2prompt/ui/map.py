@@ -164,7 +164,8 @@ def build(page: Page) -> None:
             prediction = guesser(picture, preset, round(count))
         except UserError as error:
             return map_card.sentence_html(str(error))
-        true = [w for w in evaluation.true_words(truth, vectors) if w not in vectors.hidden]
+        rows = evaluation.true_words(truth, vectors)
+        true = [vectors.words[row] for row in rows if vectors.shown[row]]
         part = picture_part(vocabulary, names, prediction, true, _depth(dimension))
         themes = {
             word.word: vocabulary.labels[vocabulary.themes[vocabulary.index[word.word]]]
@@ -239,13 +240,16 @@ def _api(page: Page) -> None:
     def neighbours(word: str, count: float = NEIGHBOURS) -> dict:
         """List the words of Stable Diffusion prompts that are used most like a word.
 
+        Neighbours come by falling score, the cosine (−1 to 1) between the words' vectors; words
+        are near when prompts use them in like places. A count is how often prompts use the word.
+        Kind is subject, artist, medium, style, light or quality, or null where nobody can say.
+
         Args:
             word: one English word, such as "castle".
             count: how many neighbours, 1 to 50.
 
         Returns:
-            The word, how often prompts use it, its kind (subject, artist, medium, style, light,
-            quality, or null) and its neighbours by falling cosine.
+            {"word", "count", "kind", "neighbours": [{"word", "score", "count"}]}
         """
         with page.errors():
             known = known_word(word, guesser.vectors)
@@ -267,12 +271,14 @@ def _api(page: Page) -> None:
     def arithmetic(expression: str) -> dict:
         """Add and subtract words of Stable Diffusion prompts, and name the words nearest to that.
 
+        The words' vectors are added; the ten nearest words come by falling score, the cosine (−1
+        to 1) to the sum, without the words that were typed.
+
         Args:
-            expression: words with + and - between them, at most ten, such as
-                "portrait - painting + photo".
+            expression: 1 to 10 words with + and - between them: "portrait - painting + photo".
 
         Returns:
-            The expression and its ten nearest words by falling cosine.
+            {"expression", "results": [{"word", "score", "count"}]}
         """
         with page.errors():
             return solve(expression, guesser.vectors, NEIGHBOURS).to_dict()
