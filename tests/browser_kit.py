@@ -51,10 +51,17 @@ def served(
     """
     if not (ASSETS / "manifest.json").is_file():
         skip_or_fail(f"{ASSETS.name}/ holds no manifest.json")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, str(ROOT / "app.py"), "--port", str(port), "--assets", str(ASSETS)]
+    with running([*command, *arguments], port, ROOT, environment or {}) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str], port: int, folder: Path, environment: dict[str, str]
+) -> Iterator[str]:
+    """A command that serves the page, run in a folder while the block runs: its address."""
     clean = {key: value for key, value in os.environ.items() if "GRADIO" not in key}
     with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
 
@@ -63,11 +70,7 @@ def served(
             return log.read()
 
         app = subprocess.Popen(
-            [*command, *arguments],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=ROOT,
-            env=clean | (environment or {}),
+            command, stdout=log, stderr=subprocess.STDOUT, cwd=folder, env=clean | environment
         )
         url = f"http://127.0.0.1:{port}/"
         try:
@@ -81,6 +84,13 @@ def served(
         finally:
             app.terminate()
             app.wait(timeout=30)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens to."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 @contextlib.contextmanager
