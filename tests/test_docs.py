@@ -84,21 +84,6 @@ def test_the_report_is_of_the_shipped_files() -> None:
     }
 
 
-def test_front_matter_is_what_a_space_reads() -> None:
-    from huggingface_hub import SpaceCardData, repocard
-
-    card = repocard.RepoCard.load(ROOT / "README.md", ignore_metadata_errors=False)
-    data = SpaceCardData(**card.data.to_dict())
-    assert data.sdk == "gradio"
-    assert data.app_file == "app.py" and (ROOT / data.app_file).exists()
-    assert data.python_version == "3.12"
-    assert data.license == "mit"
-    assert data.datasets == ["poloclub/diffusiondb"]
-    assert len(data.short_description) <= 60
-    requirement = (ROOT / "requirements.txt").read_text()
-    assert f"gradio>={'.'.join(data.sdk_version.split('.')[:2])}," in requirement
-
-
 def test_links_inside_the_repository_lead_somewhere() -> None:
     for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
         text = path.read_text(encoding="utf-8")
