@@ -45,8 +45,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         words, random.normal(size=(80, 100)).astype(np.float32), np.arange(80, 0, -1)
     )
     vectors.save(folder / EMBEDDING_FILE)
-    positions = random.uniform(-1, 1, size=(60, 2)).astype(np.float32)
-    VocabularyMap(vectors, tuple(words[:60]), positions, vectors.counts[:60], "chance").save(
+    space = random.uniform(-1, 1, size=(60, 3)).astype(np.float32)
+    themes = np.arange(60) % 2
+    places = (space[:, :2], space, themes, ("worda", "wordb"))
+    VocabularyMap(vectors, tuple(words[:60]), *places, vectors.counts[:60], "chance").save(
         folder / MAP_FILE
     )
     original.build(vectors, SIDE).save(folder / "gaze.keras")
@@ -170,7 +172,7 @@ def test_odd_pictures_are_answered(client: Client, tmp_path: Path) -> None:
 
 def test_only_named_endpoints_are_public(client: Client) -> None:
     named = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(named) == {"/predict", "/score", "/neighbours", "/arithmetic", "/compare"}
+    assert set(named) == {"/predict", "/score", "/neighbours", "/arithmetic", "/compare", "/batch"}
 
 
 def test_the_servers_own_files_stay_where_they_are(address: str, folder: Path) -> None:

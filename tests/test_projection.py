@@ -1,16 +1,33 @@
-"""The map of words: layout, placing of vectors, the file, and the figure."""
+"""The map of words: layout, placing of vectors, the file, the figures and what lies on them."""
+
+import base64
+import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from img2prompt.arithmetic import solve
 from img2prompt.decoding import Decoder
 from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
+from img2prompt.map_figures import (
+    Group,
+    Names,
+    map_figure,
+    picture_part,
+    sum_part,
+    vocabulary_figure,
+    word_part,
+)
 from img2prompt.prediction import Prediction, choose_words
-from img2prompt.projection import VocabularyMap, build_map, map_figure
+from img2prompt.projection import VocabularyMap, build_map, neighbourhood_recall
 
 CLUSTERS, EACH, DIMENSIONS = 6, 25, 100
 SCALES = (155.0, 280.0)  # pixels a unit takes on a phone and on a desk
+NAMES = Names(
+    "Wortschatz", "Vektoren", "Antworten", "Wahrheit", "Vektor", "nichts", "Kosinus", "Mal", ",."
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +50,15 @@ def vectors() -> WordVectors:
 def small(vectors: WordVectors) -> VocabularyMap:
     """A map of the 100 most frequent answerable words, laid out without scikit-learn."""
     rows = np.flatnonzero(vectors.answerable)[:100]
-    plane = np.linalg.svd(vectors.vectors[rows], full_matrices=False)[0][:, :2]
-    positions = (plane / np.abs(plane).max()).astype(np.float32)
+    axes = np.linalg.svd(vectors.vectors[rows], full_matrices=False)[0][:, :3]
+    space = (axes / np.abs(axes).max()).astype(np.float32)
+    plane = space[:, :2] / np.abs(space[:, :2]).max()
     words = tuple(vectors.words[row] for row in rows)
-    return VocabularyMap(vectors, words, positions, vectors.counts[rows], "two axes of an SVD")
+    themes = np.array([int(word[4]) for word in words])
+    labels = tuple(f"theme {letter}" for letter in "abcdef")
+    return VocabularyMap(
+        vectors, words, plane, space, themes, labels, vectors.counts[rows], "axes of an SVD"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +83,41 @@ def test_a_built_map_keeps_neighbourhoods(vectors: WordVectors) -> None:
     assert built.positions.max(axis=0) == pytest.approx(-built.positions.min(axis=0), abs=1e-6)
     assert list(built.counts) == [vectors.counts[vectors.index[w]] for w in built.words]
     cluster = np.array([word[4] for word in built.words])
-    distances = np.linalg.norm(built.positions[:, None] - built.positions[None], axis=2)
-    np.fill_diagonal(distances, np.inf)
-    assert (cluster[distances.argmin(axis=1)] == cluster).mean() > 0.95
+    for places in (built.positions, built.space):
+        distances = np.linalg.norm(places[:, None] - places[None], axis=2)
+        np.fill_diagonal(distances, np.inf)
+        assert (cluster[distances.argmin(axis=1)] == cluster).mean() > 0.95
+    for dimensions in (2, 3):  # 9 of 119 words are near by chance in 8 % of the cases
+        assert neighbourhood_recall(built, dimensions, k=9) > 0.4
+    # A theme is one of the clusters (or a part of one), and is named by its own words.
+    for theme, name in enumerate(built.labels):
+        assert len(set(cluster[built.themes == theme])) == 1
+        assert {built.themes[built.index[word]] for word in name.split(", ")} == {theme}
     again = build_map(vectors, words=120)
     assert np.array_equal(built.positions, again.positions)
+    assert np.array_equal(built.space, again.space)
+
+
+def test_a_nameless_word_names_no_theme(vectors: WordVectors) -> None:
+    pytest.importorskip("sklearn", reason="only building a map needs scikit-learn")
+    named = {w for name in build_map(vectors, words=60).labels for w in name.split(", ")}
+    nameless = build_map(vectors, words=60, nameless=frozenset(named))
+    assert not named & {w for name in nameless.labels for w in name.split(", ")}
+    assert named <= set(nameless.words)
+
+
+def test_recall_is_one_for_a_map_that_is_the_vectors() -> None:
+    points = np.random.default_rng(2).normal(size=(40, 3)).astype(np.float32)
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    words = [f"word{chr(97 + n // 8)}{chr(97 + n % 8)}" for n in range(40)]
+    vectors = WordVectors(words, points, np.arange(40, 0, -1))
+    shuffled = points[np.random.default_rng(3).permutation(40)]
+    rest = (np.zeros(40, int), ("all",), vectors.counts, "")
+    kept = VocabularyMap(vectors, tuple(words), points[:, :2], points, *rest)
+    lost = VocabularyMap(vectors, tuple(words), points[:, :2], shuffled, *rest)
+    assert neighbourhood_recall(kept, 3) == 1.0
+    assert neighbourhood_recall(kept, 2) < 1.0
+    assert neighbourhood_recall(lost, 3) < 0.5
 
 
 def test_a_map_of_three_words_is_refused(vectors: WordVectors) -> None:
@@ -78,6 +130,7 @@ def test_a_words_own_vector_lands_on_the_word(small: VocabularyMap) -> None:
     own = np.array([small.vectors[word] for word in small.words])
     for scale in (1.0, 0.01, 300.0):  # only the direction counts
         assert small.place(scale * own) == pytest.approx(small.positions, abs=1e-4)
+        assert small.place(scale * own, 3) == pytest.approx(small.space, abs=1e-4)
 
 
 def test_other_vectors_land_among_their_nearest_words(small: VocabularyMap) -> None:
@@ -107,13 +160,29 @@ def test_a_saved_map_comes_back_the_same(small: VocabularyMap, tmp_path) -> None
     small.save(tmp_path / "map.npz")
     loaded = VocabularyMap.load(tmp_path / "map.npz", small.vectors)
     assert loaded.words == small.words
-    assert np.array_equal(loaded.positions, small.positions)
-    assert np.array_equal(loaded.counts, small.counts)
-    assert loaded.method == small.method
+    for name in ("positions", "space", "themes", "counts"):
+        assert np.array_equal(getattr(loaded, name), getattr(small, name))
+    assert (loaded.method, loaded.labels) == (small.method, small.labels)
     first = (tmp_path / "map.npz").read_bytes()
     loaded.save(tmp_path / "map.npz")
     assert (tmp_path / "map.npz").read_bytes() == first
     assert [file.name for file in tmp_path.iterdir()] == ["map.npz"]
+
+
+def test_hidden_words_are_not_on_a_loaded_map(small: VocabularyMap, tmp_path) -> None:
+    small.save(tmp_path / "map.npz")
+    hidden = small.words[3]
+    loaded = VocabularyMap.load(tmp_path / "map.npz", small.vectors.hiding([hidden]))
+    assert hidden not in loaded.words and len(loaded) == len(small) - 1
+    other = small.words[4]
+    assert loaded.place_words([other]) == pytest.approx(small.place_words([other]))
+    assert loaded.themes[loaded.index[other]] == small.themes[small.index[other]]
+
+
+def test_the_top_of_a_map_is_its_most_frequent_words(small: VocabularyMap) -> None:
+    top = small.top(10)
+    assert top.words == small.words[:10] and np.array_equal(top.space, small.space[:10])
+    assert small.top(10**6).words == small.words
 
 
 def test_a_map_of_another_embedding_is_refused(small: VocabularyMap, tmp_path) -> None:
@@ -142,26 +211,31 @@ def test_pickled_arrays_are_never_read(small: VocabularyMap, tmp_path) -> None:
 
 
 def test_positions_must_fit_the_words(small: VocabularyMap) -> None:
-    with pytest.raises(UserError, match="one position and one count"):
-        VocabularyMap(small.vectors, small.words, small.positions[:5], small.counts, "")
+    with pytest.raises(UserError, match="places, a theme and a count"):
+        replace(small, positions=small.positions[:5])
+    with pytest.raises(UserError, match="places, a theme and a count"):
+        replace(small, space=small.positions)
     with pytest.raises(UserError, match="not finite"):
-        VocabularyMap(small.vectors, small.words, small.positions * np.nan, small.counts, "")
+        replace(small, space=small.space * np.nan)
+    with pytest.raises(UserError, match="without a name"):
+        replace(small, labels=small.labels[:3])
 
 
 def test_the_bare_map_shows_the_vocabulary(small: VocabularyMap) -> None:
-    figure = map_figure(small)
-    assert [trace.name for trace in figure.data] == ["vocabulary"]
+    figure = map_figure(small, NAMES)
+    assert [trace.name for trace in figure.data] == ["Wortschatz"]
     trace = figure.data[0]
     assert trace.type == "scattergl" and len(trace.x) == len(small)
     assert tuple(trace.text) == small.words and list(trace.customdata) == list(small.counts)
     assert all(note.name == "region" for note in figure.layout.annotations)
     assert figure.layout.height is None and figure.layout.yaxis.scaleanchor == "x"
     assert not figure.layout.xaxis.visible and not figure.layout.yaxis.visible
-    assert figure.layout.title.text is None
+    assert figure.layout.title.text is None and figure.layout.separators == ",."
+    assert "Mal" in trace.hovertemplate
 
 
 def test_the_answer_is_drawn_where_it_falls(small: VocabularyMap, prediction: Prediction) -> None:
-    figure = map_figure(small, prediction)
+    figure = map_figure(small, NAMES, prediction)
     vocabulary, lines, predicted, answers = figure.data
     assert len(vocabulary.x) == len(small)
     places = small.place_words([word.word for word in prediction.words])
@@ -182,7 +256,7 @@ def test_the_answer_is_drawn_where_it_falls(small: VocabularyMap, prediction: Pr
 
 def test_vectors_may_be_given_apart(small: VocabularyMap, prediction: Prediction) -> None:
     moved = prediction.vectors[::-1].copy()
-    predicted = map_figure(small, prediction, moved).data[2]
+    predicted = map_figure(small, NAMES, prediction, moved).data[2]
     assert np.column_stack([predicted.x, predicted.y]) == pytest.approx(small.place(moved))
 
 
@@ -190,7 +264,9 @@ def test_vectors_may_be_given_apart(small: VocabularyMap, prediction: Prediction
 def test_labels_don_t_cover_each_other(
     small: VocabularyMap, prediction: Prediction, scale: float
 ) -> None:
-    notes = [n for n in map_figure(small, prediction).layout.annotations if n.name == "answer"]
+    notes = [
+        n for n in map_figure(small, NAMES, prediction).layout.annotations if n.name == "answer"
+    ]
     boxes = []
     for note in notes:
         x, y = note.x * scale + note.ax, note.y * scale - note.ay
@@ -207,6 +283,113 @@ def test_one_word_and_one_vector_are_enough(small: VocabularyMap) -> None:
     prediction = Prediction(
         "test", tuple(choose_words(Decoder.plain(vectors), predicted, 1)), predicted
     )
-    figure = map_figure(small, prediction)
+    figure = map_figure(small, NAMES, prediction)
     assert figure.data[3].text == (small.words[0],)
     assert figure.to_json()
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_the_whole_vocabulary_in_colours(small: VocabularyMap, dimensions: int) -> None:
+    even = np.flatnonzero(small.themes % 2 == 0)
+    odd = np.flatnonzero(small.themes % 2 == 1)
+    groups = [Group("even", "#0072b2", even), Group("odd", "#d55e00", odd, listed=False)]
+    figure = vocabulary_figure(small, NAMES, groups, dimensions)
+    assert [(t.name, t.marker.color) for t in figure.data] == [
+        ("even", "#0072b2"),
+        ("odd", "#d55e00"),
+    ]
+    assert [trace.showlegend for trace in figure.data] == [True, False]
+    drawn = {}
+    for trace in figure.data:
+        axes = [getattr(trace, axis) for axis in "xyz"[:dimensions]]
+        drawn |= dict(zip(trace.text, np.stack(axes, axis=1), strict=True))
+    assert len(drawn) == len(small)
+    for word, place in drawn.items():
+        assert place == pytest.approx(small.place_words([word], dimensions)[0])
+    meta = figure.layout.meta
+    assert meta["traces"] == 2 and meta["dimensions"] == dimensions
+    assert sorted(label["text"] for label in meta["labels"]) == list(small.labels)
+    assert np.abs(small.places(dimensions)).max(axis=0) == pytest.approx(
+        np.minimum(np.abs(small.places(dimensions)).max(axis=0), np.array(meta["whole"])[:, 1])
+    )
+    assert json.loads(figure.to_json())
+
+
+def _places(trace: dict, dimensions: int) -> np.ndarray:
+    axes = []
+    for axis in "xyz"[:dimensions]:
+        packed = trace[axis]
+        axes.append(np.frombuffer(base64.b64decode(packed["bdata"]), packed["dtype"]))
+    return np.stack(axes, axis=1)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_a_picture_lies_on_the_map(
+    small: VocabularyMap, prediction: Prediction, dimensions: int
+) -> None:
+    said = [word.word for word in prediction.words]
+    missed = next(word for word in small.words[50:] if word not in said)
+    truth = [said[1], missed]
+    part = json.loads(json.dumps(picture_part(small, NAMES, prediction, truth, dimensions)))
+    assert part["dimensions"] == dimensions and part["view"] is None
+    by_name = {trace["name"]: trace for trace in part["traces"]}
+    assert _places(by_name["Antworten"], dimensions) == pytest.approx(
+        small.place_words(said, dimensions)
+    )
+    assert _places(by_name["Vektoren"], dimensions) == pytest.approx(
+        small.place(prediction.vectors, dimensions)
+    )
+    assert _places(by_name["Wahrheit"], dimensions) == pytest.approx(
+        small.place_words(truth, dimensions)
+    )
+    # A true word that was said is labelled once.
+    assert [label["text"] for label in part["labels"]] == [*said, missed]
+    assert "Wahrheit" not in {
+        trace["name"] for trace in picture_part(small, NAMES, prediction)["traces"]
+    }
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_a_words_view_holds_the_word_and_most_of_its_neighbours(
+    small: VocabularyMap, dimensions: int
+) -> None:
+    word = small.words[20]
+    near = small.vectors.neighbours(word, 10, answers_only=True)
+    part = word_part(small, NAMES, word, near, dimensions)
+    low, high = np.array(part["view"]).T
+    assert (low + high) / 2 == pytest.approx(small.place_words([word], dimensions)[0], abs=1e-6)
+    places = small.place_words([other for other, _ in near], dimensions)
+    inside = ((places >= low) & (places <= high)).all(axis=1)
+    assert inside.sum() >= 8
+    labels = {label["text"] for label in part["labels"]}
+    assert word in labels
+    assert labels - {word} <= {other for other, _ in near}
+    assert labels >= {other for (other, _), seen in zip(near, inside, strict=True) if seen}
+    lines = _places(part["traces"][0], dimensions)
+    assert lines[1::3] == pytest.approx(places)  # every neighbour has its line, seen or not
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_a_sum_leads_from_its_words_to_where_it_falls(
+    small: VocabularyMap, dimensions: int
+) -> None:
+    first, second = small.words[2], small.words[30]
+    solution = solve(f"{first} - {second}", small.vectors)
+    part = sum_part(small, NAMES, solution, dimensions)
+    lines = _places(part["traces"][0], dimensions)
+    assert lines[0::3] == pytest.approx(small.place_words([first, second], dimensions))
+    at = small.place(solution.vector, dimensions)
+    assert lines[1::3] == pytest.approx(np.repeat(at, 2, axis=0))
+    low, high = np.array(part["view"]).T
+    assert (at[0] > low).all() and (at[0] < high).all()
+
+
+def test_themes_under_a_label_are_hidden(small: VocabularyMap) -> None:
+    middle = int(np.linalg.norm(small.positions, axis=1).argmin())
+    word = small.words[middle]
+    part = word_part(small, NAMES, word, small.vectors.neighbours(word, 10, answers_only=True))
+    assert set(part["hides"]) <= set(small.labels)
+    in_space = word_part(
+        small, NAMES, word, small.vectors.neighbours(word, 10, answers_only=True), 3
+    )
+    assert set(in_space["hides"]) == set(small.labels)
