@@ -70,6 +70,7 @@ def test_a_word_is_found_with_its_ten_nearest_and_zoomed_to(open_page, vocabular
     # From neighbour to neighbour.
     page.locator("#map-word ol.near button").first.click()
     _card(page, near[0][0])
+    page.wait_for_function(f"Math.abs({PLOT}.layout.xaxis.range[0] - {view[0][0]}) > 1e-6")
     page.get_by_role("button", name="Whole map").click()
     page.wait_for_function(f"{PLOT}.layout.xaxis.range[0] < {view[0][0]} - 0.2")
     with page.expect_download() as saved:
@@ -152,13 +153,15 @@ def test_the_picture_lies_on_the_map_and_in_a_table(open_page, vocabulary) -> No
     page = open_page()
     choose(page, EXAMPLE)
     said = words(page, 10)
+    page.wait_for_timeout(300)  # until what the file carries (nothing) stands in the box
     page.locator("#guess-truth textarea").fill(f"{said[0]}, castle, oil painting")
     page.locator("#guess-truth textarea").press("Tab")
+    page.locator("#truth section").wait_for()
     open_tab(page, "Map")
     _drawn(page, 2)
     page.locator("#map-picture tbody tr").first.wait_for()
     page.wait_for_function(
-        f"{PLOT}.data.some((trace) => trace.name === 'predicted vectors')", timeout=15_000
+        f"{PLOT}.data.some((trace) => trace.name === 'true words')", timeout=15_000
     )
     assert {"predicted vectors", "answers", "true words", "lines"} <= set(_traces(page))
     table = page.locator("#map-picture tbody")
@@ -176,8 +179,9 @@ def test_the_picture_lies_on_the_map_and_in_a_table(open_page, vocabulary) -> No
     word = first.inner_text()
     first.click()
     _card(page, word)
+    page.wait_for_timeout(1500)  # the file is made when the table opens
     with page.expect_download() as saved:
-        page.get_by_role("button", name="Save all words").click()
+        page.locator("#map-save").click()
     rows = list(csv.reader(io.StringIO(saved.value.path().read_text("utf-8-sig"))))
     assert rows[0][:4] == ["word", "count", "kind", "theme"]
     assert [row[0] for row in rows[1:]] == [

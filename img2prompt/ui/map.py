@@ -121,7 +121,7 @@ def build(page: Page) -> None:
         apply_default_css=False,
         elem_id="map-picture",
     )
-    with gr.Accordion(text("map.table_title"), open=False, elem_id="map-table"):
+    with gr.Accordion(text("map.table_title"), open=False, elem_id="map-table") as table:
         gr.HTML(map_card.themes_html(vocabulary, text), apply_default_css=False)
         whole = gr.DownloadButton(text("map.save_whole"), size="sm", elem_id="map-save")
     looked_at = gr.State(False)
@@ -222,7 +222,8 @@ def build(page: Page) -> None:
         trigger_mode="always_last",
         **page.private("map_picture"),
     )
-    whole.click(save_whole, outputs=whole, **page.private("map_save"), show_progress="hidden")
+    # The file is there when the button is pressed: a download button takes what it has.
+    table.expand(save_whole, outputs=whole, **page.private("map_save"), **quiet)
 
     page.linked("dims", dimension, _one_of((PLANE, SPACE)))
     page.linked("colour", colour, _one_of((BY_KIND, BY_THEME)))

@@ -1,6 +1,7 @@
 """The page: its head, its tabs in every language, and what the address carries."""
 
 import importlib.util
+import json
 from html import escape
 from importlib import import_module
 from pathlib import Path
@@ -197,11 +198,12 @@ def _remember_on(
     event: Any, name: str, usual: Any, component: Any = None, value: str | None = None
 ) -> None:
     """Write a state to the address, in the browser alone."""
+    usual = json.dumps(usual)
     if component is None:
-        script = f"() => {{ window.img2prompt.remember('{name}', {value!r}, {usual!r}); }}"
+        script = f"() => {{ window.img2prompt.remember('{name}', {json.dumps(value)}, {usual}); }}"
         event(None, js=script, show_progress="hidden")
     else:
-        script = f"(value) => {{ window.img2prompt.remember('{name}', value, {usual!r}); }}"
+        script = f"(value) => {{ window.img2prompt.remember('{name}', value, {usual}); }}"
         event(None, component, js=script, show_progress="hidden")
 
 
