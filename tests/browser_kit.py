@@ -9,6 +9,7 @@ pictures of the page that the documentation shows.
 
 import base64
 import contextlib
+import io
 import os
 import re
 import shutil
@@ -25,6 +26,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 ASSETS = Path(os.environ.get("IMG2PROMPT_ASSETS", ROOT / "assets")).resolve()
@@ -194,7 +196,9 @@ def keep(page: Any, name: str) -> None:
     if folder:
         page.evaluate("window.scrollTo(0, 0)")
         page.wait_for_timeout(1000)  # the bars have grown
-        page.screenshot(path=ROOT / folder / f"{name}.png", full_page=True)
+        (ROOT / folder).mkdir(parents=True, exist_ok=True)
+        with Image.open(io.BytesIO(page.screenshot(full_page=True))) as shot:
+            shot.convert("RGB").save(ROOT / folder / f"{name}.webp", quality=80, method=6)
 
 
 def skip_or_fail(reason: str) -> None:
