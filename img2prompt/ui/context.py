@@ -1,7 +1,7 @@
 """What every tab is handed: the models, the texts, and what the tabs share."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -114,6 +114,17 @@ class Page:
         """Raise `UserError` where an uploaded picture is gone: uploads are deleted in time."""
         if path is not None and not Path(path).is_file():
             raise UserError(self.text("page.gone"))
+
+
+def one_of(allowed: Collection[str]) -> Callable[[str], str]:
+    """A parser for `Page.linked` that lets these values pass."""
+
+    def parse(value: str) -> str:
+        if value not in allowed:
+            raise ValueError(value)
+        return value
+
+    return parse
 
 
 def shown(error: UserError) -> gr.Error:

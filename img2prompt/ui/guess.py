@@ -16,7 +16,7 @@ from img2prompt.projection import SMALL_WORDS
 from img2prompt.safety import mask
 from img2prompt.scoring import score_words
 from img2prompt.ui import answer, heat
-from img2prompt.ui.context import Page, shown
+from img2prompt.ui.context import Page, one_of, shown
 from img2prompt.ui.examples import ON_LOAD as EXAMPLES_ON_LOAD
 from img2prompt.ui.examples import examples_html
 from img2prompt.ui.picture import Picture
@@ -247,7 +247,7 @@ def build(page: Page) -> None:
         trigger_mode="always_last",
     )
 
-    page.linked("preset", preset, _one_of(guesser.assets.presets))
+    page.linked("preset", preset, one_of(guesser.assets.presets))
     page.linked("words", count, _between(1, MAX_WORDS))
     _api(page)
 
@@ -350,15 +350,6 @@ def _plot(page: Page, prediction: Prediction | None) -> PlotData | None:
     return PlotData(
         type="plotly", plot=json.dumps(json.loads(figure.to_json()) | {"config": _PLOT_CONFIG})
     )
-
-
-def _one_of(allowed: list[str]) -> Any:
-    def parse(value: str) -> str:
-        if value not in allowed:
-            raise ValueError(value)
-        return value
-
-    return parse
 
 
 def _between(low: int, high: int) -> Any:

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -16,7 +15,7 @@ from img2prompt.errors import UserError
 from img2prompt.kinds import KINDS
 from img2prompt.map_figures import Group, picture_part, sum_part, vocabulary_figure, word_part
 from img2prompt.ui import map_card
-from img2prompt.ui.context import WATCH, Page
+from img2prompt.ui.context import WATCH, Page, one_of
 
 NEIGHBOURS = 10
 PLANE, SPACE = "2-D", "3-D"
@@ -225,8 +224,8 @@ def build(page: Page) -> None:
     # The file is there when the button is pressed: a download button takes what it has.
     table.expand(save_whole, outputs=whole, **page.private("map_save"), **quiet)
 
-    page.linked("dims", dimension, _one_of((PLANE, SPACE)))
-    page.linked("colour", colour, _one_of((BY_KIND, BY_THEME)))
+    page.linked("dims", dimension, one_of((PLANE, SPACE)))
+    page.linked("colour", colour, one_of((BY_KIND, BY_THEME)))
     page.linked("word", search, _short)
     page.linked("sum", sum_, _short)
     _api(page)
@@ -355,15 +354,6 @@ def _whole_csv(page: Page) -> str:
 
 def _depth(dimension: str) -> int:
     return 3 if dimension == SPACE else 2
-
-
-def _one_of(allowed: tuple[str, ...]) -> Any:
-    def parse(value: str) -> str:
-        if value not in allowed:
-            raise ValueError(value)
-        return value
-
-    return parse
 
 
 def _short(value: str) -> str:
