@@ -18,13 +18,17 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import pyarrow.parquet as pq
-from huggingface_hub import get_hf_file_metadata, get_session, hf_hub_url
+from huggingface_hub import constants, get_hf_file_metadata, get_session, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
 from img2prompt import images, text
 from img2prompt.diffusiondb import IMAGE_SUFFIXES, PARQUET_ERRORS, READ_ERRORS
 from img2prompt.errors import UserError
 from img2prompt.safety import BLOCKED_WORDS
+
+# The hub's client would also ask the hub what it may tell about this machine, and tell it; its
+# own switch for that, HF_HUB_DISABLE_TELEMETRY, is read before this module is.
+constants.HF_HUB_DISABLE_TELEMETRY = True
 
 REPOSITORY = "poloclub/diffusiondb"
 # The branch is asked for once; the commit it names then holds for all further reads of a process.

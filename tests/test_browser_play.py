@@ -77,7 +77,8 @@ def test_a_class_plays_five_rounds_by_keyboard_alone(open_page) -> None:
             score = score_words(said, truth, vectors)
             points = round(100 * score.f1)
             assert box.locator("b").inner_text() == f"{points} points"
-            assert {word for word in said if f"✓{word}" in "".join(marked)} == set(score.found)
+            ticked = {word for word, mark in zip(said, marked, strict=True) if "✓" in mark}
+            assert ticked == set(score.found)
             totals[side] += points
         shown = page.locator("#play-board dd").all_inner_texts()
         assert shown == [str(total) for total in totals]
@@ -139,6 +140,10 @@ def test_real_pictures_come_by_range_and_without_network_a_sentence(open_page, h
     page.locator("#play-picture figcaption", has_text="CC0").wait_for()
     credit = page.inner_text("#play-picture figcaption")
     assert "DiffusionDB" in credit and "Wang et al. 2022" in credit and "2210.14896" in credit
+    # Of this dataset's two files, by range, and nothing else of anybody.
+    asked = {path.rpartition("/")[2] for _, path, *_ in hub.log}
+    assert "metadata.parquet" in asked and len(asked) == 2
+    assert all("/poloclub/diffusiondb/" in p or p.startswith("/files/") for _, p, *_ in hub.log)
     assert [entry for entry in hub.log if entry[0] == "GET" and not entry[2]] == []
     _type(page, "fox snow castle")
     page.locator("#play-go").click()
@@ -175,6 +180,17 @@ def test_the_game_fits_small_screens(open_page, viewport: dict, scheme: str) -> 
     page.wait_for_selector("#play-result .sides")
     assert overflow(page) <= 0
     keep(page, f"play-{'phone' if viewport is PHONE else 'tablet'}-{scheme}")
+
+
+def test_a_link_opens_the_game_where_its_tab_is_folded_into_a_menu(open_page) -> None:
+    page = open_page("?tab=play", PHONE)
+    _start(page)
+    page.locator("#tab-guess-button").click()
+    page.locator("#tab-play-button").wait_for(state="detached")  # in the menu, without an id
+    page.evaluate("window.img2prompt.arrive()")  # as a slow machine's page does, late
+    page.locator("#tab-play-button[aria-selected=true]").wait_for()
+    page.locator("#play-picture img").wait_for()
+    page.wait_for_function("location.search.includes('tab=play')")
 
 
 def test_the_game_speaks_german(open_page) -> None:

@@ -28,11 +28,18 @@
     remember("present", on ? "1" : "", "");
     window.dispatchEvent(new Event("resize"));
   };
+  // On a narrow window gradio folds the last tabs into a menu, where they have a name and no id.
+  const folded = (name) => {
+    const tab = window.gradio_config?.components.find((one) => one.props.elem_id === `tab-${name}`);
+    return [...document.querySelectorAll("#tabs .overflow-dropdown button")].find(
+      (button) => button.textContent.trim() === tab?.props.label,
+    );
+  };
   // Gradio's tabs select the first one while they are built, so the address has its say after them.
   const arrive = (tries = 50) => {
     const name = arrival.get("tab");
     if (!/^[a-z]+$/.test(name ?? "")) return;
-    const button = document.getElementById(`tab-${name}-button`);
+    const button = document.getElementById(`tab-${name}-button`) ?? folded(name);
     if (button) button.click();
     const done = button?.getAttribute("aria-selected") === "true";
     if (!done && tries > 0) setTimeout(() => arrive(tries - 1), 100);
