@@ -108,8 +108,32 @@ def test_a_picture_is_scored_against_the_truth(client: Client, tmp_path: Path) -
     score = client.predict(file, "gaze", 4, f"{word} notaword", api_name="/score")
     assert score["found"] == [word] and len(score["invented"]) == 3
     assert score["unknown"] == ["notaword"] and score["f1"] == pytest.approx(2 / 5)
-    with pytest.raises(AppError, match="carries no prompt"):
-        client.predict(file, "gaze", 4, "", api_name="/score")
+    for nothing in ("", None):
+        with pytest.raises(AppError, match="carries no prompt"):
+            client.predict(file, "gaze", 4, nothing, api_name="/score")
+    # A blocked word is masked, though no vocabulary of ours has it.
+    blocked = min(BLOCKED_WORDS)
+    score = client.predict(file, "gaze", 4, f"{word} {blocked}", api_name="/score")
+    assert blocked not in str(score) and score["found"] == [word]
+
+
+def test_words_are_looked_up_and_added(client: Client) -> None:
+    near = client.predict("wordab", 3, api_name="/neighbours")
+    assert near["word"] == "wordab" and len(near["neighbours"]) == 3 and near["kind"] is None
+    total = client.predict("wordab - wordac", api_name="/arithmetic")
+    assert total["expression"] == "wordab − wordac" and len(total["results"]) == 10
+    blocked = min(BLOCKED_WORDS)
+    for word, told in (("unheard", "unheard"), (None, "“”"), (blocked, "•••")):
+        with pytest.raises(AppError, match=told) as caught:
+            client.predict(word, 3, api_name="/neighbours")
+        assert blocked not in str(caught.value)
+    for count in (0, 51, None):
+        with pytest.raises(AppError, match="1 to 50"):
+            client.predict("wordab", count, api_name="/neighbours")
+    for expression, told in ((None, "Write words"), (f"wordab + {blocked}", "•••")):
+        with pytest.raises(AppError, match=told) as caught:
+            client.predict(expression, api_name="/arithmetic")
+        assert blocked not in str(caught.value)
 
 
 def test_the_server_never_fetches_an_address(client: Client, address: str) -> None:

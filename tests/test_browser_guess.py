@@ -48,7 +48,7 @@ def test_a_dropped_picture_gets_words_scores_a_prompt_and_a_map(open_page) -> No
     assert page.evaluate("navigator.clipboard.readText()") == prompt
 
     page.wait_for_function("document.querySelector('#map .js-plotly-plot').data.length === 4")
-    assert _traces(page) == ["vocabulary", "from vector to word", "predicted", "answers"]
+    assert _traces(page) == ["vocabulary", "lines", "predicted vectors", "answers"]
     # What a visitor sees, not what the page meant to draw: WebGL can fail without an error.
     assert _grey_pixels(page) > 3000
     labels = page.locator("#map .annotation-text").all_text_contents()

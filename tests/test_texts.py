@@ -1,12 +1,22 @@
 """The texts: one English file, and translations that say all of it."""
 
+import io
 import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from img2prompt import images
 from img2prompt.errors import UserError
 from img2prompt.ui.texts import ENGLISH, LOCALES, Texts, languages
+
+
+def _cut_png() -> bytes:
+    buffer = io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(buffer, "PNG")
+    return buffer.getvalue()[:-200]
+
 
 UI = Path(__file__).resolve().parent.parent / "img2prompt" / "ui"
 
@@ -25,13 +35,53 @@ def test_a_locale_has_every_text_with_its_placeholders(language: str) -> None:
 
 
 def test_no_text_is_left_over() -> None:
-    """Every key is asked for somewhere; keys that are put together count by their beginning."""
+    """Every key is asked for somewhere; one that is put together has its parts in the code."""
     code = "".join(path.read_text("utf-8") for path in UI.glob("*.py"))
-    built = {match.rstrip("{") for match in re.findall(r"text\(f?[\"']([a-z_]+\.[a-z_]*)\{", code)}
-    built |= {"kind.", "preset."}
+    beginnings = re.findall(r"text\(f?[\"']([a-z_]+\.[a-z_]*)\{", code)
+    whole = ("kind.", "preset.", "error.", "learn.word_")  # tables that are gone through
+    every = code + "".join(path.read_text("utf-8") for path in UI.parent.glob("*.py"))
     for key in Texts().names():
-        used = f'"{key}"' in code or f"'{key}'" in code
-        assert used or any(key.startswith(start) for start in built), key
+        if f'"{key}"' in code or f"'{key}'" in code or key.startswith(whole):
+            continue
+        ends = {key.removeprefix(start) for start in beginnings if key.startswith(start)}
+        ends |= {re.sub(r"_(text|title|placeholder|hint)$", "", end) for end in ends}
+        ends |= {end.removeprefix("error.") for end in ends}
+        assert any(re.search(rf"[\"']{re.escape(end)}[\"']", every) for end in ends) or any(
+            end.isdigit() for end in ends
+        ), key
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        (b"", "empty"),
+        (b"not a picture", "unreadable"),
+        (_cut_png(), "damaged"),
+        (bytes(images.MAX_BYTES + 1), "large"),
+    ],
+)
+def test_what_the_rooms_below_say_is_said_in_every_language(content: bytes, key: str) -> None:
+    with pytest.raises(UserError) as caught:
+        images.open_image(content)
+    english, german = (Texts(language).sentence(str(caught.value)) for language in ("en", "de"))
+    assert english == str(caught.value)
+    assert german != english
+    values = re.findall(r"\d+|PNG", english)
+    assert all(value in german for value in values)
+    assert re.fullmatch(re.sub(r"\\{\w+\\}", ".+", re.escape(Texts("de")(f"error.{key}"))), german)
+
+
+def test_every_sentence_of_the_table_is_said_by_a_room_below() -> None:
+    """Placeholders aside, each stands in the code that raises it."""
+    rooms = (UI.parent / f"{name}.py" for name in ("images", "batch", "prediction", "ui/service"))
+    code = re.sub(r'"\s+f?"', "", "".join(path.read_text("utf-8") for path in rooms))
+    for key in Texts().names("error."):
+        for piece in re.split(r"\{\w+\}", Texts()(key)):
+            assert piece in code, (key, piece)
+
+
+def test_a_sentence_that_no_locale_has_stays() -> None:
+    assert Texts("de").sentence("Something else {went} wrong.") == "Something else {went} wrong."
 
 
 def test_numbers_are_written_as_the_language_writes_them() -> None:

@@ -286,7 +286,7 @@ def _row(row: Row, text: Texts) -> str:
     if isinstance(row.result, UserError):
         told = (
             f'<td class="reason"><b>{escape(text("batch.not_used"))}</b> '
-            f"{escape(str(row.result))}</td>"
+            f"{escape(text.sentence(str(row.result)))}</td>"
         )
     else:
         told = f'<td class="words">{escape(row.result.prompt)}</td>'

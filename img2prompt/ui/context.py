@@ -108,7 +108,7 @@ class Page:
         try:
             yield
         except UserError as error:
-            raise shown(error) from None
+            raise shown(UserError(self.text.sentence(str(error)))) from None
 
     def check_picture(self, path: str | None) -> None:
         """Raise `UserError` where an uploaded picture is gone: uploads are deleted in time."""

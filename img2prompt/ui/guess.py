@@ -1,6 +1,8 @@
 """The Guess tab: drop a picture, read its words, see where they lie and where they are seen."""
 
 import json
+from dataclasses import dataclass, replace
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -31,6 +33,21 @@ _PLOT_CONFIG = {
     "displayModeBar": True,
     "modeBarButtons": [["pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
 }
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a picture's file says of itself.
+
+    Attributes:
+        picture: the file; None before there is one.
+        prompt: the prompt that it carries, "" for none.
+        tool: the program that wrote it there.
+    """
+
+    picture: str | None = None
+    prompt: str = ""
+    tool: str = ""
 
 
 def build(page: Page) -> None:
@@ -116,8 +133,9 @@ def build(page: Page) -> None:
             )
             compared = gr.HTML("", apply_default_css=False, elem_id="truth")
             gr.HTML(
-                f"<h2>{text('guess.map')}</h2>"
-                f"<p>{text('guess.map_hint' if guesser.map is not None else 'guess.no_map')}</p>",
+                f"<h2>{escape(text('guess.map'))}</h2><p>"
+                f"{escape(text('guess.map_hint' if guesser.map is not None else 'guess.no_map'))}"
+                "</p>",
                 apply_default_css=False,
                 elem_id="map-lead",
             )
@@ -128,40 +146,41 @@ def build(page: Page) -> None:
                 visible=guesser.map is not None,
                 elem_id="map",
             )
-            read_with = gr.State("")  # the tool whose prompt stands in the true prompt's box
+            read = gr.State(Read())
 
-    def answer_picture(image, preset, count, minimum, order, truth, tool):
+    def answer_picture(image, preset, count, minimum, order, truth, read):
+        """The answer; a picture that was not there before also brings its own prompt."""
         if image is None:
-            return _blank(page)
+            return (*_blank(page), "", Read(), heat.no_heat_html(text))
+        with page.errors():
+            page.check_picture(image)
+            if image != read.picture:
+                read = _read(page, image)
+                truth = read.prompt
+            prediction = guesser(image, preset, round(count))
+        view = answer.View(float(minimum), order == BY_KIND)
+        # What is copied, saved, compared and mapped is what is shown.
+        kept = replace(prediction, words=tuple(w for w in prediction.words if view.keeps(w.score)))
+        return (
+            answer.answer_html(prediction, text, view, guesser.kind, guesser.count),
+            kept.prompt,
+            answer.save_html(kept, text) if kept.words else "",
+            _compare(page, kept, truth, read),
+            _plot(page, kept if kept.words else None),
+            truth,
+            read,
+            heat.no_heat_html(text),
+        )
+
+    def compare_again(image, preset, count, minimum, truth, read):
+        if image is None:
+            return ""
         with page.errors():
             page.check_picture(image)
             prediction = guesser(image, preset, round(count))
-        view = answer.View(float(minimum), order == BY_KIND)
-        return (
-            answer.answer_html(prediction, text, view, guesser.kind, guesser.count),
-            prediction.prompt,
-            answer.save_html(prediction, text),
-            _compare(page, prediction, truth, tool),
-            _plot(page, prediction),
-        )
-
-    def new_picture(image, preset, count, minimum, order):
-        found = None
-        if image is not None:
-            with page.errors():
-                page.check_picture(image)
-                found = read_prompt(image)
-        truth = mask(found.prompt, guesser.vectors.hidden) if found is not None else ""
-        tool = found.tool if found is not None else ""
-        answered = answer_picture(image, preset, count, minimum, order, truth, tool)
-        return (*answered, truth, tool, heat.no_heat_html(text))
-
-    def compare_again(image, preset, count, truth):
-        if image is None:
-            return "", ""
-        with page.errors():
-            page.check_picture(image)
-            return _compare(page, guesser(image, preset, round(count)), truth, ""), ""
+        view = answer.View(float(minimum))
+        kept = tuple(word for word in prediction.words if view.keeps(word.score))
+        return _compare(page, replace(prediction, words=kept), truth, read)
 
     def see(image, preset, count, event: gr.EventData):
         word = event._data.get("word") if isinstance(event._data, dict) else None
@@ -196,38 +215,25 @@ def build(page: Page) -> None:
         **quiet,
     )
     answers = [words, prompt, save, compared, plot]
-    asked = {
-        "show_progress": "minimal",
-        "show_progress_on": words,
-        # While one answer is under way only the last change counts.
-        "trigger_mode": "always_last",
-    }
-    fresh = gr.on(
-        [picture.change],
-        new_picture,
-        [picture, preset, count, minimum, order],
-        [*answers, truth, read_with, heated],
-        **page.private("new_picture"),
-        **asked,
-    )
-    changed = gr.on(
-        [preset.change, count.change, minimum.change, order.change],
+    # One event, so that an answer to the picture before never comes after this one's.
+    gr.on(
+        [picture.change, preset.change, count.change, minimum.change, order.change],
         answer_picture,
-        [picture, preset, count, minimum, order, truth, read_with],
-        answers,
+        [picture, preset, count, minimum, order, truth, read],
+        [*answers, truth, read, heated],
         **page.private("answer"),
-        **asked,
+        show_progress="minimal",
+        show_progress_on=words,
+        # While one answer is under way only the last change counts.
+        trigger_mode="always_last",
+    ).failure(
+        # An answer to the picture before must not stand beside one that could not be read.
+        lambda: (*_blank(page, text("guess.failed")), heat.no_heat_html(text)),
+        outputs=[*answers, heated],
+        **page.private("failed"),
+        show_progress="hidden",
+        queue=False,
     )
-    # An answer to the picture before must not stand beside one that could not be read.
-    for event in (fresh, changed):
-        event.failure(
-            lambda: _blank(page, text("guess.failed")),
-            outputs=answers,
-            **page.private("failed"),
-            show_progress="hidden",
-            queue=False,
-        )
-    preset.change(lambda: heat.no_heat_html(text), outputs=heated, **page.private("cool"), **quiet)
     words.select(
         see,
         [picture, preset, count],
@@ -240,8 +246,8 @@ def build(page: Page) -> None:
     gr.on(
         [truth.submit, truth.blur],
         compare_again,
-        [picture, preset, count, truth],
-        [compared, read_with],
+        [picture, preset, count, minimum, truth, read],
+        compared,
         **page.private("compare_truth"),
         show_progress="hidden",
         trigger_mode="always_last",
@@ -300,12 +306,12 @@ def _api(page: Page) -> None:
             if image is None:
                 raise UserError(page.text("guess.waiting"))
             page.check_picture(image)
-            if not truth.strip():
+            if not (truth or "").strip():
                 found = read_prompt(image)
                 if found is None:
                     raise UserError(page.text("truth.none"))
                 truth = found.prompt
-            truth = mask(truth, guesser.vectors.hidden)
+            truth = mask(truth, guesser.blocked)
             prediction = guesser(image, preset, round(words))
             said = [word.word for word in prediction.words]
             return score_words(said, truth, guesser.vectors, prediction.vectors).to_dict()
@@ -324,18 +330,28 @@ def _blank(page: Page, sentence: str | None = None) -> tuple:
     return answer.waiting_html(sentence, page.text), "", "", "", _plot(page, None)
 
 
-def _compare(page: Page, prediction: Prediction, truth: str, tool: str) -> str:
+def _read(page: Page, image: str) -> Read:
+    found = read_prompt(image)
+    if found is None:
+        return Read(image)
+    return Read(image, mask(found.prompt, page.guesser.blocked), found.tool)
+
+
+def _compare(page: Page, prediction: Prediction, truth: str, read: Read) -> str:
     if not truth.strip():
         return ""
     text = page.text
-    note = text("truth.read", tool=tool) if tool else text("truth.typed")
+    carried = read.tool and truth.strip() == read.prompt.strip()
+    note = text("truth.read", tool=read.tool) if carried else text("truth.typed")
     said = [word.word for word in prediction.words]
     vectors = page.guesser.vectors
     try:
         score = score_words(said, truth, vectors, prediction.vectors)
     except UserError:
-        return f'<section class="truth"><p class="note">{text("truth.no_words")}</p></section>'
-    return truth_html(truth, score, note, text, vectors.hidden)
+        return (
+            f'<section class="truth"><p class="note">{escape(text("truth.no_words"))}</p></section>'
+        )
+    return truth_html(truth, score, note, text, page.guesser.blocked)
 
 
 def _description(page: Page, preset: str) -> str:

@@ -61,7 +61,7 @@ def build(page: Page) -> None:
             with one_at_a_time:
                 inside = anatomy(guesser.predictor(preset), picture)
         except UserError as error:
-            html = f'<p class="sentence">{escape(str(error))}</p>'
+            html = f'<p class="sentence">{escape(text.sentence(str(error)))}</p>'
         else:
             html = steps_html(inside, page.preset_name(preset), text)
         return html, gr.Button(visible=False), (picture, preset)

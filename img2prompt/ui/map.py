@@ -1,6 +1,7 @@
 """The Map tab: the vocabulary to walk around in, search, word arithmetic, the picture upon it."""
 
 import json
+from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +15,7 @@ from img2prompt.arithmetic import ExpressionError, beginning, known_word, solve
 from img2prompt.errors import UserError
 from img2prompt.kinds import KINDS
 from img2prompt.map_figures import Group, picture_part, sum_part, vocabulary_figure, word_part
+from img2prompt.safety import mask
 from img2prompt.ui import map_card
 from img2prompt.ui.context import WATCH, Page, one_of
 
@@ -52,7 +54,7 @@ def build(page: Page) -> None:
     vocabulary, vectors, names = guesser.map, guesser.vectors, page.figure_names()
 
     lead = gr.HTML(
-        f"<p>{text('map.lead', words=text.number(len(vocabulary), 0))}</p>",
+        f"<p>{escape(text('map.lead', words=text.number(len(vocabulary), 0)))}</p>",
         js_on_load=WATCH + "window.img2prompt.map.watch(trigger);",
         apply_default_css=False,
         elem_id="map-intro",
@@ -86,8 +88,8 @@ def build(page: Page) -> None:
             plot = gr.Plot(show_label=False, container=False, elem_id="map-plot")
             gr.HTML(
                 f'<p><button type="button" data-map-whole class="quiet-button">'
-                f"{text('map.whole')}</button> <span>{text('map.hint')}</span></p>"
-                f'<p class="method">{text("map.method", method=vocabulary.method)}</p>',
+                f"{escape(text('map.whole'))}</button> <span>{escape(text('map.hint'))}</span></p>"
+                f'<p class="method">{escape(text("map.method", method=vocabulary.method))}</p>',
                 apply_default_css=False,
                 elem_id="map-hint",
             )
@@ -137,7 +139,8 @@ def build(page: Page) -> None:
     def tell_word(typed, dimension):
         word = known_word(typed, vectors)
         if word is None:
-            return map_card.beginnings_html(typed, beginning(typed, vocabulary.words), text)
+            safe = mask(typed, guesser.blocked)
+            return map_card.beginnings_html(safe, beginning(typed, vocabulary.words), text)
         near = vectors.neighbours(word, NEIGHBOURS, answers_only=True)
         part = word_part(vocabulary, names, word, near, _depth(dimension))
         rows = [(other, score, guesser.count(other)) for other, score in near]
@@ -149,7 +152,8 @@ def build(page: Page) -> None:
         try:
             solution = solve(written, vectors, NEIGHBOURS)
         except ExpressionError as error:
-            return map_card.sentence_html(text(f"map.error_{error.reason}", **error.values))
+            told = text(f"map.error_{error.reason}", **error.values)
+            return map_card.sentence_html(mask(told, guesser.blocked))
         part = sum_part(vocabulary, names, solution, _depth(dimension))
         return map_card.sum_html(solution, part, text)
 
@@ -162,7 +166,7 @@ def build(page: Page) -> None:
             page.check_picture(picture)
             prediction = guesser(picture, preset, round(count))
         except UserError as error:
-            return map_card.sentence_html(str(error))
+            return map_card.sentence_html(text.sentence(str(error)))
         rows = evaluation.true_words(truth, vectors)
         true = [vectors.words[row] for row in rows if vectors.shown[row]]
         part = picture_part(vocabulary, names, prediction, true, _depth(dimension))
@@ -252,10 +256,11 @@ def _api(page: Page) -> None:
             {"word", "count", "kind", "neighbours": [{"word", "score", "count"}]}
         """
         with page.errors():
-            known = known_word(word, guesser.vectors)
+            known = known_word(word or "", guesser.vectors)
             if known is None:
-                raise UserError(page.text("map.unknown", word=word.strip()[:40]))
-            if not 1 <= count <= 50:
+                typed = mask((word or "").strip()[:40], guesser.blocked)
+                raise UserError(page.text("map.unknown", word=typed))
+            if count is None or not 1 <= count <= 50:
                 raise UserError(page.text("map.error_count", most=50))
             near = guesser.vectors.neighbours(known, round(count), answers_only=True)
             return {
@@ -281,7 +286,10 @@ def _api(page: Page) -> None:
             {"expression", "results": [{"word", "score", "count"}]}
         """
         with page.errors():
-            return solve(expression, guesser.vectors, NEIGHBOURS).to_dict()
+            try:
+                return solve(expression or "", guesser.vectors, NEIGHBOURS).to_dict()
+            except ExpressionError as error:
+                raise UserError(mask(str(error), guesser.blocked)) from None
 
     found, worked = gr.JSON(visible=False), gr.JSON(visible=False)
     word, count = gr.Textbox(visible=False), gr.Number(NEIGHBOURS, visible=False)

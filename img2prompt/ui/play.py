@@ -132,7 +132,7 @@ def build(page: Page) -> None:
             play_board.notice_html(""),
             gr.Textbox(interactive=False),
             gr.Button(visible=False),
-            play_board.result_html(game, text, name, guesser.vectors.hidden),
+            play_board.result_html(game, text, name, guesser.blocked),
             gr.Button(visible=not game.over),
             gr.Button(variant="primary" if game.over else "secondary"),
         )

@@ -29,6 +29,7 @@ class Guesser:
 
     Attributes:
         vectors: the embedding; unless `show_all`, it hides the words of the block list.
+        blocked: the words to mask in free text, which may hold ones that no vocabulary has.
         map: the map of words, None where the folder has none.
         kinds: what kind each word is, None where the folder does not say.
 
@@ -41,6 +42,7 @@ class Guesser:
         self.preset = preset or assets.default
         vectors = assets.embedding()
         self.vectors = vectors if show_all else vectors.hiding(BLOCKED_WORDS)
+        self.blocked = frozenset() if show_all else BLOCKED_WORDS
         self.map = (
             VocabularyMap.load(assets.path(MAP_FILE), self.vectors)
             if MAP_FILE in assets.files
