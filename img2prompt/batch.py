@@ -50,6 +50,7 @@ _DAMAGED = (
     NotImplementedError,
     RuntimeError,
     OSError,
+    OverflowError,  # a member further off than a seek can say
     ValueError,
 )
 

@@ -24,7 +24,15 @@ from img2prompt.images import MAX_BYTES
 PART_FOLDERS = ("images", "diffusiondb-large-part-1", "diffusiondb-large-part-2", ".")
 METADATA_NAMES = ("metadata.parquet", "metadata-large.parquet")
 # What `ZipFile.read` raises on a damaged, encrypted or unsupported member.
-READ_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError)
+READ_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
 PARQUET_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 IMAGE_SUFFIXES = {".png", ".webp", ".jpg", ".jpeg"}
 MAX_JSON_BYTES = 64 * 2**20  # a thousand prompts have less than one; a zip can claim anything

@@ -4,6 +4,7 @@ import datetime
 import io
 import json
 import os
+import struct
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -73,6 +74,12 @@ def make_part() -> Callable[..., Path]:
     A prompt that is a text becomes DiffusionDB's `{"p": prompt, …}`; other values stay as they are.
     """
     return _write_part
+
+
+@pytest.fixture
+def misplace() -> Callable[[bytes, str], bytes]:
+    """(zip, member) → the zip with that member further off than a seek can say (zip64 can)."""
+    return _misplaced
 
 
 @pytest.fixture
@@ -213,6 +220,19 @@ def _write_part(path: Path, files: dict[str, bytes], prompts: dict[str, Any]) ->
             archive.writestr(name, data)
         archive.writestr(f"{path.stem}.json", json.dumps(table))
     return path
+
+
+def _misplaced(data: bytes, member: str) -> bytes:
+    start = data.index(member.encode(), data.index(b"PK\x01\x02")) - 46  # its directory entry
+    end = data.rindex(b"PK\x05\x06")
+    head, tail = bytearray(data[start : start + 46]), bytearray(data[end:])
+    extra = struct.pack("<HHQ", 1, 8, 2**63 + 5)
+    struct.pack_into("<H", head, 30, len(extra))
+    struct.pack_into("<L", head, 42, 0xFFFFFFFF)  # "see the zip64 field"
+    struct.pack_into("<L", tail, 12, struct.unpack_from("<L", tail, 12)[0] + len(extra))
+    name = data[start + 46 : start + 46 + len(member)]
+    rest = data[start + 46 + len(member) : end]
+    return data[:start] + head + name + extra + rest + tail
 
 
 def _write_metadata(path: Path, rows: Iterable[tuple], **extra: list) -> Path:

@@ -155,6 +155,17 @@ def test_a_damaged_member_is_a_row(predictor: Predictor, picture: Callable, tmp_
     assert isinstance(rows[1].result, Prediction)
 
 
+def test_a_member_that_lies_nowhere_is_a_row(
+    predictor: Predictor, picture: Callable, misplace: Callable, tmp_path: Path
+) -> None:
+    (tmp_path / "set.zip").write_bytes(misplace(zip_of({"a.png": picture(1)}), "a.png"))
+    (tmp_path / "good.png").write_bytes(picture(2))
+    rows = answer(predictor, tmp_path / "set.zip", tmp_path / "good.png")
+    assert list(reasons(rows)) == ["set.zip/a.png"]
+    assert "damaged at this file" in reasons(rows)["set.zip/a.png"]
+    assert isinstance(rows[1].result, Prediction)
+
+
 def test_an_encrypted_archive_is_a_row(
     predictor: Predictor, picture: Callable, tmp_path: Path
 ) -> None:

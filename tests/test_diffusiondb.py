@@ -121,6 +121,18 @@ def test_a_damaged_member_is_skipped(tmp_path: Path, make_part) -> None:
     ]
 
 
+def test_a_member_that_lies_nowhere_is_skipped(tmp_path: Path, make_part, misplace) -> None:
+    files = {"a.png": b"1", "b.png": b"2"}
+    part = make_part(tmp_path / "part-000001.zip", files, {name: "a dog" for name in files})
+    whole = part.read_bytes()
+    part.write_bytes(misplace(whole, "a.png"))
+    expected = [Skipped("a.png", "unreadable"), Pair("b.png", b"2", "a dog")]
+    assert list(read_part(part)) == expected
+    part.write_bytes(misplace(whole, "part-000001.json"))
+    with pytest.raises(UserError, match="part-000001"):
+        list(read_part(part))
+
+
 def test_half_a_surrogate_pair_is_not_fatal(tmp_path: Path, make_part) -> None:
     # JSON can hold "\ud83d" alone, which no UTF-8 file can.
     prompts = {"a.png": "a dog \ud83d", "gone\ud83d.png": "a cat"}
