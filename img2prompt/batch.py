@@ -8,6 +8,7 @@ ever shown, never used as a path.
 import contextlib
 import io
 import itertools
+import math
 import os
 import time
 import unicodedata
@@ -31,6 +32,9 @@ MAX_UNPACKED = 2 * 2**30  # bytes that the archives of a set may unpack to, all 
 # memory, half a kilobyte an entry, before it tells how many there are.
 MAX_DIRECTORY = 2**20
 TOGETHER = 8  # pictures answered together: few enough that a table grows while one looks
+# Seconds for a whole set: seven times what MAX_FILES ordinary pictures take. Sets are answered one
+# after the other, so without an end one of slow pictures would keep everybody else's waiting.
+LONGEST = 600.0
 PATIENCE = 1.0  # seconds of decoding after which the pictures read so far are answered
 THUMBNAIL = 96  # pixels; shown half as large, for dense screens
 NAME_LENGTH = 120
@@ -53,6 +57,8 @@ _DAMAGED = (
     OverflowError,  # a member further off than a seek can say
     ValueError,
 )
+
+_LATE = "The set took too long, and this picture was not reached; take fewer at once."
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,8 @@ def predict_set(predictor: Predictor, entries: Sequence[Entry], words: int = 10)
 class Run:
     """One pass over a set that another thread may stop, and what is known of it so far.
 
-    Iterating gives the rows. What was done before a stop stays.
+    Iterating gives the rows. What was done before a stop stays. Pictures that are not read
+    `LONGEST` seconds after the start become rows that say so.
 
     Args:
         predictor: answers.
@@ -158,8 +165,8 @@ class Run:
         self.failed = 0
         self.stopped = False
         check_word_count(words)
-        self._answers = _answers(predictor, entries, words)
         self._started = time.monotonic()
+        self._answers = _answers(predictor, entries, words, self._started + LONGEST)
         self._pace: float | None = None  # seconds a picture
 
     def __iter__(self) -> Iterator[Row]:
@@ -226,8 +233,10 @@ def thumbnail(image: Image.Image, side: int = THUMBNAIL) -> bytes:
     return buffer.getvalue()
 
 
-def _answers(predictor: Predictor, entries: Sequence[Entry], words: int) -> Iterator[list[Row]]:
-    with contextlib.closing(_contents(entries)) as contents:
+def _answers(
+    predictor: Predictor, entries: Sequence[Entry], words: int, deadline: float = math.inf
+) -> Iterator[list[Row]]:
+    with contextlib.closing(_contents(entries, deadline)) as contents:
         for first in contents:
             yield _answer_some(predictor, itertools.chain([first], contents), words)
 
@@ -256,7 +265,9 @@ def _answer_some(
     return [row if isinstance(row, Row) else Row(row[0], next(answers), row[1]) for row in rows]
 
 
-def _contents(entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes | Path | UserError]]:
+def _contents(
+    entries: Iterable[Entry], deadline: float
+) -> Iterator[tuple[Entry, bytes | Path | UserError]]:
     """Each entry with what `open_image` takes; an archive is open while its members are read."""
     for path, group in itertools.groupby(entries, key=lambda entry: entry.path):
         with contextlib.ExitStack() as stack:
@@ -264,6 +275,8 @@ def _contents(entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes | Path | 
             for entry in group:
                 if entry.error is not None:
                     yield entry, entry.error
+                elif time.monotonic() > deadline:
+                    yield entry, UserError(_LATE)
                 elif entry.member is None:
                     yield entry, entry.path
                 else:

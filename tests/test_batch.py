@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 import tracemalloc
 import unicodedata
 import weakref
@@ -348,6 +349,33 @@ def test_a_stopped_run_keeps_what_was_done_and_reads_no_further(
     assert run.done == 5 and run.stopped and sum(run.counts.values()) == 15
     assert len(opened) <= 2 * batch.TOGETHER  # each is looked at by its thumbnail and by the model
     assert list(run) == []
+
+
+def test_a_run_that_takes_too_long_says_so_in_the_rows_it_did_not_reach(
+    predictor: Predictor, picture: Callable, pack: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "PATIENCE", 0.0)
+    monkeypatch.setattr(batch, "LONGEST", 1.5)
+    read = []
+    real = batch._read_member
+
+    def slow(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+        read.append(member.filename)
+        time.sleep(0.5)
+        return real(archive, member)
+
+    monkeypatch.setattr(batch, "_read_member", slow)
+    members = {f"{n:02}.png": picture(n) for n in range(20)} | {"inner.zip": b""}
+    run = Run(predictor, [pack("set.zip", members)], words=2)
+    rows = list(run)
+    answered = [isinstance(row.result, Prediction) for row in rows]
+    done = sum(answered)
+    assert answered == [True] * done + [False] * (21 - done) and 1 <= done <= 4
+    assert read == list(members)[:done] and run.failed == 21 - done
+    assert {str(row.result) for row in rows[done:20]} == {
+        "The set took too long, and this picture was not reached; take fewer at once."
+    }
+    assert "inside an archive" in str(rows[20].result)
 
 
 def test_rows_come_while_slow_pictures_are_still_being_read(

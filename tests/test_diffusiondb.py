@@ -123,7 +123,7 @@ def test_a_damaged_member_is_skipped(tmp_path: Path, make_part) -> None:
 
 def test_a_member_that_lies_nowhere_is_skipped(tmp_path: Path, make_part, misplace) -> None:
     files = {"a.png": b"1", "b.png": b"2"}
-    part = make_part(tmp_path / "part-000001.zip", files, {name: "a dog" for name in files})
+    part = make_part(tmp_path / "part-000001.zip", files, dict.fromkeys(files, "a dog"))
     whole = part.read_bytes()
     part.write_bytes(misplace(whole, "a.png"))
     expected = [Skipped("a.png", "unreadable"), Pair("b.png", b"2", "a dog")]
