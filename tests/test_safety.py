@@ -1,5 +1,7 @@
 """The block list: what stands on it, that answers and neighbours leave it out, and the mask."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,9 +14,7 @@ from img2prompt.errors import UserError
 from img2prompt.safety import BLOCKED_WORDS, MASK, mask
 
 HIDDEN = frozenset({"nude", "gore", "8k"})
-DIFFICULT = (
-    "nude NUDE Nude_gore _8k_ ｎｕｄｅ nude's <lora:nude:1> İnude nudes goreng .gore.".split()
-)
+DIFFICULT = "nude NUDE Nude_gore _8k_ ｎｕｄｅ nude's <lora:nude:1> İnude nudes goreng .gore. nu\u00adde n\u200bude".split()
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,10 @@ def test_hiding_again_replaces_what_was_hidden(vectors: WordVectors) -> None:
         ("nudes of Goreng stay", "nudes of Goreng stay"),
         ("½ a cake, ﬁne", "½ a cake, ﬁne"),
         ("", ""),
+        # Characters that nobody sees hide nothing, and elsewhere they stay.
+        ("a nu\u00adde, n\u200bude; \u2060NUDE\u2060 soft\u00adly", "a •••, •••; ••• soft\u00adly"),
+        ("👩\u200d🎨 paints\u200b", "👩\u200d🎨 paints\u200b"),
+        ("nu\u200b de \u200b", "nu\u200b de \u200b"),
     ],
 )
 def test_hidden_words_are_masked(before: str, after: str) -> None:
@@ -100,6 +104,8 @@ def test_hidden_words_are_masked(before: str, after: str) -> None:
 def test_no_hidden_word_survives_the_mask(prompt: str) -> None:
     masked = mask(prompt, HIDDEN)
     assert HIDDEN.isdisjoint(text.words(masked))
+    seen = "".join(letter for letter in masked if unicodedata.category(letter) != "Cf")
+    assert HIDDEN.isdisjoint(text.words(seen))
     assert mask(masked, HIDDEN) == masked
     if MASK not in masked:
         assert masked == prompt and HIDDEN.isdisjoint(text.words(prompt))
