@@ -14,7 +14,10 @@ from img2prompt.errors import UserError
 from img2prompt.safety import BLOCKED_WORDS, MASK, mask
 
 HIDDEN = frozenset({"nude", "gore", "8k"})
-DIFFICULT = "nude NUDE Nude_gore _8k_ ｎｕｄｅ nude's <lora:nude:1> İnude nudes goreng .gore. nu\u00adde n\u200bude".split()
+DIFFICULT = (
+    "nude NUDE Nude_gore _8k_ ｎｕｄｅ nude's <lora:nude:1> İnude nudes goreng .gore. "
+    "nu\u00adde n\u200bude nude\u200bnu\u00adde".split()
+)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +94,10 @@ def test_hiding_again_replaces_what_was_hidden(vectors: WordVectors) -> None:
         ("½ a cake, ﬁne", "½ a cake, ﬁne"),
         ("", ""),
         # Characters that nobody sees hide nothing, and elsewhere they stay.
-        ("a nu\u00adde, n\u200bude; \u2060NUDE\u2060 soft\u00adly", "a •••, •••; ••• soft\u00adly"),
+        (
+            "a nu\u00adde, n\u200bude; \u2060NUDE\u2060 soft\u00adly",
+            "a •••, •••; \u2060•••\u2060 soft\u00adly",
+        ),
         ("👩\u200d🎨 paints\u200b", "👩\u200d🎨 paints\u200b"),
         ("nu\u200b de \u200b", "nu\u200b de \u200b"),
     ],
