@@ -373,6 +373,21 @@ def test_chances_stand_beside_the_scores_where_they_are_known() -> None:
     assert 'class="chance"' not in answer(None, None)
 
 
+@pytest.mark.parametrize("arguments", [[], ["--show-all-words", "--language", "de"]])
+def test_the_options_reach_the_page(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
+    import app
+    from img2prompt.ui import page
+
+    launched: list[dict] = []
+    monkeypatch.setattr(page, "launch", lambda *_, **options: launched.append(options))
+    monkeypatch.setattr("sys.argv", ["app.py", *arguments])
+    app.main()
+    expected = (
+        {"language": "de", "show_all": True} if arguments else {"language": "en", "show_all": False}
+    )
+    assert launched == [expected]
+
+
 @pytest.mark.parametrize(
     "arguments", [["--assets", "nowhere"], ["--preset", "brilliant"], ["--language", "xx"]]
 )

@@ -146,13 +146,16 @@ def test_no_tab_scrolls_sideways(open_page, viewport: dict) -> None:
     page = open_page(viewport=viewport)
     choose(page, EXAMPLE)
     words(page, 10)
-    for number, tab in enumerate(TABS):
-        if number and viewport is not PHONE:
-            open_tab(page, tab)
-        elif number:
-            page.goto(page.url.split("?")[0] + f"?tab={tab.lower()}")
-            page.wait_for_selector(f"#tab-{tab.lower()}")
-        page.wait_for_timeout(700)
+    for tab in TABS:
+        # A phone folds the last tabs into a menu.
+        page.evaluate(
+            """(name) => [...document.querySelectorAll(
+                '#tabs button[role=tab], #tabs .overflow-dropdown button'
+            )].find((button) => button.textContent.trim() === name).click()""",
+            tab,
+        )
+        page.wait_for_selector(f"#tab-{tab.lower()}")
+        page.wait_for_timeout(1000)
         assert overflow(page) == 0, tab
 
 
