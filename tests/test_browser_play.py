@@ -20,6 +20,7 @@ from PIL import Image
 
 from img2prompt.artifacts import Assets
 from img2prompt.random_pair import COLUMNS, PARTS
+from img2prompt.safety import BLOCKED_WORDS
 from img2prompt.scoring import score_words
 
 pytestmark = pytest.mark.browser
@@ -105,10 +106,13 @@ def test_words_found_are_told_by_more_than_colour(open_page) -> None:
         e for e in json.loads((EXAMPLES / "examples.json").read_text()) if e["alt"] == described
     )
     assert entry["prompt"] not in page.content()
-    _type(page, entry["prompt"].split(",")[0])
+    blocked = min(BLOCKED_WORDS)
+    _type(page, f"{' '.join(entry['prompt'].split(',')[0].split()[:8])}, {blocked}")
     page.locator("#play-go").click()
     page.wait_for_selector("#play-result .sides")
     assert _truth(page) == entry["prompt"]
+    result = page.inner_text("#play-result")
+    assert "•••" in result and blocked not in result
     labels = page.locator("#play-result .by small").all_inner_texts()
     assert labels and set(labels) <= {"you", "model", "both"}
     signs = page.locator("#play-result .side.model li .sign").all_inner_texts()
