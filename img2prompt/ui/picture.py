@@ -107,9 +107,12 @@ def _upload(named: str, text: Texts) -> str:
 
     The host of an address doesn't count: nobody is asked, and only uploads are read.
     """
-    if is_http_url_like(named):
-        named = unquote(urlsplit(named).path.partition(f"{API_PREFIX}/file=")[2])
-    path = Path(named).resolve()
+    try:
+        if is_http_url_like(named):
+            named = unquote(urlsplit(named).path.partition(f"{API_PREFIX}/file=")[2])
+        path = Path(named).resolve()
+    except ValueError:  # an address that is none ("http://[::1/"), or a null byte in a name
+        path = Path()
     if not path.is_relative_to(Path(get_upload_folder()).resolve()):
         raise gr.Error(text("page.no_url"), print_exception=False)
     return str(path)
