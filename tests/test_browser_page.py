@@ -16,6 +16,7 @@ GRADIOS_OWN: dict[str, str] = {}
 def test_the_address_carries_the_view(open_page) -> None:
     page = open_page("?tab=map&preset=original&words=4&dims=3-D&word=castle")
     page.wait_for_selector("#tab-map-button[aria-selected=true]")
+    page.locator("#map-word [data-word=castle]").wait_for()
     assert page.get_by_role("radio", name="3-D").is_checked()
     assert page.input_value("#map-search input, #map-search textarea") == "castle"
     open_tab(page, "Guess")
@@ -41,7 +42,9 @@ def test_what_is_changed_goes_into_the_address(open_page) -> None:
     page.wait_for_function("!location.search.includes('tab=')")
     # The link is worth sending: it opens what was there.
     other = open_page(page.url.split("/")[-1])
-    assert other.input_value("#guess-count input[type=number]") == "7"
+    other.wait_for_function(
+        "document.querySelector('#guess-count input[type=number]').value === '7'"
+    )
     assert other.get_by_role("radio", name="Notebook").is_checked()
 
 

@@ -133,7 +133,12 @@ def theme() -> gr.Theme:
         block_label_text_size="*text_sm",
         block_title_text_weight="600",
         block_shadow="none",
-        # Gradio's own greys are too pale to read (WCAG asks for a contrast of 4.5).
+        # Gradio's own greys, and its indigo behind white letters, are too pale to read (WCAG asks
+        # for a contrast of 4.5).
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_700",
         body_text_color_subdued="*neutral_600",
         body_text_color_subdued_dark="*neutral_300",
         block_info_text_color="*neutral_600",
