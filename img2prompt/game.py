@@ -46,6 +46,7 @@ class Round:
         typed, said: the person's and the model's words.
         person, model: their scores, by the same measure.
         preset: the model's name.
+        puzzle: without its picture.
     """
 
     puzzle: Puzzle
@@ -135,7 +136,9 @@ class Game:
             raise UserError(f"Type one to {MOST_WORDS} words, not {len(words)}.")
         said = [word.word for word in prediction.words[:MOST_WORDS]]
         played = Round(
-            self.puzzle,
+            # Its picture stays on the table until the next one; five of them would be in memory as
+            # long as the game.
+            dataclasses.replace(self.puzzle, picture=b""),
             tuple(words),
             tuple(said),
             score_words(words, self.puzzle.prompt, vectors),

@@ -1,5 +1,6 @@
 """Guess the prompt: five rounds, one measure for person and model, a running score."""
 
+import pickle
 import random
 
 import numpy as np
@@ -29,6 +30,16 @@ def test_a_round_scores_both_by_the_same_measure(prediction, vectors: WordVector
     assert list(played.said) == said
     assert played.model == score_words(said, PROMPT, vectors, prediction.vectors)
     assert played.points == (round(100 * 4 / 8), round(100 * played.model.f1))
+
+
+def test_a_game_holds_the_picture_on_the_table_alone(prediction, vectors: WordVectors) -> None:
+    played = Game()
+    for number in range(3):
+        puzzle = Puzzle(str(number), bytes([number]) * 100_000, PROMPT, part=number)
+        played = played.deal(puzzle).play("fox", prediction, vectors)
+        assert played.puzzle == puzzle  # shown beside its answer
+    assert len(pickle.dumps(played)) < 150_000
+    assert [one.puzzle.prompt for one in played.rounds] == [PROMPT] * 3
 
 
 def test_the_model_gets_as_many_words_as_a_person_may_type(
