@@ -27,6 +27,11 @@ new IntersectionObserver((entries) => {
 """
 
 
+def looked_at_now(event: gr.EventData) -> bool:
+    """What `WATCH` says: whether its tab is looked at."""
+    return isinstance(event._data, dict) and event._data.get("seen") is True
+
+
 @dataclass
 class Page:
     """One language's page while it is being built.

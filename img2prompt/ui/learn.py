@@ -9,19 +9,11 @@ from gradio import processing_utils
 
 from img2prompt.anatomy import anatomy
 from img2prompt.errors import UserError
-from img2prompt.ui.context import Page
+from img2prompt.ui.context import WATCH, Page, looked_at_now
 from img2prompt.ui.lesson import answers_html, figures_html, steps_html
 
 CARD = ("what", "learned", "good", "bad", "not")  # questions of the model card, in order
 LESSON = ("failed_same", "failed_middle", "failed_cosine", "failed_repair")
-
-# Says when the tab is looked at: however it was opened, by a click or by the page's address.
-# The margin makes it a question of being laid out at all, not of having scrolled there.
-_WATCH = """
-new IntersectionObserver((entries) => {
-    trigger('change', { seen: entries.at(-1).isIntersecting });
-}, { rootMargin: '100000px' }).observe(element);
-"""
 
 
 def build(page: Page) -> None:
@@ -31,7 +23,7 @@ def build(page: Page) -> None:
 
     lead = gr.HTML(
         f"<p>{escape(text('learn.lead'))}</p>",
-        js_on_load=_WATCH,
+        js_on_load=WATCH,
         apply_default_css=False,
         elem_id="learn-lead",
     )
@@ -77,15 +69,14 @@ def build(page: Page) -> None:
             return ""  # told above, in place of the steps
         return answers_html(said, text)
 
-    def look(event: gr.EventData) -> bool:
-        return isinstance(event._data, dict) and event._data.get("seen") is True
-
     def example() -> str:
         # gradio serves only what lies in its own cache.
         return processing_utils.save_file_to_cache(page.examples[0].path, page.picture.GRADIO_CACHE)
 
     quiet = {"show_progress": "hidden"}
-    looked = lead.change(look, outputs=looked_at, queue=False, **quiet, **page.private("learn"))
+    looked = lead.change(
+        looked_at_now, outputs=looked_at, queue=False, **quiet, **page.private("learn")
+    )
     taken = take.click(example, outputs=page.picture, **quiet, **page.private("learn_example"))
     # The picture changes on another tab, but an upload may end after the tab was left.
     changed = partial(gr.on, [page.picture.change, page.preset.change])

@@ -17,7 +17,7 @@ from img2prompt.kinds import KINDS
 from img2prompt.map_figures import Group, picture_part, sum_part, vocabulary_figure, word_part
 from img2prompt.safety import mask
 from img2prompt.ui import map_card
-from img2prompt.ui.context import WATCH, Page, one_of
+from img2prompt.ui.context import WATCH, Page, looked_at_now, one_of
 
 NEIGHBOURS = 10
 PLANE, SPACE = "2-D", "3-D"
@@ -128,9 +128,6 @@ def build(page: Page) -> None:
     looked_at = gr.State(False)
     drawn = gr.State(())  # (dimensions, colour) of the figure that stands there
 
-    def look(event: gr.EventData) -> bool:
-        return isinstance(event._data, dict) and event._data.get("seen") is True
-
     def draw(dimension, colour, seen, drawn):
         if not seen or drawn == (dimension, colour):
             return gr.skip(), gr.skip()
@@ -195,7 +192,7 @@ def build(page: Page) -> None:
     live = quiet | {"trigger_mode": "always_last"}
     pictures = [page.picture, page.preset, page.count, page.truth, dimension, looked_at]
     shown = {"show_progress": "minimal", "show_progress_on": plot, "trigger_mode": "always_last"}
-    lead.change(look, outputs=looked_at, **quiet, **page.private("map_look")).then(
+    lead.change(looked_at_now, outputs=looked_at, **quiet, **page.private("map_look")).then(
         draw, [dimension, colour, looked_at, drawn], [plot, drawn], **page.private("map"), **shown
     ).then(tell_picture, pictures, pictured, **page.private("map_looked"), show_progress="hidden")
     lead.click(pick, outputs=[search, sum_], **page.private("map_pick"), **quiet)
