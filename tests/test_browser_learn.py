@@ -132,6 +132,11 @@ def test_the_lesson_fits_small_windows_and_explains_its_words(open_page, viewpor
     page.click("#learn-take")
     page.wait_for_selector(ANSWER)
     assert overflow(page) <= 0
+    # The models' names stand on one line each, however narrow the table.
+    lines = "(th) => { const r = document.createRange(); r.selectNodeContents(th);"
+    lines += " return new Set([...r.getClientRects()].map((box) => box.top)).size; }"
+    names = page.locator("#learn-figures tbody th").all()
+    assert [name.evaluate(lines) for name in names] == [1, 1, 1]
     for picture in page.locator("#learn-steps img").all():
         assert picture.get_attribute("alt")
     card = page.inner_text("#learn-card")
