@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from browser_kit import EXAMPLES, PHONE, choose, keep, open_tab, overflow
 
 pytestmark = pytest.mark.browser
 
 PICTURES = sorted(EXAMPLES.glob("*.jpg"))
 FILES = "#batch-files"
+GRADIOS_OWN = "nested-interactive"  # its upload icon is a button that holds a file input
 
 
 @pytest.fixture
@@ -130,6 +132,18 @@ def test_files_that_are_no_pictures_get_their_reason(open_page, tmp_path: Path) 
         "Not used: The archive is damaged or not a zip; make or download it again.",
     )
     assert page.locator("#batch-table th b").count() == 0  # a name is text
+    faults = Axe().run(page).response["violations"]
+    serious = [fault["id"] for fault in faults if fault["impact"] in ("serious", "critical")]
+    assert set(serious) <= {GRADIOS_OWN}, faults
+
+    page = open_page("de", scheme="dark")
+    open_tab(page, "Stapel")
+    choose(page, tmp_path / "set.zip", FILES)
+    _finished(page)
+    assert _rows(page)[0][1].startswith("Nicht verwendet: Das ist kein Bild")
+    faults = Axe().run(page).response["violations"]
+    serious = [fault["id"] for fault in faults if fault["impact"] in ("serious", "critical")]
+    assert set(serious) <= {GRADIOS_OWN}, faults
 
 
 def _finished(page: Any) -> str:
