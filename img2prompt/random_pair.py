@@ -6,13 +6,15 @@ What may be shown to a class says `metadata.parquet`: four of its thirteen colum
 groups that can hold the part, are read once and kept.
 """
 
+import contextlib
 import io
 import json
+import math
 import random
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -43,7 +45,8 @@ MAX_IMAGE_NSFW = 0.2
 MAX_PROMPT_NSFW = 0.1
 
 TIMEOUT = 8.0  # seconds without an answer, as good as no network for a class that waits
-DEADLINE = 60.0  # seconds for one picture, the first one's ratings included
+DEADLINE = 60.0  # seconds for one picture, the first one's ratings and waiting for them included
+REST = 30.0  # seconds without asking a hub that could not be reached: a class asks all at once
 AHEAD = 2**16  # bytes read at least: a small read costs a request like a big one
 MAX_PICTURE_BYTES = 16 * 2**20  # over the wire for one picture, all of the part together
 MAX_JSON_BYTES = 8 * 2**20  # a thousand prompts have less than one
@@ -119,6 +122,7 @@ class RandomPairs:
         self._lock = threading.Lock()
         self._revision = REVISION
         self._ratings: _Ratings | None = None
+        self._offline_until = -math.inf
 
     def draw(self) -> RandomPair:
         """One random picture whose ratings and prompt fit a class.
@@ -127,22 +131,50 @@ class RandomPairs:
         one row group holds them all, never more than `MAX_METADATA_BYTES`.
 
         Raises:
-            PairError: no network, an answer that is none, a damaged part, or no picture in the
-                part that may be shown.
+            PairError: no network now or `REST` seconds ago, an answer that is none, a damaged
+                part, or no picture in the part that may be shown.
         """
+        deadline = time.monotonic() + DEADLINE
         try:
-            with self._lock:
-                deadline = time.monotonic() + DEADLINE
+            with self._turn(), self._noting():
                 part = self._random.choice(self._parts)
                 rng = random.Random(self._random.random())
                 if self._ratings is None:
                     self._ratings = _Ratings(self._open)
                 allowed = self._ratings.of_part(part, deadline)
-            return self._draw(part, allowed, rng, deadline)
+            with self._noting():
+                return self._draw(part, allowed, rng, deadline)
         except HfHubHTTPError as error:
             raise _refused(error.response.status_code) from None
         except (HTTPError, OSError):
             raise PairError("offline") from None
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One thread at a time; none waits longer than a draw, nor to learn what is known."""
+        self._check_rest()
+        if not self._lock.acquire(timeout=DEADLINE):
+            raise _LateError
+        try:
+            self._check_rest()  # who had the lock may have found out meanwhile
+            yield
+        finally:
+            self._lock.release()
+
+    @contextlib.contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Remember that the hub could not be reached."""
+        try:
+            yield
+        except (HfHubHTTPError, _LateError):
+            raise  # it was reached
+        except (HTTPError, OSError):
+            self._offline_until = time.monotonic() + REST
+            raise
+
+    def _check_rest(self) -> None:
+        if time.monotonic() < self._offline_until:
+            raise PairError("offline")
 
     def _draw(
         self, part: int, allowed: dict[int, bool], rng: random.Random, deadline: float

@@ -6,7 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +128,54 @@ def test_without_network_there_is_one_sentence_and_soon() -> None:
     with pytest.raises(PairError, match="no network") as caught:
         RandomPairs(endpoint="http://127.0.0.1:9").draw()
     assert caught.value.reason == "offline"
+
+
+def test_a_class_without_network_is_told_at_once_not_one_by_one(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random_pair, "TIMEOUT", 1.0)
+    monkeypatch.setattr(random_pair, "REST", 3.0)
+    hub.delay = 5.0  # a firewall that swallows what is asked
+    source = pairs(hub)
+    start = time.monotonic()
+    with ThreadPoolExecutor(8) as pool:
+        for failed in [pool.submit(_fails, source, "offline") for _ in range(8)]:
+            failed.result()
+    assert time.monotonic() - start < 2.8  # the first one's second or two, not eight of them
+    hub.delay = 0.0
+    start = time.monotonic()
+    _fails(source, "offline")
+    assert time.monotonic() - start < 0.5  # not asked again so soon
+    time.sleep(3.0)
+    assert source.draw().part == 3
+
+
+def test_waiting_for_another_draw_ends_with_the_deadline(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One draw that hangs does not hold the others for longer than they would take themselves."""
+    entered, leave = threading.Event(), threading.Event()
+    source = pairs(hub)
+    source.draw()
+    real = random_pair._Ratings.of_part
+
+    def hang(*args: object) -> dict[int, bool]:
+        entered.set()
+        leave.wait(30)
+        return real(*args)
+
+    monkeypatch.setattr(random_pair._Ratings, "of_part", hang)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(source.draw)
+        try:
+            assert entered.wait(10)
+            monkeypatch.setattr(random_pair, "DEADLINE", 0.3)
+            start = time.monotonic()
+            _fails(source, "offline")
+            assert time.monotonic() - start < 3
+        finally:
+            leave.set()
+        assert first.result().part == 3
 
 
 @pytest.mark.parametrize(
