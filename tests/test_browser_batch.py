@@ -98,6 +98,38 @@ def test_stopping_keeps_what_was_done(open_page, tmp_path: Path) -> None:
     assert len(_rows(page)) == done and stop.is_disabled()
 
 
+def test_a_second_set_takes_the_place_of_the_first(open_page, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        for number in range(300):
+            archive.write(PICTURES[number % len(PICTURES)], f"{number:03}.jpg")
+    page = open_page()
+    open_tab(page, "Batch")
+    stop = page.locator("#batch-stop")
+    choose(page, tmp_path / "many.zip", FILES)
+    page.wait_for_selector("#batch-table tbody tr")
+    first = _rows(page)[0]
+    page.locator("#batch-preset").get_by_label("Notebook").check()
+    page.set_input_files(f"{FILES} input[type=file]", str(PICTURES[0]))  # one more, to the others
+    page.wait_for_function(
+        """document.querySelector('#batch-status').innerText.includes('of 301 pictures')
+        && document.querySelectorAll('#batch-table tbody tr').length > 0"""
+    )
+    assert stop.is_enabled()
+    stop.click()
+    done = int(re.search(r"Stopped after (\d+) of 301 pictures", _finished(page))[1])
+    # Nothing of the first set comes back, neither after the second nor after none.
+    page.wait_for_timeout(1000)
+    rows = _rows(page)
+    assert len(rows) == done < 301 and rows[0][0] == first[0] and rows[0][1] != first[1]
+    page.click("#batch-start")
+    page.wait_for_selector("#batch-table tbody tr")
+    page.locator(f"{FILES} button[aria-label='Clear']").click()
+    page.wait_for_function("document.querySelectorAll('#batch-table tbody tr').length === 0")
+    page.wait_for_timeout(2000)
+    assert not _rows(page) and stop.is_disabled() and page.locator("#batch-save").is_hidden()
+    assert "Drop pictures" in page.inner_text("#batch-status")
+
+
 def test_several_files_on_a_phone_and_another_model(open_page) -> None:
     page = open_page("", PHONE, "dark")
     open_tab(page, "Batch")

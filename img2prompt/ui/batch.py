@@ -34,10 +34,24 @@ _SAVED: tuple[tuple[str, str, Callable[[Run], str]], ...] = (
 
 @dataclass
 class Work:
-    """One visitor's pass: it may be stopped while it runs, and before it has begun."""
+    """One visitor's set and the pass over it, which may be stopped before it has begun too.
 
+    Attributes:
+        files, preset, words: what was asked for. A pass that waits in line finds the newest set, so
+            the set must lie here rather than come with the pass.
+        run: the pass, once there is one.
+        begun: whether a pass has taken it up.
+        stopped: whether it is to end.
+        superseded: whether another set, or none, took its place: nothing of it is shown any more.
+    """
+
+    files: list[str] | None
+    preset: str
+    words: int
     run: Run | None = None
+    begun: bool = False
     stopped: bool = False
+    superseded: bool = False
 
     def begin(self, run: Run) -> Run:
         """Take up a pass; one that was stopped before ends before its first row."""
@@ -51,6 +65,11 @@ class Work:
         self.stopped = True
         if self.run is not None:
             self.run.stop()
+
+    def supersede(self) -> None:
+        """End it and let it show nothing more."""
+        self.superseded = True
+        self.stop()
 
 
 def build(page: Page) -> None:
@@ -103,12 +122,14 @@ def build(page: Page) -> None:
             table = gr.HTML("", apply_default_css=False, elem_id="batch-table")
     work = gr.State(None)
 
-    def prepare(earlier: Work | None) -> dict[Any, Any]:
+    def prepare(
+        earlier: Work | None, chosen: list[str] | None, preset: str, words: float
+    ) -> dict[Any, Any]:
         """Stop what is under way and make room; the pass itself may have to wait in line."""
         if earlier is not None:
-            earlier.stop()
+            earlier.supersede()
         return {
-            work: Work(),
+            work: Work(chosen, preset, round(words)),
             status: _sentence(text("batch.queued")),
             stop: gr.Button(interactive=True),
         } | blank()
@@ -116,27 +137,38 @@ def build(page: Page) -> None:
     def blank() -> dict[Any, Any]:
         return {table: "", counts: "", saving: gr.Row(visible=False)}
 
-    def answer(
-        chosen: list[str] | None, preset: str, words: float, mine: Work
-    ) -> Iterator[dict[Any, Any]]:
-        if not chosen:
+    # gradio shows again at the end what came last; this takes the place of a table that is gone.
+    unchanged = {status: gr.skip()}
+
+    def answer(mine: Work | None) -> Iterator[dict[Any, Any]]:
+        if mine is None or mine.superseded or mine.begun:
+            yield unchanged  # the pass of an earlier set came late, or took this one up already
+            return
+        mine.begun = True
+        if not mine.files:
             yield {status: _sentence(text("batch.waiting")), stop: gr.Button(interactive=False)}
             return
         with page.errors():
-            for path in chosen:
+            for path in mine.files:
                 page.check_picture(path)
-            run = mine.begin(Run(guesser.predictor(preset), chosen, round(words)))
+            run = mine.begin(Run(guesser.predictor(mine.preset), mine.files, mine.words))
             rows, looked = _table_head(text), 0.0
             for row in run:
                 if run.done <= SHOWN_ROWS:
                     rows += _row(row, text)
+                if mine.superseded:
+                    break
                 if time.monotonic() - looked >= EVERY:
                     looked = time.monotonic()
                     yield {
                         status: progress_html(run, text),
                         table: rows,
                         counts: counts_html(run, text),
+                        stop: gr.Button(interactive=not mine.stopped),
                     }
+        if mine.superseded:
+            yield unchanged
+            return
         yield {
             status: done_html(run, text),
             table: rows if run.done else "",
@@ -155,7 +187,7 @@ def build(page: Page) -> None:
 
     def clear(mine: Work | None) -> dict[Any, Any]:
         if mine is not None:
-            mine.stop()
+            mine.supersede()
         return {
             status: _sentence(text("batch.waiting")),
             stop: gr.Button(interactive=False),
@@ -166,14 +198,14 @@ def build(page: Page) -> None:
     passed = gr.on(
         [files.upload, start.click],
         prepare,
-        work,
+        [work, files, preset, count],
         [work, *shown],
         trigger_mode="multiple",
         **page.private("batch_prepare"),
         **quiet,
     ).then(
         answer,
-        [files, preset, count, work],
+        work,
         [*shown, *saves],
         # One pass at a time, or single pictures of the other tabs would have to wait.
         concurrency_limit=1,
