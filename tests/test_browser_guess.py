@@ -30,7 +30,7 @@ def test_a_dropped_picture_gets_words_scores_a_prompt_and_a_map(open_page) -> No
     assert page.inner_text("h1") == "img2prompt"
     page.wait_for_selector("#map .js-plotly-plot .main-svg")
     assert _traces(page) == ["vocabulary"]
-    page.locator("#guess-picture").get_by_label(re.compile("webcam", re.I)).wait_for()
+    page.locator("#guess-picture").get_by_label(re.compile("camera", re.I)).wait_for()
     started = time.monotonic()
     drop(page, EXAMPLE)
     answered = words(page, 10)
@@ -53,7 +53,7 @@ def test_a_dropped_picture_gets_words_scores_a_prompt_and_a_map(open_page) -> No
     page.wait_for_function("navigator.clipboard.readText().then((text) => text.length > 0)")
     assert page.evaluate("navigator.clipboard.readText()") == prompt
 
-    page.wait_for_function("document.querySelector('#map .js-plotly-plot').data.length === 4")
+    page.wait_for_function("document.querySelector('#map .js-plotly-plot')?.data?.length === 4")
     assert _traces(page) == ["vocabulary", "lines", "predicted vectors", "answers"]
     # What a visitor sees, not what the page meant to draw: WebGL can fail without an error.
     assert _grey_pixels(page) > 3000
@@ -226,7 +226,7 @@ def test_a_phone_scrolls_in_one_direction_only(open_page, scheme: str) -> None:
     assert overflow(page) == 0
     page.locator("#examples button").nth(1).click()
     words(page, 10)
-    page.wait_for_function("document.querySelector('#map .js-plotly-plot').data.length === 4")
+    page.wait_for_function("document.querySelector('#map .js-plotly-plot')?.data?.length === 4")
     assert overflow(page) == 0
     map_box = page.locator("#map .main-svg").first.bounding_box()
     keep(page, f"guess-phone-{scheme}")

@@ -130,11 +130,13 @@ def test_axe_finds_no_serious_fault(open_page, scheme: str) -> None:
     choose(page, EXAMPLE)
     words(page, 10)
     page.locator("#answer .pick").nth(2).click()
-    page.wait_for_selector("#guess-heat p")
+    page.locator("#guess-heat h2", has_text="“").wait_for()
     found = []
     for tab in TABS:
         open_tab(page, tab)
         page.wait_for_timeout(1500)
+        # What is being worked out is dimmed, on purpose.
+        page.wait_for_function("!document.querySelector('.pending, .generating')")
         if scheme == "dark":
             keep(page, f"{tab.lower()}-desk-dark")
         for fault in Axe().run(page).response["violations"]:
