@@ -57,8 +57,8 @@ def test_a_wrong_address_is_passed_over(open_page) -> None:
 
 def test_the_page_speaks_german_under_its_own_address(open_page) -> None:
     page = open_page("?words=3")
-    link = page.get_by_role("link", name="Deutsch")
-    link.click()
+    page.wait_for_selector("#map .js-plotly-plot .main-svg")  # nothing is loading any more
+    page.get_by_role("link", name="Deutsch").click()
     page.wait_for_selector("#tabs button[role=tab]")
     page.wait_for_function("document.documentElement.lang === 'de'")
     assert page.url.endswith("/de?words=3")  # the view comes along
