@@ -96,8 +96,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def chromium() -> Iterator[Any]:
-    """Headless Chromium."""
+def chromium() -> Iterator[tuple[Any, dict]]:
+    """Headless Chromium, and an empty dictionary for what `pages` keeps of it."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if not path or not Path(path).exists():
         skip_or_fail("Chromium is not installed (apt install chromium, or set CHROMIUM)")
@@ -105,19 +105,22 @@ def chromium() -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
+        yield browser, {}
         browser.close()
 
 
 @contextlib.contextmanager
-def pages(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
+def pages(started: tuple[Any, dict], address: str) -> Iterator[Callable[..., Any]]:
     """`open_page(query, viewport, scheme)`: the page in a window of its own.
 
-    Afterwards nothing was asked of another server, and the console holds no error.
+    Windows of one size and scheme share what they fetched, or every one would compile plotly anew;
+    the page itself keeps nothing there. Afterwards nothing was asked of another server, and the
+    console holds no error.
     """
+    browser, contexts = started
     foreign: list[str] = []
     errors: list[str] = []
-    contexts = []
+    opened = []
 
     def request(sent: Any) -> None:
         url = urlparse(sent.url)
@@ -129,10 +132,14 @@ def pages(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
             errors.append(message.text)
 
     def open_page(query: str = "", viewport: dict = DESK, scheme: str = "light") -> Any:
-        context = browser.new_context(viewport=viewport, color_scheme=scheme, locale="en-GB")
-        context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address)
-        contexts.append(context)
-        page = context.new_page()
+        key = (address, viewport["width"], scheme)
+        if key not in contexts:
+            contexts[key] = browser.new_context(
+                viewport=viewport, color_scheme=scheme, locale="en-GB"
+            )
+            contexts[key].grant_permissions(["clipboard-read", "clipboard-write"], origin=address)
+        page = contexts[key].new_page()
+        opened.append(page)
         page.set_default_timeout(WAIT)
         page.on("request", request)
         page.on("console", console)
@@ -142,10 +149,10 @@ def pages(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
-    assert foreign == []
-    assert errors == []
+    for page in opened:
+        page.close()
+    if foreign or errors:
+        pytest.fail(f"asked of others: {foreign}; in the console: {errors}")
 
 
 def drop(page: Any, path: Path, target: str = "#guess-picture") -> None:

@@ -134,7 +134,7 @@ def test_axe_finds_no_serious_fault(open_page, scheme: str) -> None:
     found = []
     for tab in TABS:
         open_tab(page, tab)
-        page.wait_for_timeout(1500)
+        page.wait_for_timeout(700)
         # What is being worked out is dimmed, on purpose.
         page.wait_for_function("!document.querySelector('.pending, .generating')")
         if scheme == "dark":
@@ -160,7 +160,7 @@ def test_no_tab_scrolls_sideways(open_page, viewport: dict) -> None:
             tab,
         )
         page.wait_for_selector(f"#tab-{tab.lower()}")
-        page.wait_for_timeout(1000)
+        page.wait_for_timeout(400)
         assert overflow(page) == 0, tab
 
 
