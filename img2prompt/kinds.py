@@ -219,6 +219,7 @@ def _uses(prompt: str, index: dict[str, int]) -> tuple[list[int], list[tuple]]:
 
 def features(vectors: WordVectors, contexts: np.ndarray) -> np.ndarray:
     """What the classifier sees of each word: float32 (V, F), columns of mean 0 and deviation 1.
+    A column that is the same for every word is 0.
 
     The unit vector, the logits of the context's shares, the logarithm of the count, and the
     word's letters as far as they tell: digits, and the ends "s", "ed", "ing", "ly", "ism", "ist".
@@ -241,8 +242,10 @@ def features(vectors: WordVectors, contexts: np.ndarray) -> np.ndarray:
         ],
         axis=1,
     )
-    spread = columns.std(axis=0)
-    return ((columns - columns.mean(axis=0)) / np.where(spread > 0, spread, 1)).astype(np.float32)
+    # The deviation of a column that never varies is its mean's rounding error, and no zero.
+    varies = np.ptp(columns, axis=0) > 0
+    spread = np.where(varies, columns.std(axis=0), 1)
+    return np.where(varies, (columns - columns.mean(axis=0)) / spread, 0).astype(np.float32)
 
 
 @dataclass(frozen=True)

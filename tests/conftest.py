@@ -263,9 +263,12 @@ def _write_metadata(path: Path, rows: Iterable[tuple], **extra: list) -> Path:
 
 
 def _wake(model: Any) -> Any:
-    # Fresh weights answer nearly alike for every picture and step; larger ones tell them apart.
+    # Fresh weights answer nearly alike for every picture and step; larger ones tell them apart. By
+    # the whole fan-in, a convolution's window too: the LSTM would blow the rounding of activations
+    # in the thousands up to differences that one can see.
     rng = np.random.default_rng(1)
     for variable in model.weights:
-        scale = 3.0 / np.sqrt(variable.shape[0]) if "kernel" in variable.path else 0.5
+        fan_in = np.prod(variable.shape[:-1])
+        scale = 1.5 / np.sqrt(fan_in) if "kernel" in variable.path else 0.5
         variable.assign(rng.normal(size=variable.shape, scale=scale))
     return model

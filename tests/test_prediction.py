@@ -51,12 +51,12 @@ def test_chosen_words_keep_every_promise(vectors: WordVectors, seed: int, words:
     for item in chosen:
         own = vectors[item.word]
         assert -1 <= item.score <= 1
-        assert item.score == pytest.approx(cosine(predicted[item.step], own), abs=1e-3)
+        assert item.score == pytest.approx(cosine(predicted[item.step], own), abs=1e-5)
         assert item.vector == pytest.approx(predicted[item.step])
-        assert item.score == pytest.approx(max(cosine(step, own) for step in predicted), abs=1e-3)
+        assert item.score == pytest.approx(max(cosine(step, own) for step in predicted), abs=1e-5)
         for other, score in item.alternatives:
             assert other != item.word and text.is_content_word(other)
-            assert score == pytest.approx(cosine(item.vector, vectors[other]), abs=1e-3)
+            assert score == pytest.approx(cosine(item.vector, vectors[other]), abs=1e-5)
         others = [score for _, score in item.alternatives]
         assert others == sorted(others, reverse=True)
         assert len({other for other, _ in item.alternatives}) == len(others) == 5
@@ -152,9 +152,9 @@ def test_many_are_predicted_as_one_by_one(predictor: Predictor, make_picture, co
     assert len(many) == count
     for picture, result in zip(pictures, many, strict=True):
         single = predictor(picture, words=4)
-        np.testing.assert_allclose(result.vectors, single.vectors, atol=2e-3)
+        np.testing.assert_allclose(result.vectors, single.vectors, atol=1e-5)
         assert [item.score for item in result.words] == pytest.approx(
-            [item.score for item in single.words], abs=1e-3
+            [item.score for item in single.words], abs=1e-5
         )
 
 
@@ -170,7 +170,7 @@ def test_a_bad_file_yields_its_error_in_its_place(
     assert "none.png" in str(results[0]) and "folder" in str(results[33])
     for i in (1, 3, 32, 34):
         np.testing.assert_allclose(
-            results[i].vectors, predictor(make_picture(i)).vectors, atol=2e-3
+            results[i].vectors, predictor(make_picture(i)).vectors, atol=1e-5
         )
 
 
