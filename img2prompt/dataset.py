@@ -1,8 +1,8 @@
-"""Prepared shards: parts of pictures and prompts → uint8 arrays a training run streams.
+"""Prepared shards: their form, the split by prompt, and how training reads them.
 
 One shard a part: `part-000001.npy` (uint8, (n, size, size, 3), memory-mapped when read) and
 `part-000001.parquet` (one row a picture: name, prompt, source, split). The parquet file is written
-last, so its presence means the shard is whole, and a stopped run goes on with the next part.
+last, so its presence means the shard is whole. `preparation.py` makes them.
 """
 
 import dataclasses
@@ -18,11 +18,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
-from img2prompt import diffusiondb, images, text
+from img2prompt import images, text
 from img2prompt.errors import UserError
-from img2prompt.files import atomic_path, read_json, write_json
+from img2prompt.files import read_json
 
 SPLITS = ("train", "validation", "test")
 TRAIN_SHARE, VALIDATION_SHARE = 0.8, 0.1  # the rest is test: the original's 80/10/10
@@ -63,61 +62,6 @@ class PrepareSettings:
             raise UserError(f"The size must lie in 32…1024 pixels, not {self.size}.")
         if self.fit not in images.FITS:
             raise UserError(f"Unknown fit {self.fit!r}; choose one of {', '.join(images.FITS)}.")
-
-
-def prepare(
-    source: str | os.PathLike,
-    out: str | os.PathLike,
-    settings: PrepareSettings | None = None,
-    progress: bool = True,
-) -> dict:
-    """Turn every part below `source` into a shard in `out`; go on where an earlier run stopped.
-
-    A picture that is broken, has no or an empty prompt, or is filtered out is counted, named in
-    `skipped.jsonl`, and never fatal.
-
-    Returns:
-        The report, also saved as `report.json`: counts, per-source table, word frequencies and
-        the most repeated prompts.
-
-    Raises:
-        UserError: no parts, parts that cannot be read (told after all others are done), wrong
-            column names, or `out` holds shards made with other settings or of another data set.
-    """
-    settings = settings or PrepareSettings()
-    parts = diffusiondb.find_parts(source)
-    metadata = diffusiondb.read_metadata(source)
-    out = Path(out)
-    _claim(out, settings)
-    unreadable: list[str] = []
-    todo = [part for part in parts if not _is_whole(out, part.stem)]
-    for part in set(parts) - set(todo):
-        _check_same_part(part, out, metadata)
-    for leftover in out.glob(".part-*.tmp*"):  # of a killed run
-        leftover.unlink()
-    with tqdm(
-        total=len(parts), initial=len(parts) - len(todo), unit="part", disable=not progress
-    ) as bar:
-        for part in todo:
-            bar.set_postfix_str(part.stem)
-            try:
-                _prepare_part(part, out, settings, metadata)
-            except UserError as error:
-                unreadable.append(str(error))
-            bar.update()
-    if unreadable and not list(out.glob("part-*.parquet")):
-        raise UserError(unreadable[0])
-    with atomic_path(out / SKIPPED_FILE) as temporary:
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in _read_skipped(out)]
-        temporary.write_text("".join(lines), encoding="utf-8")
-    report = build_report(out) | {"metadata": metadata is not None}
-    write_json(out / REPORT_FILE, report)
-    if unreadable:
-        raise UserError(
-            f"{len(unreadable)} of {len(parts)} parts could not be read, the others are prepared; "
-            f"mend them and run this again. The first: {unreadable[0]}"
-        )
-    return report
 
 
 @dataclass(frozen=True)
@@ -291,7 +235,7 @@ def build_report(folder: str | os.PathLike) -> dict:
     """Counts, per-source table, word frequencies and most repeated prompts of a prepared folder."""
     folder = Path(folder)
     records = load_records(folder)
-    skipped = Counter(row["reason"] for row in _read_skipped(folder))
+    skipped = Counter(row["reason"] for row in read_skipped(folder))
     by_source = {}
     for source in sorted(set(records.source)):
         mine = records.source == source
@@ -321,99 +265,8 @@ def build_report(folder: str | os.PathLike) -> dict:
 _COLUMNS = ("folder", "shard", "row", "name", "prompt", "source", "split")
 
 
-def _claim(out: Path, settings: PrepareSettings) -> None:
-    path = out / SETTINGS_FILE
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; give a folder for the shards.")
-    if not any(out.glob("part-*.parquet")):
-        write_json(path, dataclasses.asdict(settings))
-    elif not path.exists():
-        raise UserError(f"{out} holds shards but no {path.name}; give another --out.")
-    elif settings_of(out) != settings:
-        raise UserError(
-            f"{out} holds shards made with other settings ({path.name}); "
-            "give another --out or delete it."
-        )
-
-
-def _is_whole(out: Path, stem: str) -> bool:
-    try:
-        rows = pq.read_metadata(out / f"{stem}.parquet").num_rows
-        pixels = np.load(out / f"{stem}.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, EOFError, ValueError, pa.ArrowException):
-        return False  # missing or damaged: it is made again
-    return len(pixels) == rows
-
-
-def _prepare_part(
-    part: Path,
-    out: Path,
-    settings: PrepareSettings,
-    metadata: diffusiondb.Metadata | None,
-) -> None:
-    pixels: list[np.ndarray] = []
-    rows: dict[str, list] = {"name": [], "prompt": [], "source": [], "split": []}
-    skipped: list[dict] = []
-    for item in diffusiondb.read_part(part):
-        reason = item.reason if isinstance(item, diffusiondb.Skipped) else None
-        if reason is None:
-            reason = _filter_reason(item, settings, metadata)
-        if reason is None:
-            try:
-                picture = images.open_image(item.data)
-            except images.ImageError as error:
-                reason = f"broken: {error}"
-        if reason is not None:
-            skipped.append({"part": part.name, "name": item.name, "reason": reason})
-            continue
-        pixels.append(images.to_pixels(picture, settings.size, settings.fit))
-        rows["name"].append(item.name)
-        rows["prompt"].append(item.prompt)
-        rows["source"].append(metadata.source(item.name) if metadata else "diffusiondb")
-        rows["split"].append(split_of(item.prompt))
-    array = np.stack(pixels) if pixels else np.empty((0, settings.size, settings.size, 3), np.uint8)
-    with atomic_path(out / f"{part.stem}.npy") as temporary:
-        np.save(temporary, array)
-    schema = pa.schema([(name, pa.string()) for name in rows])
-    stamp = {
-        "skipped": json.dumps(skipped),
-        "part_bytes": str(part.stat().st_size),
-        "metadata": str(metadata is not None),
-    }
-    schema = schema.with_metadata(stamp)
-    with atomic_path(out / f"{part.stem}.parquet") as temporary:
-        pq.write_table(pa.table(rows, schema=schema), temporary)
-
-
-def _check_same_part(part: Path, out: Path, metadata: diffusiondb.Metadata | None) -> None:
-    """A shard is known by its part's name; another data set's part 1 must not pass for this one."""
-    stamp = pq.read_schema(out / f"{part.stem}.parquet").metadata or {}
-    if stamp.get(b"part_bytes", b"") != str(part.stat().st_size).encode():
-        raise UserError(
-            f"{out} holds {part.stem} of another data set (its zip had another size); "
-            "give another --out or delete it."
-        )
-    if stamp.get(b"metadata", b"") != str(metadata is not None).encode():
-        raise UserError(
-            f"{out} holds {part.stem} made {'without' if metadata else 'with'} metadata.parquet, "
-            "so its NSFW filter differs; give another --out or delete it."
-        )
-
-
-def _filter_reason(
-    pair: diffusiondb.Pair, settings: PrepareSettings, metadata: diffusiondb.Metadata | None
-) -> str | None:
-    image_nsfw, prompt_nsfw = metadata.nsfw(pair.name) if metadata else (0.0, 0.0)
-    if settings.max_image_nsfw is not None and image_nsfw > settings.max_image_nsfw:
-        return "blurred" if image_nsfw == diffusiondb.ALREADY_BLURRED else "image_nsfw"
-    if settings.max_prompt_nsfw is not None and prompt_nsfw > settings.max_prompt_nsfw:
-        return "prompt_nsfw"
-    if settings.train_only and split_of(pair.prompt) != "train":
-        return "not in the training split"
-    return None
-
-
-def _read_skipped(folder: Path) -> Iterator[dict]:
+def read_skipped(folder: Path) -> Iterator[dict]:
+    """What was left out of a prepared folder: `part`, `name`, `reason` of each picture."""
     # The truth lies in each shard's own metadata; skipped.jsonl is its readable copy.
     for path in sorted(folder.glob("part-*.parquet")):
         yield from json.loads((pq.read_schema(path).metadata or {}).get(b"skipped", b"[]"))

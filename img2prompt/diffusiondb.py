@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -78,6 +79,65 @@ class Metadata:
         return float(row.get("image_nsfw") or 0.0), float(row.get("prompt_nsfw") or 0.0)
 
 
+class Parts(Protocol):
+    """Parts to prepare, wherever they lie: `LocalParts` in a folder, `hub.HubParts` on the hub.
+
+    Attributes:
+        stems: names of the parts in order, `part-000001` …
+        origin: where they come from, as JSON holds it; {} for a folder. Written beside the shards,
+            which never mix origins.
+    """
+
+    stems: list[str]
+    origin: dict
+
+    def fetch(self, stem: str) -> Path:
+        """The part's zip on this machine; may download. Several threads may call it.
+
+        Raises:
+            UserError: it cannot be had.
+        """
+        ...
+
+    def release(self, stem: str) -> None:
+        """The part is prepared: its zip is no longer needed."""
+        ...
+
+    def identity(self, stem: str) -> str:
+        """What a shard remembers of its part, so that another part 1 does not pass for it."""
+        ...
+
+    def metadata(self) -> Path | None:
+        """The parquet file of all pictures, if there is one; may download."""
+        ...
+
+
+class LocalParts:
+    """The parts of a folder in DiffusionDB's layout.
+
+    Raises:
+        UserError: as `find_parts`.
+    """
+
+    def __init__(self, root: str | os.PathLike) -> None:
+        self._root = Path(root)
+        self._paths = {path.stem: path for path in find_parts(root)}
+        self.stems = list(self._paths)
+        self.origin: dict = {}
+
+    def fetch(self, stem: str) -> Path:
+        return self._paths[stem]
+
+    def release(self, stem: str) -> None:
+        """Nothing: a person's own files stay."""
+
+    def identity(self, stem: str) -> str:
+        return str(self._paths[stem].stat().st_size)
+
+    def metadata(self) -> Path | None:
+        return find_metadata(self._root)
+
+
 def find_parts(root: str | os.PathLike) -> list[Path]:
     """The part zips below `root` in order.
 
@@ -96,25 +156,31 @@ def find_parts(root: str | os.PathLike) -> list[Path]:
     raise UserError(f"{root} holds no images/part-*.zip; give a folder in DiffusionDB's layout.")
 
 
-def read_metadata(root: str | os.PathLike) -> Metadata | None:
-    """Read `metadata.parquet` where present, else None.
-
-    Raises:
-        UserError: the file is not parquet or lacks a needed column.
-    """
+def find_metadata(root: str | os.PathLike) -> Path | None:
+    """`metadata.parquet` or `metadata-large.parquet` below `root`, whichever fits its parts."""
     # The hub's repository holds both sets and both files; the parts that are read decide.
     first, large_first = (any((Path(root) / name).glob("part-*.zip")) for name in PART_FOLDERS[:2])
     large = large_first and not first
     for name in reversed(METADATA_NAMES) if large else METADATA_NAMES:
         path = Path(root) / name
         if path.exists():
-            columns = _columns(path, {"image_name": str, "image_nsfw": float, "prompt_nsfw": float})
-            wanted = ["image_name", "image_nsfw", "prompt_nsfw"]
-            wanted += ["source"] if "source" in columns else []
-            with _readable(path):
-                rows = pq.read_table(path, columns=wanted).to_pylist()
-            return Metadata({row.pop("image_name"): row for row in rows})
+            return path
     return None
+
+
+def read_metadata(path: str | os.PathLike) -> Metadata:
+    """What a `metadata.parquet` says of its pictures.
+
+    Raises:
+        UserError: the file is not parquet or lacks a needed column.
+    """
+    path = Path(path)
+    columns = _columns(path, {"image_name": str, "image_nsfw": float, "prompt_nsfw": float})
+    wanted = ["image_name", "image_nsfw", "prompt_nsfw"]
+    wanted += ["source"] if "source" in columns else []
+    with _readable(path):
+        rows = pq.read_table(path, columns=wanted).to_pylist()
+    return Metadata({row.pop("image_name"): row for row in rows})
 
 
 def read_part(path: str | os.PathLike) -> Iterator[Pair | Skipped]:

@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 
 from img2prompt import images
-from img2prompt.dataset import PrepareSettings, prepare
+from img2prompt.dataset import PrepareSettings
 from img2prompt.errors import run_command
+from img2prompt.preparation import prepare
 from img2prompt.reports import write_data_report
 
 

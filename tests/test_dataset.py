@@ -17,12 +17,12 @@ from img2prompt.dataset import (
     build_report,
     load_records,
     pixel_reader,
-    prepare,
     sampling_weights,
     source_group,
     split_of,
 )
 from img2prompt.errors import UserError
+from img2prompt.preparation import prepare
 from img2prompt.reports import write_data_report
 
 SMALL = PrepareSettings(size=32)
