@@ -32,12 +32,16 @@ NAMES = Names(
 
 @pytest.fixture(scope="module")
 def vectors() -> WordVectors:
-    """150 words in 6 clusters, with two stop words that no map may show."""
+    """150 words in 6 clusters, with two stop words that no map may show.
+
+    Within its cluster a word differs along three directions: as many as a map can show. Were it
+    all of them, rounding would decide how many neighbours a map can keep.
+    """
     random = np.random.default_rng(3)
     centres = random.normal(size=(CLUSTERS, DIMENSIONS))
-    points = np.repeat(centres, EACH, axis=0) + 0.35 * random.normal(
-        size=(CLUSTERS * EACH, DIMENSIONS)
-    )
+    directions = random.normal(size=(CLUSTERS, 3, DIMENSIONS))
+    inside = random.normal(size=(CLUSTERS, EACH, 3)) @ directions
+    points = np.repeat(centres, EACH, axis=0) + 0.2 * inside.reshape(-1, DIMENSIONS)
     words = [f"word{c}{chr(97 + i)}" for c in range(CLUSTERS) for i in range(EACH)]
     order = random.permutation(len(words))  # frequency has nothing to do with the cluster
     words = ["the", "of", *(words[i] for i in order)]
