@@ -14,7 +14,6 @@ from img2prompt.file_prompts import read_prompt
 from img2prompt.images import open_image
 from img2prompt.map_figures import map_figure
 from img2prompt.prediction import Prediction
-from img2prompt.projection import SMALL_WORDS
 from img2prompt.safety import mask
 from img2prompt.scoring import score_words
 from img2prompt.ui import answer, heat
@@ -360,9 +359,9 @@ def _description(page: Page, preset: str) -> str:
 
 def _plot(page: Page, prediction: Prediction | None) -> PlotData | None:
     """The map, with its mode bar: gradio hands `config` on, but plotly's own JSON has none."""
-    if page.guesser.map is None:
+    if page.guesser.small_map is None:
         return None
-    figure = map_figure(page.guesser.map.top(SMALL_WORDS), page.figure_names(), prediction)
+    figure = map_figure(page.guesser.small_map, page.figure_names(), prediction)
     return PlotData(
         type="plotly", plot=json.dumps(json.loads(figure.to_json()) | {"config": _PLOT_CONFIG})
     )

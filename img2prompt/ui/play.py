@@ -1,20 +1,17 @@
 """The Play tab: guess the prompt of a picture against the model, five rounds a game."""
 
-from functools import lru_cache
 from typing import Any
 
 import gradio as gr
 
-from img2prompt import evaluation
-from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
 from img2prompt.game import MOST_WORDS, Game, Puzzle, choose, typed_words
-from img2prompt.random_pair import PairError, RandomPairs
+from img2prompt.random_pair import PairError
 from img2prompt.ui import play_board
 from img2prompt.ui.context import Page
+from img2prompt.ui.service import Guesser
 
 OURS, REAL = "ours", "real"
-MIN_TRUE_WORDS = 3  # a prompt of fewer words that the vocabulary knows is no game
 
 # Enter goes on: from the answer to the next round, and from there back to typing.
 _FOCUS_NEXT = "() => { setTimeout(() => { document.querySelector('#play-next')?.focus(); }, 150); }"
@@ -101,7 +98,7 @@ def build(page: Page) -> None:
         sentence = ""
         if source == REAL:
             try:
-                return laid(game.deal(_real_puzzle(guesser.vectors)), REAL)
+                return laid(game.deal(_real_puzzle(guesser)), REAL)
             except PairError as error:
                 sentence = text(f"play.error.{error.reason}")
         if not puzzles:
@@ -170,12 +167,6 @@ def build(page: Page) -> None:
     ).success(None, js=_FOCUS_TYPING, show_progress="hidden")
 
 
-@lru_cache(maxsize=1)
-def _pairs(vectors: WordVectors) -> RandomPairs:
-    """One for the pages of all languages: the ratings it keeps are 25 MB."""
-    return RandomPairs(lambda prompt: len(evaluation.true_words(prompt, vectors)) >= MIN_TRUE_WORDS)
-
-
-def _real_puzzle(vectors: WordVectors) -> Puzzle:
-    pair = _pairs(vectors).draw()
+def _real_puzzle(guesser: Guesser) -> Puzzle:
+    pair = guesser.pairs.draw()
     return Puzzle(pair.name, pair.data, pair.prompt, part=pair.part)

@@ -4,19 +4,23 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from img2prompt import evaluation
 from img2prompt.artifacts import Assets
 from img2prompt.errors import UserError
 from img2prompt.explanation import Explanation, explain
 from img2prompt.kinds import KINDS_FILE, Kinds
 from img2prompt.prediction import Prediction, Predictor
-from img2prompt.projection import MAP_FILE, VocabularyMap
+from img2prompt.projection import MAP_FILE, SMALL_WORDS, VocabularyMap
+from img2prompt.random_pair import RandomPairs
 from img2prompt.safety import BLOCKED_WORDS
 
 EXPLAINED = 16  # pictures whose heat maps are kept: a class looks at the same few
+MIN_TRUE_WORDS = 3  # a prompt of fewer words that the vocabulary knows is no game
 
 
 class Guesser:
@@ -58,6 +62,18 @@ class Guesser:
         self._explained: OrderedDict[tuple, Explanation] = OrderedDict()
         self._explaining = threading.Lock()
         self.predictor(self.preset)
+
+    @cached_property
+    def small_map(self) -> VocabularyMap | None:
+        """The map beside an answer: its most frequent words."""
+        return self.map.top(SMALL_WORDS) if self.map is not None else None
+
+    @cached_property
+    def pairs(self) -> RandomPairs:
+        """Real pictures for the game, one for the pages of all languages: it keeps 25 MB."""
+        return RandomPairs(
+            lambda prompt: len(evaluation.true_words(prompt, self.vectors)) >= MIN_TRUE_WORDS
+        )
 
     def predictor(self, preset: str) -> Predictor:
         """The predictor of a preset, loaded and warmed once whoever asks at the same time.
