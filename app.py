@@ -6,9 +6,8 @@ Hugging Face Spaces runs this file without arguments. It builds and launches the
 
 import argparse
 import sys
-from pathlib import Path
 
-from img2prompt.artifacts import Assets, quiet_tensorflow
+from img2prompt.artifacts import open_assets, quiet_tensorflow
 from img2prompt.errors import UserError, run_command
 
 
@@ -16,7 +15,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Serve the img2prompt page.")
     parser.add_argument("--host", help="default: GRADIO_SERVER_NAME, or this machine only")
     parser.add_argument("--port", type=int, help="default: the first free one from 7860")
-    parser.add_argument("--assets", type=Path, help="folder of artifacts; default: assets/")
+    parser.add_argument(
+        "--assets", help="folder of artifacts, or user/name on the hub; default: assets/"
+    )
+    parser.add_argument("--revision", help="a branch, tag or commit of user/name")
     parser.add_argument("--preset", help="the model switched on at first")
     parser.add_argument("--language", default="en", help="the language of / (default en)")
     parser.add_argument(
@@ -25,7 +27,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.port is not None and not 0 < args.port < 65536:
         raise UserError(f"The port must lie in 1…65535, not {args.port}.")
-    assets = Assets(args.assets)
+    assets = open_assets(args.assets, args.revision)
     quiet_tensorflow()
     from img2prompt.ui.page import launch  # two seconds; wrong arguments are told at once
 

@@ -19,21 +19,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse and run; 0 when every picture worked, 2 when any input could not be used.
 
     Raises:
-        UserError: unknown preset, a number of words out of range.
+        UserError: unknown preset or revision, a number of words out of range.
     """
     parser = argparse.ArgumentParser(
         prog="python -m img2prompt", description="Which words of a prompt made this picture?"
     )
     commands = parser.add_subparsers(dest="command", required=True)
     predict = commands.add_parser("predict", help="print the words of pictures")
-    predict.add_argument("--preset", help="a shipped preset or a folder; unset, the default")
+    predict.add_argument(
+        "--preset", help="a shipped preset, a folder, or user/name on the hub; unset, the default"
+    )
+    predict.add_argument("--revision", help="a branch, tag or commit of user/name")
     predict.add_argument("--words", type=int, default=10, help="words a picture (default 10)")
     predict.add_argument("--json", action="store_true", help="one JSON object a line")
     predict.add_argument("images", nargs="+", metavar="IMAGE", help="picture files")
     args = parser.parse_args(argv)
 
     check_word_count(args.words)  # before seconds are spent on loading
-    predictor = load(args.preset)
+    predictor = load(args.preset, revision=args.revision)
     # File names need not be valid Unicode; they are printed all the same.
     sys.stdout.reconfigure(errors="backslashreplace")
     failed = 0
