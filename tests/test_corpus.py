@@ -318,6 +318,17 @@ def test_a_damaged_file_leaves_no_corpus(tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_row_group_of_any_size_is_read_in_pieces(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.parquet"
+    prompts = [os.urandom(500).hex() for _ in range(30_000)]
+    pq.write_table(pa.table({"prompt": prompts}), path, row_group_size=30_000, compression="none")
+    before, held = pa.total_allocated_bytes(), []
+    for number, _ in enumerate(diffusiondb.iter_prompts(path, batch_rows=1_000)):
+        if number % 1_000 == 0:
+            held.append(pa.total_allocated_bytes() - before)
+    assert path.stat().st_size > 29e6 and max(held) < 10e6
+
+
 def test_answers_come_in_order_and_few_questions_wait() -> None:
     asked = 0
 
