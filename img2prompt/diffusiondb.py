@@ -36,6 +36,7 @@ READ_ERRORS = (
 )
 PARQUET_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 IMAGE_SUFFIXES = {".png", ".webp", ".jpg", ".jpeg"}
+READ_BYTES = 2**20  # of a parquet column, held at once
 MAX_JSON_BYTES = 64 * 2**20  # a thousand prompts have less than one; a zip can claim anything
 ALREADY_BLURRED = 2.0  # DiffusionDB's mark in image_nsfw: the picture was blurred by its authors
 
@@ -248,7 +249,7 @@ def iter_sourced_prompts(
     if path.suffix == ".parquet":
         found = _columns(path, {"prompt": str})
         columns = ["prompt", *(name for name in ("prompt_exact", "source") if name in found)]
-        with _readable(path), pq.ParquetFile(path) as file:
+        with _readable(path), _open_parquet(path) as file:
             for batch in file.iter_batches(batch_rows, columns=columns):
                 rows = batch.to_pydict()
                 n = len(rows["prompt"])
@@ -265,6 +266,11 @@ def iter_sourced_prompts(
                         yield line.strip(), True, ""
         except UnicodeDecodeError:
             raise UserError(f"{path} is not UTF-8 text; give one prompt a line.") from None
+
+
+def _open_parquet(path: Path) -> pq.ParquetFile:
+    # Read in small pieces: one row group may hold all of 14 million prompts.
+    return pq.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False)
 
 
 def _columns(path: Path, required: dict[str, type]) -> set[str]:

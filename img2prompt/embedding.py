@@ -4,30 +4,28 @@ An embedding file is an `.npz` of plain arrays, never a pickle: `words` (UTF-8, 
 uint8), `vectors` (float32, (V, 100)) and `counts` (int64, (V,)), most frequent word first.
 """
 
-import contextlib
 import copy
 import hashlib
+import logging
 import os
-import tempfile
+import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from img2prompt import diffusiondb, text
-from img2prompt.dataset import split_of
+from img2prompt import corpus, text
 from img2prompt.errors import UserError
 from img2prompt.files import atomic_path
 
-# A rebuilt prompt is a template with a name in it ("a dog by Ossip Zadkine"). Words in more than
-# this share of a file's rebuilt prompts are the template's, and are left out of the corpus: kept,
-# they taught Word2Vec that "dog" means the same as "spaceship" and "Zadkine".
-TEMPLATE_SHARE = 0.01
-TEMPLATE_PROMPTS = 100  # with fewer rebuilt prompts a share says nothing
+if TYPE_CHECKING:
+    from gensim.models.callbacks import CallbackAny2Vec
+
+log = logging.getLogger(__name__)
 
 # An answer is a content word that makes up at least this share of the corpus: 18 times among
 # 4.4 million words. Below it misspellings ("fogy", "stromy") outnumber words, and the F1@10 of a
@@ -239,48 +237,6 @@ class EmbeddingConfig:
             raise UserError("Dimensions, window, min_count and epochs must be positive.")
 
 
-def write_corpus(
-    files: Iterable[str | os.PathLike], out: str | os.PathLike, include_test: bool = False
-) -> dict[str, int]:
-    """Stream prompts of all files into one text file, a tokenized prompt a line.
-
-    Prompts that fold alike are written once: repeats would teach their words' neighbourhood many
-    times over. Prompts that hash to the test split are left out unless `include_test`: an
-    embedding that saw a test prompt has learned which of its words go together, and the test
-    would flatter it. Memory holds 8 bytes (and a set's overhead) a distinct prompt.
-
-    Rebuilt prompts lose their template's words, see `TEMPLATE_SHARE`.
-
-    Returns:
-        Counts: `prompts`, `words`, `repeated`, `test_prompts`, `empty`.
-    """
-    counts = dict.fromkeys(("prompts", "words", "repeated", "test_prompts", "empty"), 0)
-    seen: set[int] = set()
-    with open(out, "w", encoding="utf-8") as corpus:
-        for path in files:
-            template = _template_words(path)
-            for prompt, written in diffusiondb.iter_prompts(path):
-                folded = text.fold(prompt).encode("utf-8")
-                key = int.from_bytes(hashlib.blake2b(folded, digest_size=8).digest(), "big")
-                if key in seen:
-                    counts["repeated"] += 1
-                    continue
-                seen.add(key)
-                if not include_test and split_of(prompt) == "test":
-                    counts["test_prompts"] += 1
-                    continue
-                tokens = text.words(prompt)
-                if not written:
-                    tokens = [token for token in tokens if token not in template]
-                if not tokens:
-                    counts["empty"] += 1
-                    continue
-                corpus.write(" ".join(tokens) + "\n")
-                counts["prompts"] += 1
-                counts["words"] += len(tokens)
-    return counts
-
-
 def train_embedding(
     files: Sequence[str | os.PathLike],
     config: EmbeddingConfig | None = None,
@@ -290,83 +246,171 @@ def train_embedding(
 ) -> tuple[WordVectors, dict[str, int]]:
     """Train Word2Vec on every prompt of `files` (parquet with a column `prompt`, or text).
 
+    Writing the corpus and counting its words take all cores, since their result does not depend
+    on the number. The log tells of both, and of the training, how fast it goes and how many
+    hours are left.
+
     Args:
         files: streamed, never all in memory.
         config: unset, the defaults.
-        include_test: see `write_corpus`.
-        workers: 1 is reproducible, same input, same bytes; more is faster and is not.
+        include_test: see `corpus.write_corpus`.
+        workers: threads of the training. 1 is reproducible, same input, same bytes; more is faster
+            and is not.
         on_epoch: called with (epoch from 1, seconds so far).
 
     Returns:
-        The vectors and the corpus counts of `write_corpus`.
+        The vectors and the corpus counts of `corpus.write_corpus`.
 
     Raises:
         UserError: a file is missing or has the wrong columns, or no word comes often enough.
     """
-    from gensim.models import Word2Vec
-    from gensim.models.callbacks import CallbackAny2Vec
-
     config = config or EmbeddingConfig()
+    _check_workers(workers)
+    started = time.monotonic()
+    with corpus.corpus_file() as (path, file):
+        counts = corpus.write_corpus(files, file, include_test)
+        vectors = train_on_corpus(
+            path,
+            counts["words"],
+            config,
+            workers,
+            on_epoch and (lambda epoch: on_epoch(epoch, time.monotonic() - started)),
+        )
+    return vectors, counts
+
+
+def train_on_corpus(
+    path: str | os.PathLike,
+    words: int,
+    config: EmbeddingConfig,
+    workers: int = 1,
+    on_epoch: Callable[[int], None] | None = None,
+) -> WordVectors:
+    """Train Word2Vec on what `corpus.write_corpus` wrote.
+
+    Args:
+        path: the corpus; not compressed.
+        words: how many it holds.
+        config, workers: as in `train_embedding`.
+        on_epoch: called with the epoch, from 1.
+
+    Raises:
+        UserError: no two words come often enough.
+    """
+    from gensim.models import Word2Vec
+
+    _check_workers(workers)
+    model = Word2Vec(
+        vector_size=config.dimensions,
+        sg=int(config.skip_gram),
+        window=config.window,
+        negative=config.negative,
+        sample=config.sample,
+        min_count=config.min_count,
+        epochs=config.epochs,
+        seed=config.seed,
+        workers=workers,
+    )
+    # gensim's own `build_vocab` does the same on one core.
+    frequencies, sentences = corpus.count_words(path)
+    if sum(count >= config.min_count for count in frequencies.values()) < 2:
+        raise UserError(
+            f"Fewer than two words come at least {config.min_count} times; "
+            "give more prompts or a smaller min_count."
+        )
+    model.build_vocab_from_freq(frequencies, corpus_count=sentences)
+    del frequencies
+    log.info(
+        "training: %s words a vector, %d epochs of %s words, %s",
+        f"{len(model.wv):,}",
+        config.epochs,
+        f"{words:,}",
+        "1 worker: the same input gives the same bytes"
+        if workers == 1
+        else f"{workers} workers: not reproducible",
+    )
+    with _Progress(path, words, config.epochs, workers, on_epoch) as progress:
+        model.train(
+            corpus_file=os.fspath(path),
+            total_examples=sentences,
+            total_words=words,
+            epochs=config.epochs,
+            callbacks=[progress.callback()],
+        )
+    trained = model.wv
+    del model  # half of its memory are weights that nobody needs any more
+    frequency = np.array([trained.get_vecattr(w, "count") for w in trained.index_to_key])
+    # gensim sorts by count alone; a second key makes the order of the file's words definite.
+    order = sorted(range(len(frequency)), key=lambda i: (-frequency[i], trained.index_to_key[i]))
+    ordered = [trained.index_to_key[i] for i in order]
+    return WordVectors(ordered, trained.vectors[order], frequency[order])
+
+
+def _check_workers(workers: int) -> None:
     if workers < 1:
         raise UserError(f"The number of workers must be at least 1, not {workers}.")
-    started = time.monotonic()
-
-    class Progress(CallbackAny2Vec):
-        epoch = 0
-
-        def on_epoch_end(self, model: Word2Vec) -> None:
-            self.epoch += 1
-            if on_epoch:
-                on_epoch(self.epoch, time.monotonic() - started)
-
-    with _corpus_file() as corpus:
-        counts = write_corpus(files, corpus, include_test)
-        model = Word2Vec(
-            vector_size=config.dimensions,
-            sg=int(config.skip_gram),
-            window=config.window,
-            negative=config.negative,
-            sample=config.sample,
-            min_count=config.min_count,
-            epochs=config.epochs,
-            seed=config.seed,
-            workers=workers,
-        )
-        model.build_vocab(corpus_file=corpus)
-        if len(model.wv) < 2:
-            raise UserError(
-                f"Only {len(model.wv)} words come at least {config.min_count} times; "
-                "give more prompts or a smaller min_count."
-            )
-        model.train(
-            corpus_file=corpus,
-            total_examples=model.corpus_count,
-            total_words=model.corpus_total_words,
-            epochs=config.epochs,
-            callbacks=[Progress()],
-        )
-    frequency = np.array([model.wv.get_vecattr(w, "count") for w in model.wv.index_to_key])
-    # gensim sorts by count alone; a second key makes the order of the file's words definite.
-    order = sorted(range(len(frequency)), key=lambda i: (-frequency[i], model.wv.index_to_key[i]))
-    words = [model.wv.index_to_key[i] for i in order]
-    return WordVectors(words, model.wv.vectors[order], frequency[order]), counts
 
 
-def _template_words(path: str | os.PathLike) -> set[str]:
-    rebuilt, prompts = Counter(), 0
-    for prompt, written in diffusiondb.iter_prompts(path):
-        if not written:
-            prompts += 1
-            rebuilt.update(set(text.words(prompt)))
-    if prompts < TEMPLATE_PROMPTS:
-        return set()
-    return {word for word, count in rebuilt.items() if count > TEMPLATE_SHARE * prompts}
+class _Progress:
+    """Tells the log how far a training is.
 
+    From a file gensim reports once an epoch, which at 14 million prompts is once in half an hour.
+    In between, a thread asks the system (Linux) how far the workers have read: of W workers each
+    reads its own W-th of the file, and each has a file of its own open.
+    """
 
-@contextlib.contextmanager
-def _corpus_file() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="img2prompt-") as folder:
-        yield os.path.join(folder, "corpus.txt")
+    LOOK_SECONDS = 1.0
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        words: int,
+        epochs: int,
+        workers: int,
+        on_epoch: Callable[[int], None] | None,
+    ) -> None:
+        self._readers = corpus.Readers(path, workers)
+        self._words, self._epochs, self._on_epoch = words, epochs, on_epoch
+        self._epoch = 0  # that are over
+        self._meter = corpus.Meter("training", "words", words * epochs)
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "_Progress":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def callback(self) -> "CallbackAny2Vec":
+        """What gensim calls when an epoch begins or ends."""
+        from gensim.models.callbacks import CallbackAny2Vec
+
+        class Callback(CallbackAny2Vec):
+            def on_epoch_begin(_, model: object) -> None:
+                with self._lock:
+                    self._readers.reset()
+
+            def on_epoch_end(_, model: object) -> None:
+                with self._lock:
+                    self._epoch += 1
+                    self._readers.reset()
+                    done = self._words * self._epoch
+                    self._meter.write(done, done, f"epoch {self._epoch} of {self._epochs} is over")
+                if self._on_epoch:
+                    self._on_epoch(self._epoch)
+
+        return Callback()
+
+    def _watch(self) -> None:
+        while not self._over.wait(self.LOOK_SECONDS):
+            with self._lock:
+                done = self._words * (self._epoch + self._readers.share())
+                epoch = min(self._epoch + 1, self._epochs)
+                self._meter.report(done, done, f"epoch {epoch} of {self._epochs}")
 
 
 def _normalise(vectors: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """`prepare_data.py` and `train_embedding.py` as commands: what they write, print and refuse."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,8 +28,9 @@ def command(script: str, *arguments: object, cwd: Path) -> subprocess.CompletedP
 
 
 def messages(done: subprocess.CompletedProcess) -> list[str]:
-    """The lines on stderr without progress bars."""
+    """The lines on stderr without progress bars and the log's lines, which begin with the time."""
     lines = done.stderr.replace("\r", "\n").split("\n")
+    lines = [line for line in lines if not re.match(r"\d\d:\d\d:\d\d ", line)]
     return [line for line in lines if line.strip() and "%|" not in line]
 
 
@@ -137,6 +139,7 @@ def test_train_embedding_writes_vectors_exports_and_a_report(tmp_path: Path, pro
         "train_embedding.py",
         *("--prompts", prompts, tmp_path / "more.txt", "--out", out),
         *("--epochs", 2, "--dimensions", 9, "--min-count", 4, "--export", "text"),
+        *("--workers", "all"),
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
@@ -148,6 +151,8 @@ def test_train_embedding_writes_vectors_exports_and_a_report(tmp_path: Path, pro
     assert report["fingerprint"] == vectors.fingerprint and report["words"] == len(vectors)
     assert report["corpus"]["test_prompts"] > 0 and report["corpus"]["repeated"] >= 2
     assert "dog" in report["neighbours"]
+    last = [line for line in done.stderr.splitlines() if "training:" in line][-1]
+    assert re.search(r"[\d,]+ words/s, epoch 2 of 2 is over, 100.0 % done, 0.00 hours to go", last)
     names = {path.name for path in out.parent.iterdir()}
     assert names == {"embedding.npz", "embedding.report.json", "embedding.w2v.txt"}
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from img2prompt import text
+from img2prompt.corpus import write_corpus
 from img2prompt.dataset import split_of
 from img2prompt.embedding import (
     EmbeddingConfig,
@@ -25,7 +26,6 @@ from img2prompt.embedding import (
     WordVectors,
     top_k,
     train_embedding,
-    write_corpus,
 )
 from img2prompt.errors import UserError
 from img2prompt.sanity import odd_one_out
