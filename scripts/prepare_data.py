@@ -2,8 +2,11 @@
 
     python scripts/prepare_data.py --data DIFFUSIONDB_FOLDER --out prepared/main
     python scripts/prepare_data.py --data AUXILIARY_FOLDER --out prepared/auxiliary --train-only
+    python scripts/prepare_data.py --source hub --subset 2m --parts 1-100 --out prepared/2m
+    python scripts/prepare_data.py --source hub --subset 2m_random_10k --keep --out prepared/10k
 
-Resumes where it stopped. 36,000 pictures of 160 pixels take 45 seconds on two CPU cores; the report
+From the hub it first shows what comes over the network and onto the disk, and asks. Resumes where
+it stopped. 36,000 pictures of 160 pixels take 45 seconds on two CPU cores; the report
 lies in OUT/report.json and OUT/report.html.
 """
 
@@ -11,16 +14,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from img2prompt import images
+from img2prompt import hub, images
 from img2prompt.dataset import PrepareSettings
-from img2prompt.errors import run_command
+from img2prompt.errors import UserError, run_command
 from img2prompt.preparation import prepare
 from img2prompt.reports import write_data_report
 
 
-def main() -> None:
+def main() -> int | None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with images/part-*.zip")
+    parser.add_argument("--data", type=Path, help="folder with images/part-*.zip")
     parser.add_argument("--out", type=Path, required=True, help="folder for the shards")
     parser.add_argument("--size", type=int, default=images.SIZE, help="side in pixels")
     parser.add_argument("--fit", choices=images.FITS, default="stretch")
@@ -28,7 +31,9 @@ def main() -> None:
     parser.add_argument("--max-prompt-nsfw", type=float, default=0.5)
     parser.add_argument("--no-nsfw-filter", action="store_true", help="keep every picture")
     parser.add_argument("--train-only", action="store_true", help="pictures that only teach words")
+    add_hub_options(parser)
     args = parser.parse_args()
+    check_source(args)
     settings = PrepareSettings(
         size=args.size,
         fit=args.fit,
@@ -36,7 +41,13 @@ def main() -> None:
         max_prompt_nsfw=None if args.no_nsfw_filter else args.max_prompt_nsfw,
         train_only=args.train_only,
     )
-    report = prepare(args.data, args.out, settings)
+    if args.source == "hub":
+        report = prepare_from_hub(args, settings)
+        if report is None:
+            print("nothing was downloaded")
+            return 1
+    else:
+        report = prepare(args.data, args.out, settings)
     write_data_report(report, args.out / "report.html")
     print(f"pictures kept      {report['pictures']:>9,}")
     print(f"distinct prompts   {report['prompts']:>9,}")
@@ -61,6 +72,66 @@ def main() -> None:
             word, count = report["words"][rank - 1]
             print(f"  {rank:>7,}  {word:<20} {count:>9,}")
     print(f"report: {args.out / 'report.html'}")
+    return 0
+
+
+HUB_ONLY = ("subset", "parts", "revision", "cache", "keep", "bandwidth", "yes")
+
+
+def add_hub_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", choices=("folder", "hub"), default="folder")
+    group = parser.add_argument_group("with --source hub")
+    group.add_argument("--subset", help="2m, large, or a name such as 2m_first_10k")
+    group.add_argument("--parts", help="of 2m or large, such as 1-100 or 1-10,50,90-95")
+    group.add_argument("--revision", help="branch or commit (main); a begun --out keeps its commit")
+    group.add_argument("--cache", type=Path, help="where downloads are kept (the hub's own cache)")
+    raw = group.add_mutually_exclusive_group()
+    raw.add_argument("--keep", action="store_true", default=None, help="keep the parts' zips")
+    raw.add_argument(
+        "--drop",
+        action="store_false",
+        dest="keep",
+        help="delete each zip when its shard is whole (the default)",
+    )
+    group.add_argument("--bandwidth", type=float, help="in Mbit/s, to say how long it takes (100)")
+    group.add_argument("--yes", action="store_true", default=None, help="do not ask")
+
+
+def check_source(args: argparse.Namespace) -> None:
+    if args.source == "folder":
+        if args.data is None:
+            raise UserError("Give --data FOLDER, or --source hub with --subset.")
+        given = [f"--{name}" for name in HUB_ONLY if getattr(args, name) is not None]
+        if given:
+            raise UserError(f"{', '.join(given)} needs --source hub.")
+    elif args.data is not None:
+        raise UserError("--data is a folder here; leave it out with --source hub.")
+    elif args.subset is None:
+        raise UserError("Give --subset with --source hub: 2m, large, or a name like 2m_first_10k.")
+    elif args.bandwidth is not None and args.bandwidth <= 0:
+        raise UserError(f"--bandwidth must be over 0 Mbit/s, not {args.bandwidth:g}.")
+
+
+def prepare_from_hub(args: argparse.Namespace, settings: PrepareSettings) -> dict | None:
+    """The report, or None if the person said no."""
+    parts = hub.HubParts(
+        args.subset,
+        args.parts,
+        hub.pinned_revision(args.out, args.revision),
+        cache_dir=args.cache,
+        raw_dir=None if args.keep else args.out / hub.RAW_FOLDER,
+    )
+    plan = parts.plan(args.out, settings.size, args.bandwidth or 100.0)
+    print("\n".join(plan.lines()), flush=True)
+    plan.check()
+    if not hub.agreed(bool(args.yes), sys.stdin.isatty()):
+        return None
+    hub.remember_origin(args.out, parts.origin)
+    parts.release_prepared(args.out)
+    with hub.told_when_full(args.out, "The next shard", lambda: hub.shard_bytes(settings.size)):
+        report = prepare(parts, args.out, settings)
+    parts.close()
+    return report
 
 
 if __name__ == "__main__":
