@@ -1,13 +1,11 @@
-"""DiffusionDB on the Hugging Face hub: what its subsets mean, their parts, their prompts.
+"""DiffusionDB on the Hugging Face hub: its parts, downloaded as they are needed, and its prompts.
 
 `HubParts` hands `preparation.py` one part after another, as `diffusiondb.LocalParts` does for a
-folder. Everything is read at one commit. The facts about the repository (folders, numbers of parts,
-names of subsets) are those of Wang et al. 2022, arXiv 2210.14896, and of its own loading script.
+folder. Everything is read at one commit.
 """
 
 import contextlib
 import errno
-import hashlib
 import os
 import re
 import shutil
@@ -24,6 +22,7 @@ import pyarrow.parquet as pq
 from huggingface_hub import (
     HfApi,
     constants,
+    get_session,
     hf_hub_download,
     hf_hub_url,
     try_to_load_from_cache,
@@ -35,12 +34,13 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RevisionNotFoundError,
 )
-from huggingface_hub.file_download import http_get, repo_folder_name
-from huggingface_hub.utils import WeakFileLock, build_hf_headers, silent_tqdm
+from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils import WeakFileLock, build_hf_headers, hf_raise_for_status
 
-from img2prompt.diffusiondb import METADATA_NAMES, PARQUET_ERRORS, READ_ERRORS
+from img2prompt.diffusiondb import PARQUET_ERRORS, READ_ERRORS
 from img2prompt.errors import UserError
 from img2prompt.files import atomic_path, read_json, sha256_of, write_json
+from img2prompt.subsets import DRAW, select, stem_of
 
 # The hub's client would also tell the hub about this machine; its own switch for that,
 # HF_HUB_DISABLE_TELEMETRY, is read before this module is.
@@ -52,7 +52,7 @@ ORIGIN_FILE = "origin.json"  # beside the shards: `Parts.origin`
 RAW_FOLDER = ".hub"  # in the prepared folder: zips that go as soon as their shards are whole
 PICTURES = 1_000  # of one part, at most
 
-# Seconds before each further try. The client itself waits as long as a 429 asks for.
+# Seconds before each further try, or longer if a 429 asks for that; counted anew after progress.
 WAITS = (1, 2, 4, 8, 16)
 LONGEST_WAIT = 300  # seconds; who is asked to come back later than that is told so
 PATHS_AT_ONCE = 500  # of one request for sizes
@@ -60,139 +60,8 @@ PATHS_AT_ONCE = 500  # of one request for sizes
 # that is read and the one that is being deleted.
 IN_FLIGHT = 4
 
-# Which of the parts a `random` subset takes: the same on every machine and for ever.
-DRAW_SEED = 0
-DRAW = (
-    f"the parts with the lowest BLAKE2b of 'seed:part', seed {DRAW_SEED}; a smaller draw lies "
-    "within a larger one. DiffusionDB's own loader draws unseeded, other parts every time."
-)
 COMMIT = re.compile(r"[0-9a-f]{7,40}")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Collection:
-    """One of the two sets: its name, how many parts it has and its table of all pictures."""
-
-    name: str
-    parts: int
-    metadata: str
-
-    def path(self, number: int) -> str:
-        """Where a part lies in the repository."""
-        if self.name == "2m":
-            folder = "images"
-        else:
-            folder = f"diffusiondb-large-part-{1 if number <= 10_000 else 2}"
-        return f"{folder}/{stem_of(number)}.zip"
-
-
-COLLECTIONS = {
-    "2m": Collection("2m", 2_000, METADATA_NAMES[0]),
-    "large": Collection("large", 14_000, METADATA_NAMES[1]),
-}
-# Thousands of pictures, and so parts, that the loading script knows names for.
-COUNTS = {"1k": 1, "5k": 5, "10k": 10, "50k": 50, "100k": 100, "500k": 500, "1m": 1_000}
-LARGE_COUNTS = {**COUNTS, "5m": 5_000, "10m": 10_000}
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Chosen parts of one set: their numbers, ascending, and whether they were drawn.
-
-    `numbers` is empty for `text_only`.
-    """
-
-    collection: Collection
-    numbers: tuple[int, ...]
-    drawn: bool = False
-
-
-def subset_names() -> list[str]:
-    """Every name `select` knows: the two sets, and the loading script's names."""
-    names = []
-    for name in COLLECTIONS:
-        counts = COUNTS if name == "2m" else LARGE_COUNTS
-        names += [name, f"{name}_all", f"{name}_text_only"]
-        names += [f"{name}_{kind}_{count}" for kind in ("first", "random") for count in counts]
-    return names
-
-
-def select(subset: str, parts: str | None = None) -> Selection:
-    """The parts that a subset means.
-
-    Args:
-        subset: `2m` or `large`, or a name of DiffusionDB's loading script: `2m_first_10k`,
-            `large_random_1m`, `2m_all`, `2m_text_only` … `first_10k` is parts 1 to 10, as the name
-            says; the script itself takes parts 2 to 11 for it, which `parts="2-11"` gives.
-        parts: numbers such as `1-10,50,90-95`; only with `2m` and `large`.
-
-    Raises:
-        UserError: no such subset, or numbers that are none or that the set does not have.
-    """
-    if subset not in subset_names():
-        raise UserError(
-            f"There is no subset {subset!r}; give 2m, large, or a name such as 2m_first_10k, "
-            "2m_random_10k, large_first_1m, 2m_all or 2m_text_only."
-        )
-    name, _, rest = subset.partition("_")
-    collection = COLLECTIONS[name]
-    every = range(1, collection.parts + 1)
-    if parts is not None:
-        if rest:
-            raise UserError(f"--parts goes with --subset 2m or large; {subset} names its parts.")
-        numbers = parse_parts(parts)
-        if numbers[-1] > collection.parts:
-            raise UserError(
-                f"The subset {name} has parts 1 to {collection.parts:,}, not {numbers[-1]:,}."
-            )
-        return Selection(collection, numbers)
-    if rest == "text_only":
-        return Selection(collection, ())
-    if rest in ("", "all"):
-        return Selection(collection, tuple(every))
-    kind, count = rest.split("_")
-    n = LARGE_COUNTS[count]
-    if kind == "first":
-        return Selection(collection, tuple(every[:n]))
-    return Selection(collection, tuple(sorted(sorted(every, key=_draw_key)[:n])), drawn=True)
-
-
-def parse_parts(text: str) -> tuple[int, ...]:
-    """`1-3,7` → (1, 2, 3, 7), ascending and each once.
-
-    Raises:
-        UserError: something else.
-    """
-    numbers: set[int] = set()
-    for piece in text.split(","):
-        found = re.fullmatch(r"\s*(\d{1,6})\s*(?:-\s*(\d{1,6})\s*)?", piece)
-        first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
-        if not 1 <= first <= last:
-            raise UserError(f"{text!r} names no parts; give numbers from 1 such as 1-10,50,90-95.")
-        numbers.update(range(first, last + 1))
-    return tuple(sorted(numbers))
-
-
-def format_parts(numbers: Iterable[int]) -> str:
-    """(1, 2, 3, 7) → `1-3,7`: the other way round than `parse_parts`."""
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
-
-
-def stem_of(number: int) -> str:
-    """7 → `part-000007`."""
-    return f"part-{number:06d}"
-
-
-def number_of(stem: str) -> int:
-    """`part-000007` → 7."""
-    return int(stem.removeprefix("part-"))
 
 
 def pinned_revision(out: str | os.PathLike, revision: str | None = None) -> str:
@@ -382,7 +251,7 @@ class HubParts:
                     self._repository, some, revision=self.revision, repo_type="dataset"
                 ),
                 "the list of parts",
-                WAITS[:3],
+                WAITS[:2],
             )
             for info in infos:
                 if getattr(info, "size", None) is not None:
@@ -416,9 +285,9 @@ class HubParts:
                 raise self._failed from None
 
     def _download(self, file: _File, folder: Path) -> Path:
-        # hf_hub_download writes to a name of its own each time (since 1.x), so what a killed
-        # process had of 800 MB is lost. Its http_get goes on from what is given; the blob it
-        # makes is then one that hf_hub_download finds in its place and links to.
+        # hf_hub_download gives each try a file of its own and deletes it when the try fails, so
+        # what a killed process had of 800 MB would be lost. So the bytes are fetched here, to
+        # where it keeps a blob; it finds that, and makes the rest of its cache's layout.
         store = folder / repo_folder_name(repo_id=self._repository, repo_type="dataset")
         blob = store / "blobs" / file.etag
         partial = _partial(blob)
@@ -483,18 +352,23 @@ class HubParts:
             revision=self.revision,
             endpoint=self._endpoint,
         )
-        with partial.open("ab") as handle:
-            if handle.tell() > file.size:
-                handle.truncate(0)
-                handle.seek(0)
-            http_get(
-                url,
-                handle,
-                resume_size=handle.tell(),
-                headers=build_hf_headers() | {"Accept-Encoding": "identity"},
-                expected_size=file.size,
-                tqdm_class=silent_tqdm,  # several at a time, under the bar of all parts
-            )
+        headers = build_hf_headers() | {"Accept-Encoding": "identity"}
+        start = _size(partial)
+        if start > file.size:
+            partial.unlink()
+            start = 0
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
+        if start < file.size or not partial.exists():
+            with get_session().stream("GET", url, headers=headers, timeout=timeout) as answer:
+                hf_raise_for_status(answer)
+                # 200 to a range: the server sends the whole file, so what is here goes.
+                with partial.open("ab" if answer.status_code == 206 else "wb") as handle:
+                    for chunk in answer.iter_bytes():
+                        handle.write(chunk)
+        if _size(partial) != file.size:
+            raise _CutOffError
 
     def _patiently(
         self,
@@ -674,7 +548,7 @@ def hub_prompts(
         return rows.with_format("arrow").iter(batch_size=65_536)
 
     try:
-        yield from _patiently(load, collection.metadata, repository, commit, WAITS[:3])
+        yield from _patiently(load, collection.metadata, repository, commit, WAITS[:2])
     except UserError:
         raise
     except (HTTPError, FileNotFoundError, ConnectionError) as error:
@@ -715,6 +589,10 @@ def write_prompts(
     return rows
 
 
+class _CutOffError(OSError):
+    """A transfer ended before its file did."""
+
+
 class _SharedFailureError(UserError):
     """What the next part would meet too: no network, no access, a full disk."""
 
@@ -732,7 +610,7 @@ def resolve(revision: str, repository: str = REPOSITORY, endpoint: str | None = 
         "the repository",
         repository,
         revision,
-        WAITS[:3],
+        WAITS[:2],
     )
     if info.sha is None:
         raise UserError(f"The hub names no commit of {repository} at {revision}.")
@@ -817,10 +695,6 @@ def _told(error: Exception, name: str, repository: str, revision: str) -> UserEr
     return _SharedFailureError(
         f"The hub cannot be reached for {name}: is there a network? {again}."
     )
-
-
-def _draw_key(number: int) -> bytes:
-    return hashlib.blake2b(f"{DRAW_SEED}:{number}".encode(), digest_size=8).digest()
 
 
 def _is_prepared(out: str | os.PathLike, stem: str) -> bool:

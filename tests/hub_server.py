@@ -198,7 +198,7 @@ def serve(root: Path, repository: str = "poloclub/diffusiondb") -> Iterator[Hub]
             if self.path.startswith("/files/") and body:
                 hub.on_file(self.path)
                 stop = once(hub.drops, self.path)
-                for end in [end for end in hub.damage if self.path.endswith(end)]:
+                for end in [end for end in hub.damage if self.path.endswith(end)][:1]:
                     hub.damage.remove(end)
                     body = body[:-1] + bytes([body[-1] ^ 1])
             row = [self.command, self.path, self.headers.get("Range"), 0]
