@@ -159,9 +159,11 @@ def _prepared(data: Path, out: Path, size: int, processes: int) -> tuple[float, 
     """Seconds of `prepare` and peak bytes, in processes of its own."""
     arguments = [str(data), str(out), str(size), str(processes)]
     command = [sys.executable, "-c", "from img2prompt import throughput as t; t._prepare_here()"]
-    with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as process:
-        with _peak(process.pid) as peak:
-            told, _ = process.communicate()
+    with (
+        subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as process,
+        _peak(process.pid) as peak,
+    ):
+        told, _ = process.communicate()
     if process.returncode:
         raise UserError(f"Preparing {data} failed; see above.")
     return float(told), max(peak)
