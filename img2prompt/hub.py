@@ -37,10 +37,12 @@ from huggingface_hub.errors import (
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import WeakFileLock, build_hf_headers, hf_raise_for_status
 
+from img2prompt.dataset import ORIGIN_FILE, origin_of
 from img2prompt.diffusiondb import PARQUET_ERRORS, READ_ERRORS
 from img2prompt.errors import UserError
-from img2prompt.files import atomic_path, read_json, sha256_of, write_json
+from img2prompt.files import atomic_path, sha256_of, write_json
 from img2prompt.subsets import DRAW, select, stem_of
+from img2prompt.workers import AHEAD, usable_cores
 
 # The hub's client would also tell the hub about this machine; its own switch for that,
 # HF_HUB_DISABLE_TELEMETRY, is read before this module is.
@@ -48,7 +50,6 @@ constants.HF_HUB_DISABLE_TELEMETRY = True
 
 REPOSITORY = "poloclub/diffusiondb"
 REVISION = "main"
-ORIGIN_FILE = "origin.json"  # beside the shards: `Parts.origin`
 RAW_FOLDER = ".hub"  # in the prepared folder: zips that go as soon as their shards are whole
 PICTURES = 1_000  # of one part, at most
 
@@ -56,10 +57,6 @@ PICTURES = 1_000  # of one part, at most
 WAITS = (1, 2, 4, 8, 16)
 LONGEST_WAIT = 300  # seconds; who is asked to come back later than that is told so
 PATHS_AT_ONCE = 500  # of one request for sizes
-# Parts that lie on the disk at once when each goes after its shard: those fetched ahead, the one
-# that is read and the one that is being deleted.
-IN_FLIGHT = 4
-
 COMMIT = re.compile(r"[0-9a-f]{7,40}")
 T = TypeVar("T")
 
@@ -78,8 +75,7 @@ def pinned_revision(out: str | os.PathLike, revision: str | None = None) -> str:
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; give a folder for the shards.")
-    path = out / ORIGIN_FILE
-    origin = read_json(path) if path.exists() else {}
+    origin = origin_of(out)
     earlier = origin.get("revision") if isinstance(origin, dict) else None
     if earlier is None:
         if any(out.glob("part-*.parquet")):
@@ -203,14 +199,18 @@ class HubParts:
         return self._fetch(self._files[self._collection.metadata], self._cache)
 
     def plan(
-        self, out: str | os.PathLike, size: int, bandwidth: float = 100.0, metadata: bool = True
+        self,
+        out: str | os.PathLike,
+        size: int,
+        bandwidth: float = 100.0,
+        workers: int | None = None,
     ) -> "Plan":
         """What preparing all parts into `out` costs; asks nothing further of the hub.
 
         Args:
             size: side of the prepared pictures in pixels.
             bandwidth: in Mbit/s, for the hours.
-            metadata: whether the table of all pictures is wanted too.
+            workers: as for `prepare`; each has a zip on the disk, beside those fetched ahead.
         """
         todo = [stem for stem in self.stems if not _is_prepared(out, stem)]
         parts = [self._files[self._paths[stem]] for stem in todo]
@@ -221,12 +221,12 @@ class HubParts:
         if self._raw is None:
             needs.append((raw, sum(missing.values())))
         else:
-            needs.append((raw, sum(sorted(missing.values(), reverse=True)[:IN_FLIGHT])))
-        if metadata:
-            table = self._files[self._collection.metadata]
-            here[table.path] = self._here(table, self._cache)
-            missing[table.path] = table.size - here[table.path]
-            needs.append((self._cache, missing[table.path]))
+            at_once = (workers or usable_cores()) + AHEAD
+            needs.append((raw, sum(sorted(missing.values(), reverse=True)[:at_once])))
+        table = self._files[self._collection.metadata]
+        here[table.path] = self._here(table, self._cache)
+        missing[table.path] = table.size - here[table.path]
+        needs.append((self._cache, missing[table.path]))
         return Plan(
             repository=self._repository,
             revision=self.revision,

@@ -35,7 +35,7 @@ class Hub:
         ranges: whether range requests are honoured.
         cut: how many bytes of each answer are dropped from its end.
         delay: seconds before an answer.
-        pace: seconds of rest after each `CHUNK` of a file.
+        pace: end of a path → seconds of rest after each `CHUNK` of it.
         down: whether connections are closed without an answer, as without network.
         on_file: called with the path before a file's bytes are sent.
     """
@@ -55,7 +55,7 @@ class Hub:
     ranges: bool = True
     cut: int = 0
     delay: float = 0.0
-    pace: float = 0.0
+    pace: dict[str, float] = field(default_factory=dict)
     down: bool = False
     on_file: Callable[[str], None] = lambda path: None
 
@@ -194,7 +194,7 @@ def serve(root: Path, repository: str = "poloclub/diffusiondb") -> Iterator[Hub]
             self.end_headers()
             if self.command == "HEAD":
                 body = b""
-            stop = None
+            stop, pace = None, list(hub.pace.items())
             if self.path.startswith("/files/") and body:
                 hub.on_file(self.path)
                 stop = once(hub.drops, self.path)
@@ -208,8 +208,7 @@ def serve(root: Path, repository: str = "poloclub/diffusiondb") -> Iterator[Hub]
                     chunk = body[at : min(at + CHUNK, len(body) if stop is None else stop)]
                     self.wfile.write(chunk)
                     row[3] += len(chunk)
-                    if self.path.startswith("/files/"):
-                        time.sleep(hub.pace)
+                    time.sleep(next((s for end, s in pace if self.path.endswith(end)), 0.0))
             except OSError:  # the client is gone
                 self.close_connection = True
             if stop is not None:

@@ -119,7 +119,7 @@ def environment(hub: Hub, folder: Path) -> dict[str, str]:
 
 
 def from_hub(out: Path, parts: str = "1-3", *more: object) -> tuple:
-    options = ("--subset", "2m", "--parts", parts, "--out", out, "--size", 32)
+    options = ("--subset", "2m", "--parts", parts, "--out", out, "--size", 32, "--workers", 1)
     return ("--source", "hub", *options, *more)
 
 
@@ -170,7 +170,7 @@ def expected(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         name = f"images/part-{number:06d}.zip"
         (root / name).symlink_to(repository / name)
     (root / "metadata.parquet").symlink_to(repository / "metadata.parquet")
-    prepare(root, root / "out", SETTINGS, progress=False)
+    prepare(root, root / "out", SETTINGS, progress=False, workers=1)
     return root / "out"
 
 
@@ -183,7 +183,7 @@ def test_parts_from_the_hub_are_prepared_as_from_a_folder(
     parts = make()
     assert parts.stems == ["part-000001", "part-000002", "part-000003"]
     assert parts.origin == {"repository": "poloclub/diffusiondb", "set": "2m", "revision": COMMIT}
-    report = prepare(parts, tmp_path / "out", SETTINGS, progress=False)
+    report = prepare(parts, tmp_path / "out", SETTINGS, progress=False, workers=1)
     same_shards(tmp_path / "out", expected)
     assert report["pictures"] == 3 * (PICTURES - 1) and report["skipped"] == {"image_nsfw": 3}
     stamp = pq.read_schema(tmp_path / "out" / "part-000002.parquet").metadata[b"part"]
@@ -200,14 +200,14 @@ def test_the_large_set_lies_in_two_folders_and_is_lossless_webp(
     repository: Path, make, tmp_path: Path
 ) -> None:
     parts = make("large", "10000-10001")
-    prepare(parts, tmp_path / "out", SETTINGS, progress=False)
+    prepare(parts, tmp_path / "out", SETTINGS, progress=False, workers=1)
     for name in LARGE:
         local = tmp_path / "local"
         shutil.rmtree(local, ignore_errors=True)
         (local / "images").mkdir(parents=True)
         (local / "images" / Path(name).name).symlink_to(repository / name)
         (local / "metadata.parquet").symlink_to(repository / "metadata-large.parquet")
-        prepare(LocalParts(local), tmp_path / "theirs", SETTINGS, progress=False)
+        prepare(LocalParts(local), tmp_path / "theirs", SETTINGS, progress=False, workers=1)
     same_shards(tmp_path / "out", tmp_path / "theirs")
     assert parts.origin["set"] == "large"
 
@@ -439,7 +439,7 @@ def test_a_part_without_json_is_told_the_others_are_prepared(
     hub: Hub, make, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=r"part-000005.zip holds no JSON of prompts"):
-        prepare(make("2m", "1,5"), tmp_path / "out", SETTINGS, progress=False)
+        prepare(make("2m", "1,5"), tmp_path / "out", SETTINGS, progress=False, workers=1)
     assert len(load_records(tmp_path / "out")) == PICTURES - 1
 
 
@@ -447,8 +447,8 @@ def test_killed_in_the_middle_nothing_is_lost_and_nothing_twice(
     hub: Hub, expected: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    hub.on_file = lambda path: setattr(hub, "pace", 0.5 if path.endswith(PART_2) else 0.0)
-    arguments = from_hub(out, "1-3", "--yes")
+    hub.pace = {"files/" + PART_2: 0.5}
+    arguments = from_hub(out, "1-3", "--yes", "--workers", 2)
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "scripts/prepare_data.py"), *map(str, arguments)],
         env=environment(hub, tmp_path),
@@ -461,7 +461,7 @@ def test_killed_in_the_middle_nothing_is_lost_and_nothing_twice(
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     assert not (out / "part-000002.parquet").exists()
-    hub.on_file, hub.pace = lambda path: None, 0.0
+    hub.pace = {}
     hub.log.clear()
     done = command(hub, tmp_path, *from_hub(out, "1-3", "--yes"))
     assert done.returncode == 0, done.stderr
@@ -509,7 +509,7 @@ def test_a_disk_that_fills_while_writing_shards_is_told(
         done = command(hub, tmp_path, *from_hub(out, "1-3", *arguments))
         line = refused(done)
         assert "is full" in line and "make room and run this again" in line and str(out) in line
-        assert not list(out.glob(".*.tmp*")) and not (out / "part-000003.npy").exists()
+        assert not list(out.glob(".*.tmp*")) and not (out / "part-000002.npy").exists()
         filler.unlink()
         hub.on_file = lambda path: None
         done = command(hub, tmp_path, *from_hub(out, "1-3", *arguments))
