@@ -4,7 +4,6 @@
 folder. Everything is read at one commit.
 """
 
-import contextlib
 import errno
 import os
 import re
@@ -40,7 +39,15 @@ from huggingface_hub.utils import WeakFileLock, build_hf_headers, hf_raise_for_s
 from img2prompt.dataset import ORIGIN_FILE, origin_of
 from img2prompt.diffusiondb import PARQUET_ERRORS, READ_ERRORS
 from img2prompt.errors import UserError
-from img2prompt.files import atomic_path, sha256_of, write_json
+from img2prompt.files import (
+    DiskFullError,
+    atomic_path,
+    existing_folder,
+    readable,
+    sha256_of,
+    told_when_full,
+    write_json,
+)
 from img2prompt.subsets import DRAW, select, stem_of
 from img2prompt.workers import AHEAD, usable_cores
 
@@ -279,7 +286,7 @@ class HubParts:
                 raise self._failed
         try:
             return self._download(file, folder)
-        except _SharedFailureError as error:
+        except (_SharedFailureError, DiskFullError) as error:
             with self._lock:
                 self._failed = self._failed or UserError(str(error))
                 raise self._failed from None
@@ -466,43 +473,6 @@ def shard_bytes(size: int) -> int:
     return PICTURES * size * size * 3
 
 
-def readable(count: int) -> str:
-    """1234567 → `1.2 MB`."""
-    value = float(count)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:,.0f} {unit}" if unit == "bytes" else f"{value:,.1f} {unit}"
-        value /= 1000
-    return f"{value:,.1f} TB"
-
-
-@contextlib.contextmanager
-def told_when_full(
-    folder: str | os.PathLike, name: str, needed: Callable[[], int] | None = None
-) -> Iterator[None]:
-    """Turn a full disk into one sentence.
-
-    Args:
-        folder: what is written to.
-        name: of what is written.
-        needed: how many bytes are still to be written there, if that is known; asked when it is
-            full.
-    """
-    try:
-        yield
-    except OSError as error:
-        free = shutil.disk_usage(_existing(Path(folder))).free
-        # numpy's complaint ("… requested and … written") carries no number.
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if not full and not (error.errno is None and "requested and" in str(error)):
-            raise
-        raise _SharedFailureError(
-            f"The disk of {folder} is full: {name} needs "
-            f"{readable(needed()) if needed else 'more'} and {readable(free)} are free; "
-            "make room and run this again, it goes on where it stopped."
-        ) from None
-
-
 def hub_prompts(
     subset: str = "2m",
     parts: str | None = None,
@@ -594,7 +564,7 @@ class _CutOffError(OSError):
 
 
 class _SharedFailureError(UserError):
-    """What the next part would meet too: no network, no access, a full disk."""
+    """What the next part would meet too: no network, no access."""
 
 
 def resolve(revision: str, repository: str = REPOSITORY, endpoint: str | None = None) -> str:
@@ -709,16 +679,10 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _existing(path: Path) -> Path:
-    """The nearest folder above that is there."""
-    path = path.absolute()
-    return next(place for place in (path, *path.parents) if place.is_dir())
-
-
 def _by_disk(needs: list[tuple[Path, int]]) -> tuple[tuple[Path, int, int], ...]:
     disks: dict[int, list] = {}
     for folder, needed in needs:
-        place = _existing(folder)
+        place = existing_folder(folder)
         entry = disks.setdefault(place.stat().st_dev, [folder, 0, shutil.disk_usage(place).free])
         entry[1] += needed
     return tuple(tuple(entry) for entry in disks.values())

@@ -19,6 +19,7 @@ from pathlib import Path
 from img2prompt import images
 from img2prompt.dataset import PrepareSettings
 from img2prompt.errors import UserError, run_command
+from img2prompt.files import told_when_full
 from img2prompt.preparation import prepare
 
 
@@ -122,7 +123,7 @@ def prepare_from_hub(args: argparse.Namespace, settings: PrepareSettings) -> dic
         return None
     hub.remember_origin(args.out, parts.origin)
     parts.release_prepared(args.out)
-    with hub.told_when_full(args.out, "The next shard", lambda: hub.shard_bytes(settings.size)):
+    with told_when_full(args.out, "the next shard", lambda: hub.shard_bytes(settings.size)):
         report = prepare(parts, args.out, settings, workers=args.workers)
     parts.close()
     return report
