@@ -4,6 +4,7 @@
 folder. Everything is read at one commit.
 """
 
+import contextlib
 import errno
 import os
 import re
@@ -253,13 +254,14 @@ class HubParts:
         files: dict[str, _File] = {}
         for start in range(0, len(paths), PATHS_AT_ONCE):
             some = paths[start : start + PATHS_AT_ONCE]
-            infos = self._patiently(
-                lambda some=some: api.get_paths_info(
-                    self._repository, some, revision=self.revision, repo_type="dataset"
-                ),
-                "the list of parts",
-                WAITS[:2],
-            )
+            with _understood(self._endpoint):
+                infos = self._patiently(
+                    lambda some=some: api.get_paths_info(
+                        self._repository, some, revision=self.revision, repo_type="dataset"
+                    ),
+                    "the list of parts",
+                    WAITS[:2],
+                )
             for info in infos:
                 if getattr(info, "size", None) is not None:
                     etag = info.lfs.sha256 if info.lfs else info.blob_id
@@ -278,18 +280,18 @@ class HubParts:
             found = self._cached(file.path, place)
             if found is not None and found.stat().st_size == file.size:
                 return found
-            if found is not None:  # someone's half copy: never read it, never trust it
+            if found is not None and place == folder:  # cut short since it was checked
                 found.resolve().unlink(missing_ok=True)
                 found.unlink(missing_ok=True)
         with self._lock:
             if self._failed is not None:
-                raise self._failed
+                raise UserError(str(self._failed))
         try:
             return self._download(file, folder)
         except (_SharedFailureError, DiskFullError) as error:
             with self._lock:
-                self._failed = self._failed or UserError(str(error))
-                raise self._failed from None
+                self._failed = self._failed or error
+            raise
 
     def _download(self, file: _File, folder: Path) -> Path:
         # hf_hub_download gives each try a file of its own and deletes it when the try fails, so
@@ -575,16 +577,33 @@ def resolve(revision: str, repository: str = REPOSITORY, endpoint: str | None = 
     """
     if re.fullmatch(r"[0-9a-f]{40}", revision):
         return revision
-    info = _patiently(
-        lambda: HfApi(endpoint=endpoint).dataset_info(repository, revision=revision, timeout=30),
-        "the repository",
-        repository,
-        revision,
-        WAITS[:2],
-    )
+    endpoint = endpoint or constants.ENDPOINT
+    with _understood(endpoint):
+        info = _patiently(
+            lambda: HfApi(endpoint=endpoint).dataset_info(
+                repository, revision=revision, timeout=30
+            ),
+            "the repository",
+            repository,
+            revision,
+            WAITS[:2],
+        )
     if info.sha is None:
         raise UserError(f"The hub names no commit of {repository} at {revision}.")
     return info.sha
+
+
+@contextlib.contextmanager
+def _understood(endpoint: str) -> Iterator[None]:
+    """Tell of an answer that the hub's client does not understand, such as a login page's."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise UserError(
+            f"What answers at {endpoint} is not the hub; look at the network and at HF_ENDPOINT."
+        ) from None
 
 
 def _patiently(

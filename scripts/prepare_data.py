@@ -95,6 +95,7 @@ def check_source(args: argparse.Namespace) -> None:
         if args.data is None:
             raise UserError("Give --data FOLDER, or --source hub with --subset.")
         given = [f"--{name}" for name in HUB_ONLY if getattr(args, name) is not None]
+        given = ["--drop" if name == "--keep" and not args.keep else name for name in given]
         if given:
             raise UserError(f"{', '.join(given)} needs --source hub.")
     elif args.data is not None:

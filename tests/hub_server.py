@@ -37,6 +37,7 @@ class Hub:
         delay: seconds before an answer.
         pace: end of a path → seconds of rest after each `CHUNK` of it.
         down: whether connections are closed without an answer, as without network.
+        answer: what the API answers to everything, if it is set.
         on_file: called with the path before a file's bytes are sent.
     """
 
@@ -57,6 +58,7 @@ class Hub:
     delay: float = 0.0
     pace: dict[str, float] = field(default_factory=dict)
     down: bool = False
+    answer: str | None = None
     on_file: Callable[[str], None] = lambda path: None
 
     def sent(self, path: str) -> int:
@@ -118,6 +120,11 @@ def serve(root: Path, repository: str = "poloclub/diffusiondb") -> Iterator[Hub]
         def do_POST(self) -> None:
             self._answer()
 
+        def do_CONNECT(self) -> None:
+            """Asked as a proxy: somebody wants to reach another host."""
+            hub.log.append(["CONNECT", self.path, None, 0])
+            self.send_error(502)
+
         def _answer(self) -> None:
             time.sleep(hub.delay)
             form = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
@@ -175,13 +182,18 @@ def serve(root: Path, repository: str = "poloclub/diffusiondb") -> Iterator[Hub]
                 return
             answer: dict | list = {"id": hub.repository, "sha": commit, "private": False}
             if kind == "paths-info":
-                paths = [hub.root / name for name in form.get("paths", [])]
-                answer = [entry(path) for path in paths if path.exists()]
+                paths = {name: hub.root / name for name in form.get("paths", [])}
+                answer = [entry(path) for path in paths.values() if path.exists()]
+                if hub.every_part:
+                    zips = [name for name in paths if name.endswith(".zip")]
+                    answer = [e for e in answer if e["path"] not in zips]
+                    answer += [entry(hub.root / hub.every_part) | {"path": name} for name in zips]
             elif kind == "tree":
                 folder = hub.root / (below or "")
                 deep = query.get("recursive", ["false"])[0].lower() == "true"
                 answer = [entry(path) for path in sorted(folder.glob("**/*" if deep else "*"))]
-            self._send(200, {"Content-Type": "application/json"}, json.dumps(answer).encode())
+            body = json.dumps(answer) if hub.answer is None else hub.answer
+            self._send(200, {"Content-Type": "application/json"}, body.encode())
 
         def _send(self, status: int, head: dict[str, str], body: bytes) -> None:
             self.send_response(status)

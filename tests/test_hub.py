@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -17,12 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hub_server import COMMIT, Hub, serve, write_part
+from huggingface_hub import constants
 from PIL import Image
 
 from img2prompt import hub as rooms
 from img2prompt.dataset import PrepareSettings, load_records
-from img2prompt.diffusiondb import LocalParts
-from img2prompt.errors import UserError
+from img2prompt.diffusiondb import LocalParts, iter_prompts
+from img2prompt.errors import UserError, run_command
 from img2prompt.hub import HubParts, pinned_revision
 from img2prompt.preparation import prepare
 
@@ -115,7 +117,9 @@ def command(
 
 def environment(hub: Hub, folder: Path) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    return {**kept, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder / "home")}
+    # Whoever wants to reach another host asks the server for it, which notes that down.
+    proxy = {"HTTPS_PROXY": hub.endpoint, "NO_PROXY": "127.0.0.1,localhost"}
+    return {**kept, **proxy, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder / "home")}
 
 
 def from_hub(out: Path, parts: str = "1-3", *more: object) -> tuple:
@@ -276,6 +280,15 @@ def test_the_plan_counts_what_is_here_and_what_must_come(
     assert kept.keep and kept.raw == sum(sizes)
 
 
+def test_two_thousand_parts_are_five_questions(hub: Hub, make, tmp_path: Path) -> None:
+    hub.every_part = PART_1
+    plan = make("2m", None).plan(tmp_path / "out", 160)
+    assert plan.parts == 2000 and plan.download > 2000 * 100_000
+    assert [row[0] for row in hub.log] == ["GET", *["POST"] * 5]
+    drawn = make("2m_random_10k", None)
+    assert len(drawn.stems) == 10 and "unseeded" in drawn.origin["draw"]
+
+
 def test_too_little_disk_is_told_before_anything_comes(hub: Hub, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "4m") as disk:
         done = command(hub, tmp_path, *from_hub(disk / "out", "1-3", "--yes"))
@@ -300,18 +313,24 @@ def test_kept_zips_serve_the_next_folder(hub: Hub, expected: Path, tmp_path: Pat
     same_shards(tmp_path / "two", expected)
 
 
-def test_options_that_do_not_go_together_are_told(hub: Hub, tmp_path: Path) -> None:
+def test_options_that_do_not_go_together_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    main = runpy.run_path(str(ROOT / "scripts/prepare_data.py"))["main"]
     out = ("--out", tmp_path / "out")
     for arguments, mention in (
         (out, "--source hub"),
         (("--data", tmp_path, "--subset", "2m", *out), "--subset needs --source hub"),
+        (("--data", tmp_path, "--drop", "--yes", *out), "--drop, --yes needs --source hub"),
         (("--source", "hub", *out), "--subset"),
         (("--source", "hub", "--subset", "2m", "--data", tmp_path, *out), "--data"),
         (("--source", "hub", "--subset", "2m_text_only", *out), "fetch_prompts"),
         (("--source", "hub", "--subset", "2m", "--bandwidth", 0, *out), "--bandwidth"),
     ):
-        assert mention in refused(command(hub, tmp_path, *arguments))
-    assert not (tmp_path / "out").exists() and hub.log == []
+        monkeypatch.setattr(sys, "argv", ["prepare_data.py", *map(str, arguments)])
+        assert run_command(main) == 2
+        assert mention in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 # --- what goes wrong -----------------------------------------------------------------------------
@@ -420,6 +439,24 @@ def test_without_network_there_is_one_sentence(hub: Hub, tmp_path: Path) -> None
     assert "cannot be reached" in refused(done) and not (tmp_path / "out").exists()
 
 
+def test_what_is_no_hub_is_told(hub: Hub, make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A school's login page answers 200 to everything."""
+    for answer in ("<html>Log in</html>", "[]", '["a"]', "{}"):
+        hub.answer = answer
+        with pytest.raises(UserError, match=r"is not the hub|names no commit"):
+            make()
+    with pytest.raises(UserError, match="is not the hub"):
+        hub.answer = '[{"name": "a"}]'
+        make(revision=COMMIT)
+
+
+def test_offline_mode_is_told(hub: Hub, make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match="HF_HUB_OFFLINE is set"):
+        make()
+    assert hub.log == []
+
+
 def test_a_corrupt_zip_is_deleted_the_others_are_prepared(
     hub: Hub, repository: Path, tmp_path: Path
 ) -> None:
@@ -501,9 +538,9 @@ def test_a_disk_that_fills_while_writing_shards_is_told(
 
         def fill(path: str) -> None:
             if path.endswith(PART_2):
-                until(lambda: (out / "part-000001.parquet").exists(), 10)
-                free = shutil.disk_usage(disk).free
-                filler.write_bytes(bytes(free - 2**13))
+                until(lambda: (out / "part-000001.parquet").exists())
+                with contextlib.suppress(OSError):  # a shard is being written: as full as can be
+                    filler.write_bytes(bytes(max(0, shutil.disk_usage(disk).free - 2**13)))
 
         hub.on_file = fill
         done = command(hub, tmp_path, *from_hub(out, "1-3", *arguments))
@@ -584,6 +621,7 @@ def test_of_the_table_only_the_prompts_travel(wide_table: Hub, tmp_path: Path) -
     table = pq.read_table(out)
     assert table.column_names == ["prompt"]
     assert table["prompt"].to_pylist() == [f"a red fox number {i}" for i in range(40_000)]
+    assert next(iter_prompts(out)) == ("a red fox number 0", True)  # as train_embedding reads it
     size = (wide_table.root / "metadata.parquet").stat().st_size
     assert size > 70e6 and wide_table.sent("metadata.parquet") < size / 3
     known = ("/api/datasets/poloclub/diffusiondb", "/datasets/poloclub/diffusiondb/", "/files/")
