@@ -98,10 +98,19 @@ def pinned_revision(out: str | os.PathLike, revision: str | None = None) -> str:
 
 
 def remember_origin(out: str | os.PathLike, origin: dict) -> None:
-    """Write the origin beside the shards before the first one, so a killed run goes on with it."""
-    path = Path(out) / ORIGIN_FILE
-    if not path.exists():
-        write_json(path, origin)
+    """Write the origin beside the shards before the first one, so a killed run goes on with it.
+
+    Raises:
+        UserError: there are shards of another origin.
+    """
+    out = Path(out)
+    if origin_of(out) == origin:
+        return
+    if any(out.glob("part-*.parquet")):
+        raise UserError(
+            f"{out} was begun with other parts ({ORIGIN_FILE}); give another --out or delete it."
+        )
+    write_json(out / ORIGIN_FILE, origin)
 
 
 @dataclass(frozen=True)

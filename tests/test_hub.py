@@ -574,12 +574,16 @@ def test_a_folder_stays_with_its_commit(hub: Hub, expected: Path, tmp_path: Path
 def test_which_revision_goes_on(tmp_path: Path) -> None:
     assert pinned_revision(tmp_path / "new") == "main"
     assert pinned_revision(tmp_path / "new", "v2") == "v2"
-    rooms.remember_origin(tmp_path, {"revision": COMMIT})
-    rooms.remember_origin(tmp_path, {"revision": OTHER_COMMIT})  # the first one stays
+    rooms.remember_origin(tmp_path, {"revision": OTHER_COMMIT})
+    rooms.remember_origin(tmp_path, {"revision": COMMIT})  # there was no shard yet
     for asked in (None, "main", "v2", COMMIT, COMMIT[:8]):
         assert pinned_revision(tmp_path, asked) == COMMIT
     with pytest.raises(UserError, match="begun with commit 0123456789ab, not fedcba98;"):
         pinned_revision(tmp_path, OTHER_COMMIT[:8])
+    (tmp_path / "part-000001.parquet").touch()
+    rooms.remember_origin(tmp_path, {"revision": COMMIT})
+    with pytest.raises(UserError, match="begun with other parts"):
+        rooms.remember_origin(tmp_path, {"revision": COMMIT, "set": "large"})
     local = tmp_path / "local"
     local.mkdir()
     (local / "part-000001.parquet").touch()
