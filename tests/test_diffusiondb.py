@@ -129,6 +129,24 @@ def test_prompts_are_read_without_pictures(tmp_path: Path, make_part) -> None:
         read_prompts(part)
 
 
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_members_are_read_stored_or_compressed(tmp_path: Path, compression: int) -> None:
+    part = tmp_path / "part-000007.zip"
+    files = {"a.png": b"1" * 500, "empty.png": b"", "ü.png": bytes(range(256))}
+    info = zipfile.ZipInfo("extra.png")
+    info.extra, info.compress_type = b"\x99\x99\x04\x00abcd", compression
+    with zipfile.ZipFile(part, "w", compression) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+        archive.writestr(info, b"with an extra field")
+        names = [*files, "extra.png"]
+        archive.writestr("part-000007.json", json.dumps(dict.fromkeys(names, "a dog")))
+    read = {item.name: item.data for item in read_part(part)}
+    assert read == files | {"extra.png": b"with an extra field"}
+    damage(part, data_start(part, "a.png") + 2)
+    assert isinstance(next(read_part(part)), Skipped)
+
+
 def test_a_damaged_member_is_skipped(tmp_path: Path, make_part) -> None:
     files = {"bad.png": bytes(range(256)) * 4, "good.png": b"1"}
     part = make_part(tmp_path / "part-000001.zip", files, dict.fromkeys(files, "a dog"))
