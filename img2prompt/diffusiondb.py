@@ -9,12 +9,13 @@ DiffusionDB (Wang et al. 2022, arXiv 2210.14896) keeps `images/part-000001.zip` 
 import contextlib
 import json
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -158,7 +159,7 @@ def read_part(path: str | os.PathLike) -> Iterator[Pair | Skipped]:
         UserError: the zip is damaged, or it holds no readable JSON of prompts.
     """
     path = Path(path)
-    with _opened(path) as (archive, pictures, prompts):
+    with _opened(path) as (archive, pictures, prompts), path.open("rb") as raw:
         seen = set()
         for name, entry in pictures:
             seen.add(name)
@@ -170,7 +171,7 @@ def read_part(path: str | os.PathLike) -> Iterator[Pair | Skipped]:
                 yield Skipped(name, "too large")
             else:
                 try:
-                    data = archive.read(entry)
+                    data = _read_stored(raw, entry) or archive.read(entry)
                 except READ_ERRORS:
                     yield Skipped(name, "unreadable")
                     continue
@@ -272,6 +273,23 @@ def readable(path: Path) -> Iterator[None]:
         yield
     except PARQUET_ERRORS:
         raise UserError(f"{path} is damaged; download it again.") from None
+
+
+def _read_stored(raw: BinaryIO, entry: zipfile.ZipInfo) -> bytes | None:
+    """A member that is not compressed, if its checksum is right; else None, for zipfile to judge.
+
+    Pictures are stored as they are, and zipfile's own way to a small one takes a twentieth of the
+    time that decoding it does.
+    """
+    if entry.compress_type != zipfile.ZIP_STORED or not 0 <= entry.header_offset < 2**62:
+        return None
+    raw.seek(entry.header_offset)
+    header = raw.read(30)  # its last four bytes: the lengths of name and extra field
+    if len(header) < 30 or not header.startswith(b"PK\x03\x04"):
+        return None
+    raw.seek(sum(struct.unpack_from("<HH", header, 26)), os.SEEK_CUR)
+    data = raw.read(entry.file_size)
+    return data if zlib.crc32(data) == entry.CRC and len(data) == entry.file_size else None
 
 
 @contextlib.contextmanager

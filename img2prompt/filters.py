@@ -20,7 +20,7 @@ DUPLICATE, USER = "duplicate prompt", "cap per user"
 # Languages that the detector chooses from: of its 140, rare ones (Bikol, Nigerian Pidgin,
 # Javanese …) took 2 % of English prompts of artists' names; of these it is 0.5 %.
 LANGUAGES = (
-    "ar bg cs da de el en es fa fi fr he hi hu id it ja ko nb nl pl pt ro ru sk sv th tr uk vi zh"
+    "ar bg cs da de el en es fa fi fr he hi hu id it ja ko nl no pl pt ro ru sk sv th tr uk vi zh"
 ).split()
 # A prompt is dropped for its language only where the detector is this sure, and only where it is
 # long enough to tell: six words, or twelve letters of another script than the Latin.

@@ -92,7 +92,10 @@ def prepare(
     with _locked(out):
         _check_claim(out, settings, parts.origin)
         table = make_rows(parts, metadata, settings, out)
-        report, unreadable = _prepare(parts, out, settings, table, progress, workers)
+        try:
+            report, unreadable = _prepare(parts, out, settings, table, progress, workers)
+        finally:
+            _clean(out)  # after what stopped the workers in the midst of a shard
         if report is not None:
             report["metadata"] = metadata is not None
             write_json(out / REPORT_FILE, report)
@@ -154,7 +157,6 @@ def _prepare(
             if isinstance(result, UserError):
                 raise result
             report.add(result)
-    _clean(out)
     told = [message for _, message in sorted(unreadable)]
     if not any(out.glob("part-*.parquet")):
         return None, told
