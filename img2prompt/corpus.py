@@ -27,6 +27,7 @@ from img2prompt import corpus_worker, diffusiondb
 from img2prompt.dataset import TRAIN_SHARE, VALIDATION_SHARE
 from img2prompt.errors import UserError
 from img2prompt.files import atomic_path
+from img2prompt.workers import usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +43,6 @@ COUNTED_BYTES = 4 * 2**20  # of the corpus, whose words a process counts at once
 MOST_PROCESSES = 16  # the one that reads and writes cannot feed more
 MOST_WORDS = 4_000_000  # different words that are counted; some 130 bytes each
 REPORT_SECONDS = 10.0  # between two lines of the log
-
-
-def cores() -> int:
-    """How many CPU cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def write_corpus(
@@ -249,7 +243,7 @@ class Workers:
     def __init__(self, count: int | None = None) -> None:
         if count is not None and count < 1:
             raise UserError(f"The number of processes must be at least 1, not {count}.")
-        self.count = count or min(cores(), MOST_PROCESSES)
+        self.count = count or min(usable_cores(), MOST_PROCESSES)
         self._started: list[subprocess.Popen] = []
         self._idle: queue.SimpleQueue[subprocess.Popen] = queue.SimpleQueue()
 

@@ -2,12 +2,14 @@
 
 import contextlib
 import datetime
+import errno
 import hashlib
 import json
 import os
 import shlex
+import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,56 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class DiskFullError(UserError):
+    """A disk is full; the sentence says which, and how much is needed and free."""
+
+
+@contextlib.contextmanager
+def told_when_full(
+    folder: str | os.PathLike, name: str, needed: Callable[[], int] | None = None
+) -> Iterator[None]:
+    """Turn a full disk into one sentence.
+
+    Args:
+        folder: what is written to.
+        name: of what is written.
+        needed: how many bytes are still to be written there, if that is known; asked when it is
+            full.
+
+    Raises:
+        DiskFullError: it was.
+    """
+    try:
+        yield
+    except OSError as error:
+        # numpy's complaint ("… requested and … written") carries no number.
+        numberless = error.errno is None and "requested and" in str(error)
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) and not numberless:
+            raise
+        raise DiskFullError(
+            f"The disk of {folder} is full: {name} needs "
+            f"{readable(needed()) if needed else 'more'} and "
+            f"{readable(shutil.disk_usage(existing_folder(folder)).free)} are free; "
+            "make room and run this again, it goes on where it stopped."
+        ) from None
+
+
+def existing_folder(path: str | os.PathLike) -> Path:
+    """`path`, or the nearest folder above it that is there."""
+    path = Path(path).absolute()
+    return next(place for place in (path, *path.parents) if place.is_dir())
+
+
+def readable(count: int) -> str:
+    """1234567 bytes → `1.2 MB`."""
+    value = float(count)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:,.0f} {unit}" if unit == "bytes" else f"{value:,.1f} {unit}"
+        value /= 1000
+    return f"{value:,.1f} TB"
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

@@ -149,7 +149,7 @@ def _decode(image: Image.Image) -> Image.Image:
     try:
         image.seek(0)
         image.load()
-        upright = ImageOps.exif_transpose(image)
+        upright = ImageOps.exif_transpose(image)  # a copy, turned or not
     except Exception:  # decoders raise OSError, SyntaxError, struct.error … on damaged data
         raise ImageError("The picture is damaged or cut off; save or download it again.") from None
     return _to_rgb(upright)
@@ -171,7 +171,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         flat = Image.new("RGBA", layer.size, (*BACKGROUND, 255))
         return Image.alpha_composite(flat, layer).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

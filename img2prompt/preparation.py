@@ -1,13 +1,21 @@
-"""Parts of pictures and prompts → prepared shards, part by part, resumable.
+"""Parts of pictures and prompts → prepared shards, a process a part, resumable.
 
 A part's pixels are written first and its rows last, each under a temporary name, so a run that was
-stopped at any moment goes on with the first part that is not whole.
+stopped at any moment goes on with the first part that is not whole. The bytes are the same whatever
+the number of workers. This room imports no TensorFlow: every worker would load it.
 """
 
+import contextlib
 import dataclasses
+import errno
+import fcntl
 import json
 import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -16,17 +24,28 @@ from tqdm import tqdm
 
 from img2prompt import diffusiondb, images
 from img2prompt.dataset import (
+    ORIGIN_FILE,
     REPORT_FILE,
     SETTINGS_FILE,
     SKIPPED_FILE,
+    DataReport,
     PrepareSettings,
-    build_report,
+    ShardCounts,
+    count_rows,
+    count_shard,
+    origin_of,
     read_skipped,
     settings_of,
     split_of,
 )
 from img2prompt.errors import UserError
 from img2prompt.files import atomic_path, write_json
+from img2prompt.filters import PairFilter
+from img2prompt.metadata import CAPS, SCRATCH_GLOB, PartRows, RowTable, check_metadata, make_rows
+from img2prompt.workers import pool, usable_cores, work
+
+LOCK_FILE = ".prepare.lock"
+_TEMPORARY = re.compile(r"\.(\d+)\.tmp(\.\w+)?$")  # the process in a name of `atomic_path`
 
 
 def prepare(
@@ -34,11 +53,21 @@ def prepare(
     out: str | os.PathLike,
     settings: PrepareSettings | None = None,
     progress: bool = True,
+    workers: int | None = None,
 ) -> dict:
     """Turn every part of `source` into a shard in `out`; go on where an earlier run stopped.
 
     A picture that is broken, has no or an empty prompt, or is filtered out is counted, named in
-    `skipped.jsonl`, and never fatal.
+    `skipped.jsonl`, and never fatal. A picture that the metadata does not know is kept and counted
+    as unrated.
+
+    Args:
+        source: the parts, or a folder in DiffusionDB's layout.
+        out: folder for the shards; one run at a time works in it.
+        settings: what is kept, and the pixels' form.
+        progress: show a bar on stderr.
+        workers: processes, a part each; None for all usable cores. Above 1 they are spawned, so a
+            script that calls this needs its `if __name__ == "__main__":`.
 
     Returns:
         The report, also saved as `report.json`: counts, per-source table, word frequencies and
@@ -46,43 +75,34 @@ def prepare(
 
     Raises:
         UserError: no parts, parts that cannot be read (told after all others are done), wrong
-            column names, or `out` holds shards made with other settings or of another data set.
+            column names, unknown languages, or `out` holds shards made with other settings, of
+            another data set or origin, or, with caps, behind other parts.
     """
     settings = settings or PrepareSettings()
+    if workers is not None and workers < 1:
+        raise UserError(f"The number of workers must be 1 or more, not {workers}.")
     parts = source
     if isinstance(source, (str, os.PathLike)):
         parts = diffusiondb.LocalParts(source)
-    table = parts.metadata()
-    metadata = diffusiondb.read_metadata(table) if table else None
+    PairFilter(settings)  # before any download: a wrong language, or no detector
+    metadata = parts.metadata()
+    if metadata is not None:
+        check_metadata(metadata, settings)
     out = Path(out)
-    _claim(out, settings)
-    unreadable: list[str] = []
-    todo = [stem for stem in parts.stems if not _is_whole(out, stem)]
-    for stem in set(parts.stems) - set(todo):
-        _check_same_part(parts, stem, out, metadata)
-    for leftover in out.glob(".part-*.tmp*"):  # of a killed run
-        leftover.unlink()
-    with tqdm(
-        total=len(parts.stems),
-        initial=len(parts.stems) - len(todo),
-        unit="part",
-        disable=not progress,
-    ) as bar:
-        for stem in todo:
-            bar.set_postfix_str(stem)
-            try:
-                _prepare_part(parts, stem, out, settings, metadata)
-                parts.release(stem)
-            except UserError as error:
-                unreadable.append(str(error))
-            bar.update()
-    if unreadable and not list(out.glob("part-*.parquet")):
+    with _locked(out):
+        _check_claim(out, settings, parts.origin)
+        table = make_rows(parts, metadata, settings, out)
+        try:
+            report, unreadable = _prepare(parts, out, settings, table, progress, workers)
+        finally:
+            _clean(out)  # after what stopped the workers in the midst of a shard
+        if report is not None:
+            report["metadata"] = metadata is not None
+            write_json(out / REPORT_FILE, report)
+        for scratch in out.glob(SCRATCH_GLOB):  # of this run; a killed one's is used again
+            scratch.unlink()
+    if report is None:
         raise UserError(unreadable[0])
-    with atomic_path(out / SKIPPED_FILE) as temporary:
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in read_skipped(out)]
-        temporary.write_text("".join(lines), encoding="utf-8")
-    report = build_report(out) | {"metadata": metadata is not None}
-    write_json(out / REPORT_FILE, report)
     if unreadable:
         raise UserError(
             f"{len(unreadable)} of {len(parts.stems)} parts could not be read, the others are "
@@ -91,19 +111,251 @@ def prepare(
     return report
 
 
-def _claim(out: Path, settings: PrepareSettings) -> None:
-    path = out / SETTINGS_FILE
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; give a folder for the shards.")
+def _prepare(
+    parts: diffusiondb.Parts,
+    out: Path,
+    settings: PrepareSettings,
+    table: RowTable | None,
+    progress: bool,
+    workers: int | None,
+) -> tuple[dict | None, list[str]]:
+    """The report, None where there is no shard at all, and what could not be read."""
+    todo = [stem for stem in parts.stems if not _is_whole(out, stem)]
+    for stem in sorted(set(parts.stems) - set(todo)):
+        _check_same_part(parts, stem, out, settings, table)
+    _claim(out, settings, parts.origin)
+    _clean(out)
+    made = {path.stem for path in out.glob("part-*.parquet")} - set(todo)
+    workers = max(1, min(workers or usable_cores(), len(todo) + len(made)))
+    report = DataReport()
+    unreadable: list[tuple[str, str]] = []
+
+    def job(stem: str, zip_: Path) -> tuple:
+        rows = None
+        if table is not None:
+            rows = dataclasses.replace(table, places={stem: table.places[stem]})
+        return _make_shard, Job(stem, zip_, out, settings, parts.identity(stem), rows)
+
+    def rows_of(stem: str) -> Path:
+        return out / f"{stem}.parquet"
+
+    def counting(stem: str, rows: Path) -> tuple:
+        return count_shard, rows
+
+    already = len(parts.stems) - len(todo)
+    bar = tqdm(total=len(parts.stems), initial=already, unit="part", disable=not progress)
+    with bar, pool(workers) as executor:
+        for stem, result in work(executor, workers, todo, parts.fetch, job):
+            if isinstance(result, UserError):
+                unreadable.append((stem, str(result)))
+            else:
+                report.add(result)
+                parts.release(stem)
+            bar.set_postfix_str(stem)
+            bar.update()
+        for _, result in work(executor, workers, sorted(made), rows_of, counting):
+            if isinstance(result, UserError):
+                raise result
+            report.add(result)
+    told = [message for _, message in sorted(unreadable)]
     if not any(out.glob("part-*.parquet")):
-        write_json(path, dataclasses.asdict(settings))
-    elif not path.exists():
+        return None, told
+    with atomic_path(out / SKIPPED_FILE) as temporary, temporary.open("w", encoding="utf-8") as log:
+        log.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in read_skipped(out))
+    return report.result(out), told
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to make one shard.
+
+    Attributes:
+        stem: the part's name.
+        zip_: where it lies.
+        out: folder for the shard.
+        settings: what is kept, and the pixels' form.
+        identity: `Parts.identity`.
+        table: the rows of this part, None without metadata and caps.
+    """
+
+    stem: str
+    zip_: Path
+    out: Path
+    settings: PrepareSettings
+    identity: str
+    table: RowTable | None
+
+
+def _make_shard(job: Job) -> ShardCounts:
+    settings = job.settings
+    known = job.table.part(job.stem) if job.table else PartRows.none()
+    pair_filter = PairFilter(settings)
+    rows: dict[str, list] = {"name": [], "prompt": [], "source": [], "split": []}
+    skipped: list[dict] = []
+    unrated = without_user = 0
+    shape = (settings.size, settings.size, 3)
+    with (
+        atomic_path(job.out / f"{job.stem}.npy") as temporary,
+        temporary.open("wb") as file,
+        _ArrayWriter(file, shape) as pixels,
+    ):
+        for item in diffusiondb.read_part(job.zip_):
+            row = known.find(item.name)
+            made = (
+                item.reason
+                if isinstance(item, diffusiondb.Skipped)
+                else _pixels_or_reason(item, row, settings, pair_filter)
+            )
+            if isinstance(made, str):
+                skipped.append({"part": job.zip_.name, "name": item.name, "reason": made})
+                continue
+            pixels.append(made)
+            rows["name"].append(item.name)
+            rows["prompt"].append(item.prompt)
+            rows["source"].append(known.source(row))
+            rows["split"].append(split_of(item.prompt))
+            unrated += known.rated and row is None
+            without_user += bool(settings.max_per_user) and (row is None or not row["user"])
+    stamp = {
+        "skipped": json.dumps(skipped),
+        "part": job.identity,
+        "metadata": str(known.rated),
+        "unrated": str(unrated),
+        "without_user": str(without_user),
+    }
+    if settings.caps:
+        stamp["plan"] = known.plan()
+    schema = pa.schema([(name, pa.string()) for name in rows], metadata=stamp)
+    with atomic_path(job.out / f"{job.stem}.parquet") as temporary:
+        pq.write_table(pa.table(rows, schema=schema), temporary)
+    return count_rows(job.stem, rows, stamp)
+
+
+def _pixels_or_reason(
+    pair: diffusiondb.Pair,
+    row: np.void | None,
+    settings: PrepareSettings,
+    pair_filter: PairFilter,
+) -> np.ndarray | str:
+    scores = (0.0, 0.0) if row is None else (float(row["image_nsfw"]), float(row["prompt_nsfw"]))
+    reason = pair_filter.reason(pair.prompt, *scores)
+    if reason is None and row is not None:
+        reason = CAPS[row["cap"]]
+    if reason is not None:
+        return reason
+    try:
+        encoded = images.open_encoded(pair.data)
+        if min(encoded.size) < settings.min_size:
+            return "too small"
+        picture = images.open_image(encoded)
+    except images.ImageError as error:
+        return f"broken: {error}"
+    return images.to_pixels(picture, settings.size, settings.fit)
+
+
+class _ArrayWriter:
+    """Writes a `.npy` of uint8 row by row, so that a part's pixels never lie in memory.
+
+    The bytes are those of `np.save`. numpy leaves room in the header for the number of rows.
+    """
+
+    def __init__(self, file: BinaryIO, shape: tuple[int, ...]) -> None:
+        self._file, self._shape, self._rows = file, shape, 0
+
+    def __enter__(self) -> "_ArrayWriter":
+        self._write_header()
+        return self
+
+    def append(self, row: np.ndarray) -> None:
+        self._file.write(np.ascontiguousarray(row, np.uint8).data)
+        self._rows += 1
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        if kind is None:
+            start = self._file.tell()
+            self._file.seek(0)
+            self._write_header()
+            self._file.seek(start)
+
+    def _write_header(self) -> None:
+        header = {
+            "descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)),
+            "fortran_order": False,
+            "shape": (self._rows, *self._shape),
+        }
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+
+def _check_claim(out: Path, settings: PrepareSettings, origin: dict) -> None:
+    path = out / SETTINGS_FILE
+    if not any(out.glob("part-*.parquet")):
+        return
+    if not path.exists():
         raise UserError(f"{out} holds shards but no {path.name}; give another --out.")
-    elif settings_of(out) != settings:
+    if settings_of(out) != settings:
         raise UserError(
             f"{out} holds shards made with other settings ({path.name}); "
             "give another --out or delete it."
         )
+    if origin_of(out) != json.loads(json.dumps(origin)):
+        raise UserError(
+            f"{out} holds shards of {_told(origin_of(out))}, and these parts are of "
+            f"{_told(origin)}; give another --out or delete it."
+        )
+
+
+def _told(origin: dict) -> str:
+    return ", ".join(f"{key} {value}" for key, value in origin.items()) or "a folder"
+
+
+def _claim(out: Path, settings: PrepareSettings, origin: dict) -> None:
+    if any(out.glob("part-*.parquet")):
+        return
+    write_json(out / SETTINGS_FILE, dataclasses.asdict(settings))
+    if origin:
+        write_json(out / ORIGIN_FILE, origin)
+    else:
+        (out / ORIGIN_FILE).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Hold `out` for one run; leave no folder behind in which nothing was written."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; give a folder for the shards.")
+    out.mkdir(parents=True, exist_ok=True)
+    lock = out / LOCK_FILE
+    with lock.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise UserError(f"Another run is preparing into {out}; wait for it.") from None
+            # A file system without locks.
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                out.rmdir()  # only if empty
+
+
+def _clean(out: Path) -> None:
+    """Remove what killed runs left half-written, but nothing that a living process writes."""
+    for leftover in out.glob(".*.tmp*"):
+        found = _TEMPORARY.search(leftover.name)
+        if found and not _is_alive(int(found[1])):
+            leftover.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return process != os.getpid()
 
 
 def _is_whole(out: Path, stem: str) -> bool:
@@ -115,73 +367,30 @@ def _is_whole(out: Path, stem: str) -> bool:
     return len(pixels) == rows
 
 
-def _prepare_part(
+def _check_same_part(
     parts: diffusiondb.Parts,
     stem: str,
     out: Path,
     settings: PrepareSettings,
-    metadata: diffusiondb.Metadata | None,
-) -> None:
-    part = parts.fetch(stem)
-    pixels: list[np.ndarray] = []
-    rows: dict[str, list] = {"name": [], "prompt": [], "source": [], "split": []}
-    skipped: list[dict] = []
-    for item in diffusiondb.read_part(part):
-        reason = item.reason if isinstance(item, diffusiondb.Skipped) else None
-        if reason is None:
-            reason = _filter_reason(item, settings, metadata)
-        if reason is None:
-            try:
-                picture = images.open_image(item.data)
-            except images.ImageError as error:
-                reason = f"broken: {error}"
-        if reason is not None:
-            skipped.append({"part": part.name, "name": item.name, "reason": reason})
-            continue
-        pixels.append(images.to_pixels(picture, settings.size, settings.fit))
-        rows["name"].append(item.name)
-        rows["prompt"].append(item.prompt)
-        rows["source"].append(metadata.source(item.name) if metadata else "diffusiondb")
-        rows["split"].append(split_of(item.prompt))
-    array = np.stack(pixels) if pixels else np.empty((0, settings.size, settings.size, 3), np.uint8)
-    with atomic_path(out / f"{stem}.npy") as temporary:
-        np.save(temporary, array)
-    schema = pa.schema([(name, pa.string()) for name in rows])
-    stamp = {
-        "skipped": json.dumps(skipped),
-        "part": parts.identity(stem),
-        "metadata": str(metadata is not None),
-    }
-    schema = schema.with_metadata(stamp)
-    with atomic_path(out / f"{stem}.parquet") as temporary:
-        pq.write_table(pa.table(rows, schema=schema), temporary)
-
-
-def _check_same_part(
-    parts: diffusiondb.Parts, stem: str, out: Path, metadata: diffusiondb.Metadata | None
+    table: RowTable | None,
 ) -> None:
     """A shard is known by its part's name; another data set's part 1 must not pass for this one."""
     stamp = pq.read_schema(out / f"{stem}.parquet").metadata or {}
-    if stamp.get(b"part", b"") != parts.identity(stem).encode():
+    # Folders prepared before there were other origins call it `part_bytes`.
+    made_of = stamp.get(b"part") or stamp.get(b"part_bytes", b"")
+    if made_of != parts.identity(stem).encode():
         raise UserError(
             f"{out} holds {stem} of another data set (its zip was another); "
             "give another --out or delete it."
         )
-    if stamp.get(b"metadata", b"") != str(metadata is not None).encode():
+    rated = table is not None and table.rated
+    if stamp.get(b"metadata", b"") != str(rated).encode():
         raise UserError(
-            f"{out} holds {stem} made {'without' if metadata else 'with'} metadata.parquet, "
+            f"{out} holds {stem} made {'without' if rated else 'with'} metadata.parquet, "
             "so its NSFW filter differs; give another --out or delete it."
         )
-
-
-def _filter_reason(
-    pair: diffusiondb.Pair, settings: PrepareSettings, metadata: diffusiondb.Metadata | None
-) -> str | None:
-    image_nsfw, prompt_nsfw = metadata.nsfw(pair.name) if metadata else (0.0, 0.0)
-    if settings.max_image_nsfw is not None and image_nsfw > settings.max_image_nsfw:
-        return "blurred" if image_nsfw == diffusiondb.ALREADY_BLURRED else "image_nsfw"
-    if settings.max_prompt_nsfw is not None and prompt_nsfw > settings.max_prompt_nsfw:
-        return "prompt_nsfw"
-    if settings.train_only and split_of(pair.prompt) != "train":
-        return "not in the training split"
-    return None
+    if settings.caps and stamp.get(b"plan", b"") != table.part(stem).plan().encode():
+        raise UserError(
+            f"{out} holds {stem} made behind other parts, so its caps differ; prepare parts in "
+            "order, or give another --out."
+        )

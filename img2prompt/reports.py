@@ -98,3 +98,52 @@ def write_data_report(report: dict, path: str | os.PathLike) -> None:
     blocks += ["<h2>The most repeated prompts</h2>", repeated]
     with atomic_path(path) as temporary:
         temporary.write_text(page("Prepared data", blocks), encoding="utf-8")
+
+
+def write_imbalance_report(report: dict, path: str | os.PathLike) -> None:
+    """The page of `imbalance.imbalance_report`: concentration by view, the most frequent items."""
+    views = [view["name"] for view in report["views"]]
+    blocks: list[str | go.Figure] = [
+        f"<p>{report['pictures']:,} pictures; {report['with_artist']:.0%} of their prompts name "
+        f"an artist. Source weights of power {report['source_power']:g}, word weights of power "
+        f"{report['word_power']:g}.</p>",
+        table(
+            ["view", "pictures", "effective pictures"],
+            [
+                [view["name"], view["pictures"], round(view["effective"])]
+                for view in report["views"]
+            ],
+        ),
+    ]
+    for kind, top in report["top"].items():
+        figure = go.Figure(
+            [
+                go.Bar(
+                    name=view["name"],
+                    x=["top 1", "top 10", "top 100"],
+                    y=[view[kind][f"top_{n}"] for n in (1, 10, 100)],
+                )
+                for view in report["views"]
+            ]
+        )
+        figure.update_layout(
+            title=f"The most frequent {kind}' share",
+            yaxis={"tickformat": ".0%"},
+            template="simple_white",
+        )
+        numbers = [
+            [
+                view["name"],
+                view[kind]["items"],
+                round(view[kind]["effective"]),
+                *(f"{view[kind][f'top_{n}']:.1%}" for n in (1, 10, 100)),
+                f"{view[kind]['gini']:.2f}",
+            ]
+            for view in report["views"]
+        ]
+        heads = ["view", kind, "effective", "top 1", "top 10", "top 100", "Gini"]
+        shares = [[row["item"][:120], *(f"{share:.2%}" for share in row["shares"])] for row in top]
+        blocks += [f"<h2>{kind.capitalize()}</h2>", table(heads, numbers), figure]
+        blocks.append(table(["share of pictures", *views], shares))
+    with atomic_path(path) as temporary:
+        temporary.write_text(page("Imbalance", blocks), encoding="utf-8")

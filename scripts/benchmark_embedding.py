@@ -13,15 +13,17 @@ import argparse
 import sys
 import tempfile
 
-from img2prompt.corpus import cores
 from img2prompt.embedding_benchmark import compare, describe, measure_memory
 from img2prompt.errors import UserError, run_command
+from img2prompt.workers import usable_cores
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--words", type=int, default=40_000_000, help="how many are made up")
-    parser.add_argument("--workers", type=int, default=cores(), help="of the training, both ways")
+    parser.add_argument(
+        "--workers", type=int, default=usable_cores(), help="of the training, both ways"
+    )
     parser.add_argument("--repeats", type=int, default=2, help="runs of each way")
     args = parser.parse_args()
     if args.words < 10_000 or args.workers < 1 or args.repeats < 1:
@@ -34,7 +36,7 @@ def main() -> None:
     large = samples["img2prompt"][-1]
     print(
         f"{large.words:,} words, {large.prompts:,} prompts, {large.vocabulary:,} words get a "
-        f"vector; {cores()} CPU cores, {args.workers} workers"
+        f"vector; {usable_cores()} CPU cores, {args.workers} workers"
     )
     for line in describe(samples):
         print(line)

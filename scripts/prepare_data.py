@@ -2,9 +2,14 @@
 
     python scripts/prepare_data.py --data DIFFUSIONDB_FOLDER --out prepared/main
     python scripts/prepare_data.py --data AUXILIARY_FOLDER --out prepared/auxiliary --train-only
+    python scripts/prepare_data.py --data DIFFUSIONDB_FOLDER --out prepared/one-a-prompt \
+        --max-per-prompt 1 --min-words 3 --languages en
+    python scripts/prepare_data.py --source hub --subset 2m --parts 1-100 --out prepared/2m
+    python scripts/prepare_data.py --source hub --subset 2m_random_10k --keep --out prepared/10k
 
-Resumes where it stopped. 36,000 pictures of 160 pixels take 45 seconds on two CPU cores; the report
-lies in OUT/report.json and OUT/report.html.
+From the hub it first shows what comes over the network and onto the disk, and asks. Uses all cores
+and resumes where it stopped. 36,000 pictures of 160 pixels take 25 seconds on two CPU cores; the
+report lies in OUT/report.json and OUT/report.html.
 """
 
 import argparse
@@ -13,30 +18,139 @@ from pathlib import Path
 
 from img2prompt import images
 from img2prompt.dataset import PrepareSettings
-from img2prompt.errors import run_command
+from img2prompt.errors import UserError, run_command
+from img2prompt.files import told_when_full
 from img2prompt.preparation import prepare
-from img2prompt.reports import write_data_report
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with images/part-*.zip")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the shards")
-    parser.add_argument("--size", type=int, default=images.SIZE, help="side in pixels")
-    parser.add_argument("--fit", choices=images.FITS, default="stretch")
-    parser.add_argument("--max-image-nsfw", type=float, default=0.5)
-    parser.add_argument("--max-prompt-nsfw", type=float, default=0.5)
-    parser.add_argument("--no-nsfw-filter", action="store_true", help="keep every picture")
-    parser.add_argument("--train-only", action="store_true", help="pictures that only teach words")
-    args = parser.parse_args()
-    settings = PrepareSettings(
+def add_filters(parser: argparse.ArgumentParser) -> None:
+    """The options of `PrepareSettings`' filters, and the number of workers."""
+    group = parser.add_argument_group("what is kept")
+    off = PrepareSettings()
+    group.add_argument("--max-image-nsfw", type=float, default=off.max_image_nsfw)
+    group.add_argument("--max-prompt-nsfw", type=float, default=off.max_prompt_nsfw)
+    group.add_argument("--keep-blurred", action="store_true", help="those marked 2.0 too")
+    group.add_argument("--no-nsfw-filter", action="store_true", help="keep every picture")
+    group.add_argument("--train-only", action="store_true", help="pictures that only teach words")
+    group.add_argument("--min-size", type=int, default=0, help="pixels of the shorter side")
+    group.add_argument("--min-words", type=int, default=0, help="words of the prompt")
+    group.add_argument("--max-words", type=int, help="words of the prompt")
+    group.add_argument("--languages", default="", help="codes with commas between, such as en,de")
+    group.add_argument(
+        "--max-per-prompt",
+        type=int,
+        default=0,
+        metavar="N",
+        help="pictures of prompts of the same words; the first in part order stay",
+    )
+    group.add_argument(
+        "--max-per-user", type=int, default=0, metavar="N", help="by user_name of the metadata"
+    )
+    group = parser.add_argument_group("how fast")
+    group.add_argument("--workers", type=int, help="processes; unset, all cores")
+
+
+def settings_from(args: argparse.Namespace) -> PrepareSettings:
+    """The settings that the options of `add_filters`, --size and --fit say."""
+    return PrepareSettings(
         size=args.size,
         fit=args.fit,
         max_image_nsfw=None if args.no_nsfw_filter else args.max_image_nsfw,
         max_prompt_nsfw=None if args.no_nsfw_filter else args.max_prompt_nsfw,
+        keep_blurred=args.keep_blurred,
         train_only=args.train_only,
+        min_size=args.min_size,
+        min_words=args.min_words,
+        max_words=args.max_words,
+        languages=tuple(code for code in args.languages.split(",") if code.strip()),
+        max_per_prompt=args.max_per_prompt,
+        max_per_user=args.max_per_user,
     )
-    report = prepare(args.data, args.out, settings)
+
+
+HUB_ONLY = ("subset", "parts", "revision", "cache", "keep", "bandwidth", "yes")
+
+
+def add_hub_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", choices=("folder", "hub"), default="folder")
+    group = parser.add_argument_group("with --source hub")
+    group.add_argument("--subset", help="2m, large, or a name such as 2m_first_10k")
+    group.add_argument("--parts", help="of 2m or large, such as 1-100 or 1-10,50,90-95")
+    group.add_argument("--revision", help="branch or commit (main); a begun --out keeps its commit")
+    group.add_argument("--cache", type=Path, help="where downloads are kept (the hub's own cache)")
+    raw = group.add_mutually_exclusive_group()
+    raw.add_argument("--keep", action="store_true", default=None, help="keep the parts' zips")
+    raw.add_argument(
+        "--drop",
+        action="store_false",
+        dest="keep",
+        help="delete each zip when its shard is whole (the default)",
+    )
+    group.add_argument("--bandwidth", type=float, help="in Mbit/s, to say how long it takes (100)")
+    group.add_argument("--yes", action="store_true", default=None, help="do not ask")
+
+
+def check_source(args: argparse.Namespace) -> None:
+    if args.source == "folder":
+        if args.data is None:
+            raise UserError("Give --data FOLDER, or --source hub with --subset.")
+        given = [f"--{name}" for name in HUB_ONLY if getattr(args, name) is not None]
+        given = ["--drop" if name == "--keep" and not args.keep else name for name in given]
+        if given:
+            raise UserError(f"{', '.join(given)} needs --source hub.")
+    elif args.data is not None:
+        raise UserError("--data is a folder here; leave it out with --source hub.")
+    elif args.subset is None:
+        raise UserError("Give --subset with --source hub: 2m, large, or a name like 2m_first_10k.")
+    elif args.bandwidth is not None and args.bandwidth <= 0:
+        raise UserError(f"--bandwidth must be over 0 Mbit/s, not {args.bandwidth:g}.")
+
+
+def prepare_from_hub(args: argparse.Namespace, settings: PrepareSettings) -> dict | None:
+    """The report, or None if the person said no."""
+    from img2prompt import hub  # the hub's client, which no worker needs
+
+    parts = hub.HubParts(
+        args.subset,
+        args.parts,
+        hub.pinned_revision(args.out, args.revision),
+        cache_dir=args.cache,
+        raw_dir=None if args.keep else args.out / hub.RAW_FOLDER,
+    )
+    plan = parts.plan(args.out, settings.size, args.bandwidth or 100.0, args.workers)
+    print("\n".join(plan.lines()), flush=True)
+    plan.check()
+    if not hub.agreed(bool(args.yes), sys.stdin.isatty()):
+        return None
+    hub.remember_origin(args.out, parts.origin)
+    parts.release_prepared(args.out)
+    with told_when_full(args.out, "the next shard", lambda: hub.shard_bytes(settings.size)):
+        report = prepare(parts, args.out, settings, workers=args.workers)
+    parts.close()
+    return report
+
+
+def main() -> int | None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder with images/part-*.zip")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the shards")
+    parser.add_argument("--size", type=int, default=images.SIZE, help="side in pixels")
+    parser.add_argument("--fit", choices=images.FITS, default="stretch")
+    add_filters(parser)
+    add_hub_options(parser)
+    args = parser.parse_args()
+    check_source(args)
+    settings = settings_from(args)
+    if args.source == "hub":
+        report = prepare_from_hub(args, settings)
+        if report is None:
+            print("nothing was downloaded")
+            return 1
+    else:
+        report = prepare(args.data, args.out, settings, workers=args.workers)
+
+    from img2prompt.reports import write_data_report  # plotly, which no worker needs
+
     write_data_report(report, args.out / "report.html")
     print(f"pictures kept      {report['pictures']:>9,}")
     print(f"distinct prompts   {report['prompts']:>9,}")
@@ -46,6 +160,10 @@ def main() -> None:
         print("no metadata.parquet in the folder: the NSFW filter had nothing to go by")
     for reason, count in report["skipped"].items():
         print(f"skipped: {reason:<9} {count:>9,}")
+    if report["unrated"]:
+        print(f"kept though the metadata does not know them: {report['unrated']:,}")
+    if report["without_user"]:
+        print(f"no cap per user for want of a user name: {report['without_user']:,} pictures kept")
     print("source, pictures, prompts, train / validation / test")
     for source, row in sorted(report["sources"].items(), key=lambda item: -item[1]["pictures"]):
         print(
@@ -61,6 +179,7 @@ def main() -> None:
             word, count = report["words"][rank - 1]
             print(f"  {rank:>7,}  {word:<20} {count:>9,}")
     print(f"report: {args.out / 'report.html'}")
+    return 0
 
 
 if __name__ == "__main__":

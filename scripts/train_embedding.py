@@ -18,11 +18,11 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from img2prompt.corpus import cores
 from img2prompt.embedding import EmbeddingConfig, WordVectors, train_embedding
 from img2prompt.errors import UserError, run_command
 from img2prompt.files import write_json
 from img2prompt.sanity import PROBES, odd_one_out
+from img2prompt.workers import usable_cores
 
 
 def main() -> None:
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def _workers(value: str) -> int:
-    return cores() if value == "all" else int(value)
+    return usable_cores() if value == "all" else int(value)
 
 
 def describe(vectors: WordVectors) -> dict:

@@ -1,16 +1,20 @@
 """A small loopback server that speaks what the hub's real client asks: files by range."""
 
+import hashlib
+import json
 import re
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+CHUNK = 2**14  # bytes written at once
 
 
 @dataclass
@@ -19,38 +23,90 @@ class Hub:
 
     Attributes:
         endpoint: its address.
-        log: (method, path, range header or None, bytes sent) of every request.
+        commits: branch or commit → the commit it names; all hold the same files.
+        log: [method, path, range header or None, bytes sent] of every request.
+        tokens: the authorisation headers that came.
         every_part: a part's path below `root` that stands for all parts, or "".
         status: end of a path → the error that is answered.
+        faults: end of a path → errors that are answered once each, before the file is.
+        retry_after: seconds that a 429 asks for.
+        drops: end of a path → after how many bytes the connection breaks, once each.
+        damage: ends of paths whose bytes are changed on their way, once each.
         ranges: whether range requests are honoured.
         cut: how many bytes of each answer are dropped from its end.
         delay: seconds before an answer.
+        pace: end of a path → seconds of rest after each `CHUNK` of it.
         down: whether connections are closed without an answer, as without network.
+        answer: what the API answers to everything, if it is set.
+        on_file: called with the path before a file's bytes are sent.
     """
 
     root: Path
     repository: str
     endpoint: str = ""
-    log: list[tuple[str, str, str | None, int]] = field(default_factory=list)
+    commits: dict[str, str] = field(default_factory=lambda: {"main": COMMIT, COMMIT: COMMIT})
+    log: list[list] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
     every_part: str = ""
     status: dict[str, int] = field(default_factory=dict)
+    faults: dict[str, list[int]] = field(default_factory=dict)
+    retry_after: int = 0
+    drops: dict[str, list[int]] = field(default_factory=dict)
+    damage: list[str] = field(default_factory=list)
     ranges: bool = True
     cut: int = 0
     delay: float = 0.0
+    pace: dict[str, float] = field(default_factory=dict)
     down: bool = False
+    answer: str | None = None
+    on_file: Callable[[str], None] = lambda path: None
 
     def sent(self, path: str) -> int:
         """Bytes sent of files whose path ends so."""
         return sum(size for _, asked, _, size in self.log if asked.endswith(path))
 
+    def starts(self, path: str) -> list[int]:
+        """Where each transfer of a file began whose path ends so, in order."""
+        asked = [row[2] for row in self.log if row[0] == "GET" and row[1].endswith(path)]
+        return [int(re.match(r"bytes=(\d+)", r)[1]) if r else 0 for r in asked]
+
 
 @contextmanager
 def serve(root: Path, repository: str = "poloclub/diffusiondb") -> Iterator[Hub]:
     """Serve a folder as a dataset repository: `resolve` leads to another address, as the real
-    hub's does to its file servers, and names the commit and the size.
+    hub's does to its file servers, and names the commit and the size; the API names the commit of
+    a branch and lists files with their sizes.
     """
     hub = Hub(root, repository)
     resolve = re.compile(rf"/datasets/{re.escape(repository)}/resolve/([^/]+)/(.+)")
+    api = re.compile(
+        rf"/api/datasets/{re.escape(repository)}(?:/(revision|paths-info|tree)/([^/]+)(?:/(.*))?)?"
+    )
+    digests: dict[tuple, str] = {}
+    lock = threading.Lock()
+
+    def etag(path: Path) -> str:
+        state = path.stat()
+        key = (path, state.st_size, state.st_mtime_ns)
+        if key not in digests:
+            digests[key] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return digests[key]
+
+    def entry(path: Path) -> dict:
+        name = path.relative_to(hub.root).as_posix()
+        oid = hashlib.sha1(name.encode()).hexdigest()
+        if path.is_dir():
+            return {"type": "directory", "path": name, "oid": oid}
+        size = path.stat().st_size
+        large = {"oid": etag(path), "size": size, "pointerSize": 134}
+        return {"type": "file", "path": name, "oid": oid, "size": size, "lfs": large}
+
+    def once(faults: dict[str, list[int]], path: str) -> int | None:
+        with lock:
+            for end, left in faults.items():
+                if path.endswith(end) and left:
+                    return left.pop(0)
+        return None
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -61,53 +117,120 @@ def serve(root: Path, repository: str = "poloclub/diffusiondb") -> Iterator[Hub]
         def do_GET(self) -> None:
             self._answer()
 
+        def do_POST(self) -> None:
+            self._answer()
+
+        def do_CONNECT(self) -> None:
+            """Asked as a proxy: somebody wants to reach another host."""
+            hub.log.append(["CONNECT", self.path, None, 0])
+            self.send_error(502)
+
         def _answer(self) -> None:
             time.sleep(hub.delay)
+            form = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
             if hub.down:
                 self.close_connection = True
                 return
+            if token := self.headers.get("Authorization"):
+                hub.tokens.append(token)
             asked = self.headers.get("Range")
-            found = resolve.fullmatch(self.path)
-            name = found[2] if found else self.path.removeprefix("/files/")
+            url = unquote(urlsplit(self.path).path)
+            if told := api.fullmatch(url):
+                self._api(told, parse_qs(form), parse_qs(urlsplit(self.path).query))
+                return
+            found = resolve.fullmatch(url)
+            name = found[2] if found else url.removeprefix("/files/")
             path = hub.root / name
             if hub.every_part and not path.is_file() and name.endswith(".zip"):
                 path = hub.root / hub.every_part
-            status = next((s for end, s in hub.status.items() if self.path.endswith(end)), None)
-            if status or not path.is_file() or (found and found[1] not in ("main", COMMIT)):
-                self._send(status or 404, {}, b"")
+            status = self._fault(url)
+            known = not found or found[1] in hub.commits
+            if status or not path.is_file() or not known:
+                code = "EntryNotFound" if known else "RevisionNotFound"
+                self._send(status or 404, {} if status else {"X-Error-Code": code}, b"")
             elif found:
                 head = {
                     # The real hub's file servers have another name than the hub.
                     "Location": f"http://localhost:{server.server_port}/files/{name}",
-                    "X-Repo-Commit": COMMIT,
+                    "X-Repo-Commit": hub.commits[found[1]],
                     "X-Linked-Size": str(path.stat().st_size),
-                    "X-Linked-Etag": '"etag"',
+                    "X-Linked-Etag": f'"{etag(path)}"',
                 }
                 self._send(302, head, b"")
             elif asked and hub.ranges:
-                start, end = map(int, re.fullmatch(r"bytes=(\d+)-(\d+)", asked).groups())
+                size = path.stat().st_size
+                first, last = re.fullmatch(r"bytes=(\d+)-(\d*)", asked).groups()
+                start, end = int(first), min(int(last or size), size - 1)
                 with path.open("rb") as file:
                     file.seek(start)
-                    self._send(206, {}, file.read(end + 1 - start))
+                    part = file.read(end + 1 - start)
+                self._send(206, {"Content-Range": f"bytes {start}-{end}/{size}"}, part)
             else:
-                self._send(200, {}, path.read_bytes())
+                self._send(200, {"Accept-Ranges": "bytes"}, path.read_bytes())
+
+        def _fault(self, url: str) -> int | None:
+            always = next((s for end, s in hub.status.items() if url.endswith(end)), None)
+            return always or once(hub.faults, url)
+
+        def _api(self, told: re.Match, form: dict, query: dict) -> None:
+            kind, revision, below = told.groups()
+            commit = hub.commits.get(revision or "main")
+            status = self._fault(told[0])
+            if status or commit is None:
+                head = {} if status else {"X-Error-Code": "RevisionNotFound"}
+                self._send(status or 404, head, b"")
+                return
+            answer: dict | list = {"id": hub.repository, "sha": commit, "private": False}
+            if kind == "paths-info":
+                paths = {name: hub.root / name for name in form.get("paths", [])}
+                answer = [entry(path) for path in paths.values() if path.exists()]
+                if hub.every_part:
+                    zips = [name for name in paths if name.endswith(".zip")]
+                    answer = [e for e in answer if e["path"] not in zips]
+                    answer += [entry(hub.root / hub.every_part) | {"path": name} for name in zips]
+            elif kind == "tree":
+                folder = hub.root / (below or "")
+                deep = query.get("recursive", ["false"])[0].lower() == "true"
+                answer = [entry(path) for path in sorted(folder.glob("**/*" if deep else "*"))]
+            body = json.dumps(answer) if hub.answer is None else hub.answer
+            self._send(200, {"Content-Type": "application/json"}, body.encode())
 
         def _send(self, status: int, head: dict[str, str], body: bytes) -> None:
             self.send_response(status)
             for key, value in head.items():
                 self.send_header(key, value)
+            if status == 429:
+                self.send_header("Retry-After", str(hub.retry_after))
             body = body[: len(body) - hub.cut] if hub.cut else body
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             if self.command == "HEAD":
                 body = b""
-            hub.log.append((self.command, self.path, self.headers.get("Range"), len(body)))
-            self.wfile.write(body)
+            stop, pace = None, list(hub.pace.items())
+            if self.path.startswith("/files/") and body:
+                hub.on_file(self.path)
+                stop = once(hub.drops, self.path)
+                for end in [end for end in hub.damage if self.path.endswith(end)][:1]:
+                    hub.damage.remove(end)
+                    body = body[:-1] + bytes([body[-1] ^ 1])
+            row = [self.command, self.path, self.headers.get("Range"), 0]
+            hub.log.append(row)
+            try:
+                for at in range(0, len(body) if stop is None else stop, CHUNK):
+                    chunk = body[at : min(at + CHUNK, len(body) if stop is None else stop)]
+                    self.wfile.write(chunk)
+                    row[3] += len(chunk)
+                    time.sleep(next((s for end, s in pace if self.path.endswith(end)), 0.0))
+            except OSError:  # the client is gone
+                self.close_connection = True
+            if stop is not None:
+                self.close_connection = True
 
         def log_message(self, *_: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
     hub.endpoint = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -269,7 +269,7 @@ def endless(tmp_path: Path):
     code = (
         "import sys; from img2prompt import corpus; from img2prompt.embedding import *\n"
         "from img2prompt.errors import run_command\n"
-        "corpus.cores = lambda: 2\n"
+        "corpus.usable_cores = lambda: 2\n"
         "sys.exit(run_command(lambda: train_embedding([sys.argv[1]] * 10_000) and 0))"
     )
     process = subprocess.Popen(

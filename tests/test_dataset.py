@@ -29,7 +29,7 @@ SMALL = PrepareSettings(size=32)
 
 
 def run(source: Path, out: Path, settings: PrepareSettings = SMALL) -> dict:
-    return prepare(source, out, settings, progress=False)
+    return prepare(source, out, settings, progress=False, workers=1)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

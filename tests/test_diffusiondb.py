@@ -15,8 +15,8 @@ from img2prompt.diffusiondb import (
     find_metadata,
     find_parts,
     iter_prompts,
-    read_metadata,
     read_part,
+    read_prompts,
 )
 from img2prompt.errors import UserError
 
@@ -119,6 +119,34 @@ def test_unusable_entries_are_named_and_never_fatal(tmp_path: Path, make_part, m
     }
 
 
+def test_prompts_are_read_without_pictures(tmp_path: Path, make_part) -> None:
+    files = {"a.png": b"1", "sub/b.webp": b"2", "blank.png": b"3", "unnamed.png": b"4"}
+    prompts = {"a.png": "a dog", "b.webp": "a cat", "blank.png": " ", "gone.png": "a fox"}
+    part = make_part(tmp_path / "part-000001.zip", files, prompts)
+    assert read_prompts(part) == {"a.png": "a dog", "b.webp": "a cat"}
+    part.write_bytes(part.read_bytes()[:-30])
+    with pytest.raises(UserError, match=r"part-000001\.zip"):
+        read_prompts(part)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_members_are_read_stored_or_compressed(tmp_path: Path, compression: int) -> None:
+    part = tmp_path / "part-000007.zip"
+    files = {"a.png": b"1" * 500, "empty.png": b"", "ü.png": bytes(range(256))}
+    info = zipfile.ZipInfo("extra.png")
+    info.extra, info.compress_type = b"\x99\x99\x04\x00abcd", compression
+    with zipfile.ZipFile(part, "w", compression) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+        archive.writestr(info, b"with an extra field")
+        names = [*files, "extra.png"]
+        archive.writestr("part-000007.json", json.dumps(dict.fromkeys(names, "a dog")))
+    read = {item.name: item.data for item in read_part(part)}
+    assert read == files | {"extra.png": b"with an extra field"}
+    damage(part, data_start(part, "a.png") + 2)
+    assert isinstance(next(read_part(part)), Skipped)
+
+
 def test_a_damaged_member_is_skipped(tmp_path: Path, make_part) -> None:
     files = {"bad.png": bytes(range(256)) * 4, "good.png": b"1"}
     part = make_part(tmp_path / "part-000001.zip", files, dict.fromkeys(files, "a dog"))
@@ -199,33 +227,10 @@ def test_an_encrypted_part_is_refused(tmp_path: Path, make_part) -> None:
 # --- metadata -----------------------------------------------------------------------------------
 
 
-def test_metadata_knows_scores_and_sources(tmp_path: Path, make_metadata) -> None:
-    rows = [("a.png", "a dog", 1, 0.25, 0.5), ("b.png", "a cat", 1, 2.0, 0.0)]
-    make_metadata(tmp_path / "metadata.parquet", rows, source=["mine", None])
-    metadata = read_metadata(find_metadata(tmp_path))
-    assert metadata.nsfw("a.png") == (0.25, 0.5) and metadata.nsfw("b.png") == (2.0, 0.0)
-    assert metadata.nsfw("unknown.png") == (0.0, 0.0)
-    assert metadata.source("a.png") == "mine"
-    assert metadata.source("b.png") == metadata.source("unknown.png") == "diffusiondb"
-
-
 def test_metadata_of_the_large_set_and_none_at_all(tmp_path: Path, make_metadata) -> None:
     assert find_metadata(tmp_path) is None
-    make_metadata(tmp_path / "metadata-large.parquet", [("a.webp", "a dog", 1, 0.5, 0.5)])
-    assert read_metadata(find_metadata(tmp_path)).nsfw("a.webp") == (0.5, 0.5)
-    assert read_metadata(find_metadata(tmp_path)).source("a.webp") == "diffusiondb"
-
-
-def test_wrong_columns_are_named(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"image_name": ["a"], "nsfw": [0.1]}), tmp_path / "metadata.parquet")
-    with pytest.raises(UserError, match=r"image_nsfw, prompt_nsfw.*it has image_name, nsfw"):
-        read_metadata(find_metadata(tmp_path))
-
-
-def test_metadata_that_is_not_parquet_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "metadata.parquet").write_text("image_name,prompt")
-    with pytest.raises(UserError, match="not a parquet file"):
-        read_metadata(find_metadata(tmp_path))
+    path = make_metadata(tmp_path / "metadata-large.parquet", [("a.webp", "a dog", 1, 0.5, 0.5)])
+    assert find_metadata(tmp_path) == path
 
 
 def test_parquet_damaged_inside_is_refused(tmp_path: Path, make_metadata) -> None:
@@ -234,16 +239,10 @@ def test_parquet_damaged_inside_is_refused(tmp_path: Path, make_metadata) -> Non
     footer = int.from_bytes(path.read_bytes()[-8:-4], "little")
     damage(path, 4, path.stat().st_size - footer - 20)  # every page, not the schema
     with pytest.raises(UserError, match=r"metadata\.parquet"):
-        read_metadata(find_metadata(tmp_path))
-    with pytest.raises(UserError, match=r"metadata\.parquet"):
         list(iter_prompts(path))
 
 
-def test_columns_of_the_wrong_type_are_refused(tmp_path: Path) -> None:
-    columns = {"image_name": ["a.png"], "image_nsfw": ["high"], "prompt_nsfw": [0.1]}
-    pq.write_table(pa.table(columns), tmp_path / "metadata.parquet")
-    with pytest.raises(UserError, match="image_nsfw"):
-        read_metadata(find_metadata(tmp_path))
+def test_prompts_of_another_type_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"prompt": [1, 2]}), tmp_path / "prompts.parquet")
     with pytest.raises(UserError, match="prompt"):
         list(iter_prompts(tmp_path / "prompts.parquet"))

@@ -1,0 +1,431 @@
+"""Preparation with many workers: same bytes, kills, Ctrl-C; filters and caps over whole runs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from img2prompt import workers
+from img2prompt.dataset import PrepareSettings, load_records
+from img2prompt.diffusiondb import LocalParts
+from img2prompt.errors import UserError
+from img2prompt.preparation import prepare
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = PrepareSettings(size=32)
+
+
+def run(source, out: Path, workers: int = 1, **settings) -> dict:
+    chosen = PrepareSettings(**{"size": 32} | settings)
+    return prepare(source, out, chosen, progress=False, workers=workers)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def reasons(folder: Path) -> dict[str, str]:
+    lines = (folder / "skipped.jsonl").read_text(encoding="utf-8").splitlines()
+    return {row["name"]: row["reason"] for row in map(json.loads, lines)}
+
+
+@pytest.fixture
+def make_source(tmp_path: Path, make_part, make_picture, encode):
+    """(parts, pictures a part, side) → a folder of parts; prompts repeat over the parts."""
+
+    def make(parts: int, pictures: int, side: int = 24) -> Path:
+        drawn = [encode(make_picture(seed, (side, side))) for seed in range(4)]
+        for part in range(1, parts + 1):
+            names = [f"{part}-{i}.png" for i in range(pictures)]
+            make_part(
+                tmp_path / "source" / "images" / f"part-{part:06}.zip",
+                {name: drawn[i % 4] for i, name in enumerate(names)},
+                {name: f"a dog number {(i * part) % 7}" for i, name in enumerate(names)},
+            )
+        return tmp_path / "source"
+
+    return make
+
+
+class Elsewhere(LocalParts):
+    """Parts of a folder that come from far away: fetched as copies, and dropped when released."""
+
+    def __init__(self, root: Path, copies: Path, origin: dict) -> None:
+        super().__init__(root)
+        self.origin = origin
+        self.copies = copies
+        self.fetched: list[str] = []
+        self.most = 0  # copies that lay there at once
+        self._lock = threading.Lock()
+        copies.mkdir(exist_ok=True)
+
+    def fetch(self, stem: str) -> Path:
+        copy = self.copies / f"{stem}.zip"
+        copy.write_bytes(super().fetch(stem).read_bytes())
+        with self._lock:
+            self.fetched.append(stem)
+            self.most = max(self.most, len(list(self.copies.iterdir())))
+        return copy
+
+    def release(self, stem: str) -> None:
+        (self.copies / f"{stem}.zip").unlink()
+
+
+# --- workers ------------------------------------------------------------------------------------
+
+
+def test_any_number_of_workers_gives_the_same_bytes(
+    diffusiondb_folder: Path, make_source, tmp_path: Path
+) -> None:
+    for name, source in (("pairs", diffusiondb_folder), ("parts", make_source(5, 9))):
+        one = run(source, tmp_path / f"{name}-1")
+        many = run(source, tmp_path / f"{name}-3", workers=3)
+        assert contents(tmp_path / f"{name}-1") == contents(tmp_path / f"{name}-3")
+        assert one == many
+
+
+def test_workers_load_no_tensorflow() -> None:
+    code = "import sys, img2prompt.preparation; print('tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "False", done.stderr
+
+
+def test_zips_are_fetched_ahead_but_few_lie_there_at_once(make_source, tmp_path: Path) -> None:
+    parts = Elsewhere(make_source(9, 3), tmp_path / "copies", {"from": "afar"})
+    run(parts, tmp_path / "out", workers=2)
+    assert sorted(parts.fetched) == parts.stems
+    assert 1 < parts.most <= 2 + workers.AHEAD
+    assert not list(parts.copies.iterdir())
+
+
+def test_a_failed_fetch_does_not_stop_the_others(make_source, tmp_path: Path) -> None:
+    class Broken(Elsewhere):
+        def fetch(self, stem: str) -> Path:
+            if stem == "part-000002":
+                raise UserError("part-000002 cannot be had; check the network.")
+            return super().fetch(stem)
+
+    parts = Broken(make_source(4, 3), tmp_path / "copies", {"from": "afar"})
+    with pytest.raises(UserError, match=r"1 of 4 parts .*cannot be had"):
+        run(parts, tmp_path / "out", workers=2)
+    assert len(load_records(tmp_path / "out")) == 9
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+@pytest.mark.parametrize("count", [0, -2])
+def test_no_workers_are_refused(diffusiondb_folder: Path, tmp_path: Path, count: int) -> None:
+    with pytest.raises(UserError, match="workers"):
+        run(diffusiondb_folder, tmp_path / "out", workers=count)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_shard_is_what_numpy_would_save(prepared_once: Path, tmp_path: Path) -> None:
+    for path in prepared_once.glob("*.npy"):
+        np.save(tmp_path / "again.npy", np.load(path))
+        assert (tmp_path / "again.npy").read_bytes() == path.read_bytes()
+
+
+@pytest.fixture
+def prepared_once(diffusiondb_folder: Path, tmp_path: Path) -> Path:
+    run(diffusiondb_folder, tmp_path / "prepared")
+    return tmp_path / "prepared"
+
+
+# --- kills --------------------------------------------------------------------------------------
+
+
+def start(source: Path, out: Path) -> subprocess.Popen:
+    """The command with three workers, in a process group of its own."""
+    return subprocess.Popen(
+        [
+            *(sys.executable, ROOT / "scripts" / "prepare_data.py"),
+            *("--data", source, "--out", out, "--size", "32", "--workers", "3"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(condition, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def is_running(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes_and_leaves_no_worker(
+    make_source, tmp_path: Path
+) -> None:
+    source, out = make_source(8, 40, 300), tmp_path / "out"
+    prepare(source, tmp_path / "whole", SMALL, progress=False, workers=1)
+    (tmp_path / "whole" / "report.html").touch()
+    process = start(source, out)
+    try:
+        wait_for(lambda: any(out.glob("part-*.parquet")))
+        process.kill()  # the run alone: its workers find out themselves
+        process.wait()
+        wait_for(lambda: not is_running(process.pid), 5)
+    finally:
+        if is_running(process.pid):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    left = contents(out)
+    made = {name for name in left if name.startswith("part-") and name.endswith(".parquet")}
+    assert 0 < len(made) < 8, "killed too late to tell"
+    assert "report.json" not in left
+    before = {name: (out / name).stat().st_mtime_ns for name in made}
+    time.sleep(0.5)
+    assert contents(out) == left
+    prepare(source, out, SMALL, progress=False, workers=2)
+    (out / "report.html").touch()
+    assert contents(out) == contents(tmp_path / "whole")
+    assert {name: (out / name).stat().st_mtime_ns for name in made} == before
+    names = load_records(out).name.tolist()
+    assert len(names) == len(set(names)) == 8 * 40
+
+
+def test_ctrl_c_stops_all_and_leaves_nothing_half_written(make_source, tmp_path: Path) -> None:
+    process = start(make_source(8, 40, 300), tmp_path / "out")
+    try:
+        wait_for(lambda: any((tmp_path / "out").glob("part-*.parquet")))
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
+        _, told = process.communicate(timeout=20)
+        wait_for(lambda: not is_running(process.pid), 5)
+    finally:
+        if is_running(process.pid):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130
+    lines = told.replace("\r", "\n").split("\n")
+    assert [line for line in lines if line.strip() and "%|" not in line] == ["stopped"]
+    assert not list((tmp_path / "out").glob(".*.tmp*"))
+    assert not (tmp_path / "out" / "report.json").exists()
+
+
+def test_a_killed_worker_is_told_in_one_sentence() -> None:
+    # As the system's memory killer ends it.
+    with pytest.raises(UserError, match="--workers"), workers.pool(2) as executor:
+        list(workers.work(executor, 2, ["1", "2"], Path, lambda stem, path: (os._exit, 1)))
+
+
+def test_files_of_living_processes_stay(diffusiondb_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left, living = (out / f".part-000001.{process}.tmp.npy" for process in (dead.pid, os.getppid()))
+    left.write_bytes(b"half")
+    living.write_bytes(b"half")
+    run(diffusiondb_folder, out)
+    assert not left.exists() and living.exists()
+
+
+def test_two_runs_at_once_in_one_folder_are_refused(make_source, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start(make_source(8, 40, 300), out)
+    try:
+        wait_for(lambda: any(out.glob("part-*.parquet")))
+        with pytest.raises(UserError, match="Another run"):
+            run(tmp_path / "source", out)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    run(tmp_path / "source", out)  # a dead run holds nothing
+    assert len(load_records(out)) == 8 * 40
+
+
+# --- folders of earlier versions, other origins -------------------------------------------------
+
+
+def test_a_folder_prepared_by_an_older_version_goes_on(
+    diffusiondb_folder: Path, prepared_once: Path
+) -> None:
+    whole = contents(prepared_once)
+    for path in prepared_once.glob("*.parquet"):
+        table = pq.read_table(path)
+        stamp = dict(table.schema.metadata)
+        old = {
+            b"skipped": stamp[b"skipped"],
+            b"part_bytes": stamp[b"part"],
+            b"metadata": stamp[b"metadata"],
+        }
+        pq.write_table(table.replace_schema_metadata(old), path)
+    settings = prepared_once / "settings.json"
+    fields = ("size", "fit", "max_image_nsfw", "max_prompt_nsfw", "train_only")
+    told = json.loads(settings.read_text())
+    settings.write_text(json.dumps({name: told[name] for name in fields}))
+    rows = (prepared_once / "part-000001.parquet").read_bytes()
+    (prepared_once / "part-000002.npy").unlink()
+    report = run(diffusiondb_folder, prepared_once)
+    assert report["pictures"] == 16
+    assert (prepared_once / "part-000001.parquet").read_bytes() == rows  # not made again
+    again = contents(prepared_once)
+    assert again["part-000002.npy"] == whole["part-000002.npy"]
+    part = diffusiondb_folder / "images" / "part-000001.zip"
+    part.write_bytes(part.read_bytes() + b"\0")
+    with pytest.raises(UserError, match="another data set"):
+        run(diffusiondb_folder, prepared_once)
+
+
+def test_origins_never_mix(make_source, tmp_path: Path) -> None:
+    source, copies, out = make_source(2, 3), tmp_path / "copies", tmp_path / "out"
+    run(Elsewhere(source, copies, {"revision": "a"}), out)
+    assert json.loads((out / "origin.json").read_text()) == {"revision": "a"}
+    before = contents(out)
+    run(Elsewhere(source, copies, {"revision": "a"}), out)
+    for other in (Elsewhere(source, copies, {"revision": "b"}), source):
+        with pytest.raises(UserError, match="revision a"):
+            run(other, out)
+    assert contents(out) == before
+    run(source, tmp_path / "folder")
+    assert not (tmp_path / "folder" / "origin.json").exists()
+    with pytest.raises(UserError, match="a folder"):
+        run(Elsewhere(source, copies, {"revision": "a"}), tmp_path / "folder")
+
+
+# --- metadata -----------------------------------------------------------------------------------
+
+
+def test_pictures_the_metadata_does_not_know_are_kept_and_counted(
+    diffusiondb_folder: Path, make_metadata, tmp_path: Path
+) -> None:
+    table = pq.read_table(diffusiondb_folder / "metadata.parquet").to_pydict()
+    columns = ("image_name", "prompt", "part_id", "image_nsfw", "prompt_nsfw")
+    rows = list(zip(*(table[name] for name in columns), strict=True))
+    # Another part's row of the same name says nothing about this part's picture.
+    moved = [(*row[:2], 1, *row[3:]) if row[0] == "nude.webp" else row for row in rows]
+    missing = [row for row in moved if row[0] != "one-3.png"]
+    make_metadata(diffusiondb_folder / "metadata.parquet", missing)
+    report = run(diffusiondb_folder, tmp_path / "out")
+    assert report["unrated"] == 2 and report["pictures"] == 17
+    assert {"nude.webp", "one-3.png"} <= set(load_records(tmp_path / "out").name)
+    (diffusiondb_folder / "metadata.parquet").unlink()
+    assert run(diffusiondb_folder, tmp_path / "none")["unrated"] == 0
+
+
+# --- filters ------------------------------------------------------------------------------------
+
+
+def test_every_filter_names_its_reason(tmp_path: Path, make_part, make_picture, encode) -> None:
+    pictures = {
+        "small.png": ((90, 31), "a dog in the snow at night"),
+        "good.png": ((90, 40), "a cat in the snow at night"),
+        "short.png": ((90, 40), "a cat"),
+        "long.png": ((90, 40), "a cat " * 20),
+        "german.png": ((90, 40), "Ein alter Mann sitzt am Fenster und liest ein Buch, Ölgemälde"),
+        "double.png": ((90, 40), "At night: in the snow, a cat!"),
+    }
+    files = {name: encode(make_picture(1, size)) for name, (size, _) in pictures.items()}
+    prompts = {name: prompt for name, (_, prompt) in pictures.items()}
+    make_part(tmp_path / "source" / "part-000001.zip", files, prompts)
+    expected = {
+        "small.png": "too small",
+        "short.png": "too short",
+        "long.png": "too long",
+        "german.png": "language",
+    }
+    report = run(
+        tmp_path / "source",
+        tmp_path / "out",
+        **{"min_size": 32, "min_words": 3, "max_words": 30, "languages": ("en",)},
+        max_per_prompt=1,
+    )
+    told = reasons(tmp_path / "out")
+    double = [name for name in ("good.png", "double.png") if name in told]
+    assert len(double) == 1 and told.pop(double[0]) == "duplicate prompt"
+    assert told == expected
+    assert report["skipped"] == dict.fromkeys([*expected.values(), "duplicate prompt"], 1)
+    assert report["settings"]["languages"] == ("en",)
+
+
+def test_other_filters_are_other_settings(prepared_once: Path, diffusiondb_folder: Path) -> None:
+    for change in ({"min_words": 3}, {"languages": ("en",)}, {"keep_blurred": True}):
+        with pytest.raises(UserError, match="other settings"):
+            run(diffusiondb_folder, prepared_once, **change)
+
+
+# --- caps ---------------------------------------------------------------------------------------
+
+
+def test_caps_hold_over_all_parts_whatever_the_workers(make_source, tmp_path: Path) -> None:
+    source = make_source(5, 20)
+    run(source, tmp_path / "one", max_per_prompt=3)
+    run(source, tmp_path / "many", workers=3, max_per_prompt=3)
+    assert contents(tmp_path / "one") == contents(tmp_path / "many")
+    prompts = load_records(tmp_path / "one").prompt.tolist()
+    assert {prompt: prompts.count(prompt) for prompt in prompts} == {
+        f"a dog number {i}": 3 for i in range(7)
+    }
+
+
+def test_parts_added_behind_leave_capped_shards_as_they_are(make_source, tmp_path: Path) -> None:
+    source, out = make_source(4, 6), tmp_path / "out"
+    later = [source / "images" / f"part-{n:06}.zip" for n in (3, 4)]
+    for part in later:
+        part.rename(tmp_path / part.name)
+    run(source, out, max_per_prompt=2)
+    before = contents(out)
+    for part in later:
+        (tmp_path / part.name).rename(part)
+    run(source, out, max_per_prompt=2)
+    after = contents(out)
+    for name in before:
+        if name.startswith("part-"):
+            assert after[name] == before[name]
+    run(source, tmp_path / "at once", max_per_prompt=2)
+    assert contents(tmp_path / "at once") == after
+
+
+def test_parts_put_before_capped_shards_are_refused(make_source, tmp_path: Path) -> None:
+    source, out = make_source(3, 6), tmp_path / "out"
+    first = source / "images" / "part-000001.zip"
+    first.rename(tmp_path / first.name)
+    run(source, out, max_per_prompt=1)
+    before = contents(out)
+    (tmp_path / first.name).rename(first)
+    with pytest.raises(UserError, match="behind other parts"):
+        run(source, out, max_per_prompt=1)
+    assert {name: data for name, data in contents(out).items() if name[0] != "."} == before
+
+
+def test_a_damaged_part_stops_caps_that_need_its_prompts(make_source, tmp_path: Path) -> None:
+    source = make_source(3, 6)
+    part = source / "images" / "part-000002.zip"
+    part.write_bytes(part.read_bytes()[:50])
+    with pytest.raises(UserError, match=r"part-000002\.zip"):
+        run(source, tmp_path / "out", max_per_prompt=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_without_a_user_have_no_cap_and_are_counted(
+    diffusiondb_folder: Path, make_metadata, tmp_path: Path
+) -> None:
+    path = diffusiondb_folder / "metadata.parquet"
+    table = pq.read_table(path).to_pydict()
+    columns = ("image_name", "prompt", "part_id", "image_nsfw", "prompt_nsfw")
+    rows = list(zip(*(table[name] for name in columns), strict=True))
+    users = [None if name.startswith("two") else "someone" for name in table["image_name"]]
+    make_metadata(path, rows, user_name=users)
+    report = run(diffusiondb_folder, tmp_path / "out", max_per_user=4)
+    assert report["pictures"] == 4 + 6 and report["without_user"] == 6
+    assert report["skipped"]["cap per user"] == 7  # of 11: a broken picture counts until decoded
+    path.unlink()
+    report = run(diffusiondb_folder, tmp_path / "none", max_per_user=4)
+    assert report["pictures"] == report["without_user"] == 19
