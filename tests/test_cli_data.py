@@ -73,6 +73,54 @@ def test_prepare_data_writes_shards_and_a_report(diffusiondb_folder: Path, tmp_p
     assert "Prepared data" in page and "a red fox, snow" in page
 
 
+def test_prepare_data_takes_filters_and_says_what_they_left_out(
+    diffusiondb_folder: Path, tmp_path: Path
+) -> None:
+    done = command(
+        "prepare_data.py",
+        *("--data", diffusiondb_folder, "--out", tmp_path / "out", "--size", 32),
+        *("--keep-blurred", "--min-size", 10, "--min-words", 5, "--max-words", 60),
+        *("--languages", "en, de", "--max-per-prompt", 1, "--max-per-user", 12, "--workers", 2),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    # Both foxes, the castles and the blurred one have fewer words.
+    assert "skipped: too short" in done.stdout and "skipped: cap per user" in done.stdout
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert report["pictures"] == 12
+    assert (
+        report["settings"]
+        | {
+            "keep_blurred": True,
+            "min_size": 10,
+            "min_words": 5,
+            "max_words": 60,
+            "languages": ["de", "en"],
+            "max_per_prompt": 1,
+            "max_per_user": 12,
+        }
+        == report["settings"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mention"),
+    [
+        (["--languages", "en,klingon"], "klingon"),
+        (["--max-words", 0], "--max-words"),
+        (["--max-per-prompt", -1], "--max-per-prompt"),
+        (["--workers", 0], "workers"),
+    ],
+)
+def test_prepare_data_refuses_impossible_options_in_one_line(
+    diffusiondb_folder: Path, tmp_path: Path, arguments: list, mention: str
+) -> None:
+    out = tmp_path / "out"
+    given = ("--data", diffusiondb_folder, "--out", out, *arguments)
+    assert_refused(command("prepare_data.py", *given, cwd=tmp_path), mention)
+    assert not out.exists()
+
+
 def missing_folder(folder: Path) -> list[str]:
     folder.rename(folder.with_name("elsewhere"))
     return [str(folder)]

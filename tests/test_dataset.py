@@ -323,7 +323,10 @@ def test_settings_of_a_run_that_made_nothing_bind_nobody(
     assert pixel_reader(load_records(out))(np.array([0])).shape == (1, 40, 40, 3)
 
 
-@pytest.mark.parametrize("text_", ["[]", '{"size": 32, "colour": 1}', '{"size": 3}', "{"])
+@pytest.mark.parametrize(
+    "text_",
+    ["[]", '{"size": 32, "colour": 1}', '{"size": 3}', "{", '{"size": 32, "languages": [1]}'],
+)
 def test_unreadable_settings_are_refused(
     diffusiondb_folder: Path, prepared: Path, text_: str
 ) -> None:
@@ -387,6 +390,32 @@ def test_the_report_counts_what_there_is(prepared: Path) -> None:
         assert report["splits"][split] == (records.split == split).sum()
 
 
+def test_the_report_is_the_same_in_any_order_of_the_shards(
+    diffusiondb_folder: Path, prepared: Path
+) -> None:
+    shards = [dataset.count_shard(path) for path in dataset.shard_files(prepared)]
+    told = []
+    for order in (shards, shards[::-1]):
+        report = dataset.DataReport()
+        for shard in order:
+            report.add(shard)
+        told.append(report.result(prepared))
+    assert told[0] == told[1] == build_report(prepared)
+    words = told[0]["words"]
+    assert words == sorted(words, key=lambda item: (-item[1], item[0]))
+
+
+def test_settings_of_older_folders_mean_what_they_meant(prepared: Path) -> None:
+    path = prepared / "settings.json"
+    old = {"size": 32, "fit": "crop", "max_image_nsfw": None, "max_prompt_nsfw": 0.5}
+    path.write_text(json.dumps(old))
+    made = dataset.settings_of(prepared)
+    assert made == PrepareSettings(size=32, fit="crop", max_image_nsfw=None)
+    assert not made.caps and made.languages == ()
+    path.write_text(json.dumps(old | {"languages": ["en", "de"]}))
+    assert dataset.settings_of(prepared).languages == ("de", "en")
+
+
 def records_of(prompts: list[str], sources: list[str]) -> dataset.Records:
     n = len(prompts)
     columns = {
@@ -422,11 +451,11 @@ def test_a_part_of_another_data_set_does_not_pass_for_a_finished_one(
     diffusiondb_folder: Path, tmp_path: Path, make_part: Callable, make_picture, encode
 ) -> None:
     out = tmp_path / "shards"
-    prepare(diffusiondb_folder, out, PrepareSettings(size=32), progress=False)
+    run(diffusiondb_folder, out)
     files = {"other.png": encode(make_picture(77))}
     make_part(tmp_path / "b" / "images" / "part-000001.zip", files, {"other.png": "an owl"})
     with pytest.raises(UserError, match="another data set"):
-        prepare(tmp_path / "b", out, PrepareSettings(size=32), progress=False)
+        run(tmp_path / "b", out)
 
 
 def test_a_damaged_part_does_not_stop_the_others(diffusiondb_folder: Path, tmp_path: Path) -> None:
