@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from img2prompt.errors import UserError
 from img2prompt.images import MAX_BYTES
 
+REPOSITORY = "poloclub/diffusiondb"  # on the hub
 PART_FOLDERS = ("images", "diffusiondb-large-part-1", "diffusiondb-large-part-2", ".")
 METADATA_NAMES = ("metadata.parquet", "metadata-large.parquet")
 # What `ZipFile.read` raises on a damaged, encrypted or unsupported member.

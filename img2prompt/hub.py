@@ -38,7 +38,7 @@ from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import WeakFileLock, build_hf_headers, hf_raise_for_status
 
 from img2prompt.dataset import ORIGIN_FILE, origin_of
-from img2prompt.diffusiondb import PARQUET_ERRORS, READ_ERRORS
+from img2prompt.diffusiondb import PARQUET_ERRORS, READ_ERRORS, REPOSITORY
 from img2prompt.errors import UserError
 from img2prompt.files import (
     DiskFullError,
@@ -56,7 +56,6 @@ from img2prompt.workers import AHEAD, usable_cores
 # HF_HUB_DISABLE_TELEMETRY, is read before this module is.
 constants.HF_HUB_DISABLE_TELEMETRY = True
 
-REPOSITORY = "poloclub/diffusiondb"
 REVISION = "main"
 RAW_FOLDER = ".hub"  # in the prepared folder: zips that go as soon as their shards are whole
 PICTURES = 1_000  # of one part, at most

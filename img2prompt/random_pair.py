@@ -24,7 +24,7 @@ from huggingface_hub import constants, get_hf_file_metadata, get_session, hf_hub
 from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
 from img2prompt import images, text
-from img2prompt.diffusiondb import IMAGE_SUFFIXES, PARQUET_ERRORS, READ_ERRORS
+from img2prompt.diffusiondb import IMAGE_SUFFIXES, PARQUET_ERRORS, READ_ERRORS, REPOSITORY
 from img2prompt.errors import UserError
 from img2prompt.safety import BLOCKED_WORDS
 
@@ -32,7 +32,6 @@ from img2prompt.safety import BLOCKED_WORDS
 # own switch for that, HF_HUB_DISABLE_TELEMETRY, is read before this module is.
 constants.HF_HUB_DISABLE_TELEMETRY = True
 
-REPOSITORY = "poloclub/diffusiondb"
 # The branch is asked for once; the commit it names then holds for all further reads of a process.
 REVISION = "main"
 METADATA = "metadata.parquet"

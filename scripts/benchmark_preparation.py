@@ -15,7 +15,7 @@ from pathlib import Path
 
 from img2prompt import images
 from img2prompt.errors import UserError, run_command
-from img2prompt.throughput import TARGET, make_parts, measure
+from img2prompt.preparation_benchmark import TARGET, make_parts, measure
 from img2prompt.workers import usable_cores
 
 

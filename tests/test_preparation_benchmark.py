@@ -9,7 +9,7 @@ import pytest
 from img2prompt import images
 from img2prompt.diffusiondb import Pair, find_parts, read_part
 from img2prompt.errors import UserError
-from img2prompt.throughput import make_parts, measure
+from img2prompt.preparation_benchmark import make_parts, measure
 
 ROOT = Path(__file__).resolve().parent.parent
 

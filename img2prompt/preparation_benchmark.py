@@ -158,7 +158,11 @@ def _decode_part(part: Path, size: int) -> tuple[int, int, float]:
 def _prepared(data: Path, out: Path, size: int, processes: int) -> tuple[float, int]:
     """Seconds of `prepare` and peak bytes, in processes of its own."""
     arguments = [str(data), str(out), str(size), str(processes)]
-    command = [sys.executable, "-c", "from img2prompt import throughput as t; t._prepare_here()"]
+    command = [
+        sys.executable,
+        "-c",
+        "from img2prompt import preparation_benchmark as t; t._prepare_here()",
+    ]
     with (
         subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as process,
         _peak(process.pid) as peak,
