@@ -17,8 +17,9 @@ from img2prompt.errors import UserError
 ALREADY_BLURRED = 2.0  # DiffusionDB's mark in image_nsfw: the picture was blurred by its authors
 DUPLICATE, USER = "duplicate prompt", "cap per user"
 
-# Languages that the detector chooses from: of its 140, rare ones (Bikol, Nigerian Pidgin,
-# Javanese …) took 2 % of English prompts of artists' names; of these it is 0.5 %.
+# Languages that the detector chooses from. Of all its 140, rare ones (Bikol, Nigerian Pidgin,
+# Javanese …) took 1.4 % of the pack's prompts of eight words or more, most of them English lists
+# of artists; of these here 0.5 %, and with `SURE` 0.1 %.
 LANGUAGES = (
     "ar bg cs da de el en es fa fi fr he hi hu id it ja ko nl no pl pt ro ru sk sv th tr uk vi zh"
 ).split()
@@ -107,13 +108,18 @@ def beyond_cap(keys: np.ndarray, eligible: np.ndarray, most: int) -> np.ndarray:
         eligible: bool (n,); others count for nothing and are never marked.
         most: at least 1.
     """
-    rows = np.flatnonzero(eligible)
-    order = np.argsort(keys[rows], kind="stable")
-    grouped = keys[rows][order]
-    place = np.arange(len(rows))
-    starts = np.where(np.r_[True, grouped[1:] != grouped[:-1]][: len(rows)], place, 0)
-    rank = place - np.maximum.accumulate(starts)
+    # Freed and narrowed as it goes: of 14 million rows every array has 56 or 112 MB.
+    rows = np.flatnonzero(eligible).astype(np.int32)
     marked = np.zeros(len(keys), bool)
+    if not len(rows):
+        return marked
+    grouped = keys[rows]
+    order = np.argsort(grouped, kind="stable").astype(np.int32)
+    grouped = grouped[order]
+    starts = np.flatnonzero(np.r_[True, grouped[1:] != grouped[:-1]]).astype(np.int32)
+    del grouped
+    rank = np.arange(len(rows), dtype=np.int32)
+    rank -= np.repeat(starts, np.diff(starts, append=len(rows)))
     marked[rows[order[rank >= most]]] = True
     return marked
 

@@ -307,7 +307,7 @@ def _sort_parts(path: Path, places: dict[str, tuple[int, int]]) -> None:
 
 
 def _decide_caps(path: Path, settings: PrepareSettings) -> None:
-    """Fill in `cap`. Holds ten bytes a picture, and thrice as much again while it sorts."""
+    """Fill in `cap`. Holds ten bytes a picture, and about 25 more while it sorts."""
     total = path.stat().st_size // ROW.itemsize
     eligible = np.empty(total, bool)
     cap = np.zeros(total, np.uint8)

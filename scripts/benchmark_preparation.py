@@ -3,9 +3,9 @@
     python scripts/benchmark_preparation.py --data DIFFUSIONDB_FOLDER --parts 1 10 35
     python scripts/benchmark_preparation.py --generate 4
 
-Three passes over each number of parts: two minutes for 46 parts of small pictures on two CPU cores,
-five for four made parts of 1,000 PNG of 512 pixels. Nothing else should run on the machine
-meanwhile.
+Three passes over each number of parts: under five minutes for 46 parts of small pictures on two CPU
+cores. Nothing else should run on the machine meanwhile; at few parts the start of the processes,
+half a second, counts against preparation alone.
 """
 
 import argparse

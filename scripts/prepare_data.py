@@ -8,8 +8,8 @@
     python scripts/prepare_data.py --source hub --subset 2m_random_10k --keep --out prepared/10k
 
 From the hub it first shows what comes over the network and onto the disk, and asks. Uses all cores
-and resumes where it stopped. 36,000 pictures of 160 pixels take 25 seconds on two CPU cores; the
-report lies in OUT/report.json and OUT/report.html.
+and resumes where it stopped. 36,000 pictures of 160 pixels take under a minute on two CPU cores;
+the report lies in OUT/report.json and OUT/report.html.
 """
 
 import argparse
