@@ -14,6 +14,7 @@ checkpoints.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import math
@@ -149,11 +150,7 @@ class Cluster:
         if self.strategy is None:
             return np.array([number], np.int64)
 
-        def run(value: tf.Tensor) -> tf.Tensor:
-            return tf.distribute.get_replica_context().all_gather(value, axis=0)
-
-        value = tf.constant([number], tf.int64)
-        return self._first(tf.function(self.strategy.run)(run, args=(value,))).numpy()
+        return self._first(self._gather(tf.constant([number], tf.int64))).numpy()
 
     def agree(self, what: Any) -> None:
         """Raise `UserError` unless every worker is about to do the same.
@@ -177,10 +174,11 @@ class Cluster:
             context = tf.distribute.get_replica_context()
             mine = tf.equal(context.replica_id_in_sync_group, 0)
             own = [tf.where(mine, tensor, tf.zeros_like(tensor)) for tensor in tensors]
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+            # One by one: a list must be of one dtype.
+            return [context.all_reduce(tf.distribute.ReduceOp.SUM, tensor) for tensor in own]
 
-        tensors = tuple(tf.convert_to_tensor(value) for value in values)
-        shared = tf.function(self.strategy.run)(run, args=tensors)
+        together = tf.function(lambda *tensors: self.strategy.run(run, args=tensors))
+        shared = together(*(tf.convert_to_tensor(value) for value in values))
         return [self._first(value).numpy() for value in shared]
 
     def share_state(self, network: keras.Model) -> None:
@@ -192,6 +190,14 @@ class Cluster:
         wide = [v if np.issubdtype(v.dtype, np.floating) else v.astype(np.int64) for v in held]
         for variable, own, value in zip(variables, held, self.share(wide), strict=True):
             variable.assign(value.astype(own.dtype))
+
+    @functools.cached_property
+    def _gather(self) -> Callable[[tf.Tensor], Any]:
+        def run(value: tf.Tensor) -> tf.Tensor:
+            # A tensor made here has the replica's device; an argument has none.
+            return tf.distribute.get_replica_context().all_gather(tf.identity(value), axis=0)
+
+        return tf.function(lambda value: self.strategy.run(run, args=(value,)))
 
     def _first(self, value: Any) -> tf.Tensor:
         return self.strategy.experimental_local_results(value)[0]
@@ -297,10 +303,11 @@ def _step(cluster: Cluster, network: keras.Model) -> Callable[..., tf.Tensor]:
     def of_replica(inputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             predicted = network(inputs, training=True)
-            # Slices are of one size, so the batch's mean is the mean of theirs.
+            # Slices are of one size, so the batch's mean is the mean of theirs. In a replica
+            # Keras divides a loss by their number already, but not a layer's penalty.
             loss = network.loss(targets, predicted)
-            loss = (loss + tf.add_n(network.losses)) if network.losses else loss
-            loss /= replicas
+            if network.losses:
+                loss += tf.add_n(network.losses) / replicas
         gradients = tape.gradient(loss, variables)
         if clip:
             # The optimizer clips before it sums over replicas; one process clips the sum. What
