@@ -440,7 +440,10 @@ def read_rows(path: Path, rows: np.ndarray) -> np.ndarray:
                 if count == stop - done and (rows[done:stop] == np.arange(first, last + 1)).all():
                     found[done:stop] = data
                 else:
-                    np.take(data, rows[done:stop] - first, axis=0, out=found[done:stop])
+                    # "clip" spares a copy; all rows are there.
+                    np.take(
+                        data, rows[done:stop] - first, axis=0, out=found[done:stop], mode="clip"
+                    )
                 done = stop
             return found
     except (OSError, EOFError, ValueError):
