@@ -230,12 +230,13 @@ def opened(strategy: str) -> Iterator[Cluster]:
         ) from None
     try:
         yield cluster
-    except _PEER_GONE as error:
-        if task.workers == 1:
+    except tf.errors.OpError as error:
+        gone = isinstance(error, _PEER_GONE) or "Collective ops is aborted" in error.message
+        if task.workers == 1 or not gone:
             raise
-        print(f"({type(error).__name__})", file=sys.stderr)
         raise UserError(
-            "A worker is gone, so this one stopped too; start all workers again with --resume."
+            f"A worker is gone ({type(error).__name__}), so this one stopped too; "
+            "start all workers again with --resume."
         ) from None
 
 

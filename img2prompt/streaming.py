@@ -10,8 +10,9 @@ An epoch's stretch is dealt to `LANES` lanes. Each reads its own shards in block
 window of pictures; a batch takes the same number from every lane. Workers of a distributed run
 share the lanes out, so each reads only its part of the disk and the batches stay the same.
 
-Of a picture memory holds about 25 bytes: split, source, weight, a hash of its prompt. Words of the
-prompts lie beside the shards, `PREPARED/targets/<embedding>-<form>/part-000001.npy`, int32.
+Of a picture memory holds 28 bytes: split, source, weights, position, a hash of its prompt. The
+words of the prompts lie beside the shards, `PREPARED/targets/<embedding>-<form>/part-000001.npy`,
+int32.
 """
 
 import functools

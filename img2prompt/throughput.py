@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from img2prompt.dataset import SETTINGS_FILE, PrepareSettings, settings_of, split_of
+from img2prompt.dataset import SETTINGS_FILE, PrepareSettings, split_of
 from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
 from img2prompt.features import feature_path
@@ -31,7 +31,8 @@ SHARD = 1_000  # pictures a shard, as DiffusionDB's parts
 WORDS = 20  # of a noise prompt
 SECONDS = 8.0  # a measurement takes about so long
 SETS = {"DiffusionDB 2M": 2_000_000, "DiffusionDB Large": 14_000_000}
-TARGET_RATIO = 5.0
+# Of a picture in memory: split, source and `known` 4, hash of the prompt 8, position 8, weights 8.
+INDEX_BYTES = 28
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Measured:
         pipeline: pictures a second of the input pipeline alone.
         peak: of resident memory while it ran, bytes.
         training: pictures a second of training steps on a batch in memory; None if not measured.
-        extra: pictures a second of what is computed once: `features`.
+        extra: pictures a second of what is computed once: `features`, `soft targets`.
         bytes_a_picture: on disk, by kind of file.
         read_bytes: of a picture that the pipeline reads.
     """
@@ -138,9 +139,8 @@ def _measure(
     beside = None
     if config.needs_class_words:
         beside = ClassWords.load(embedding.with_name(CLASS_WORDS_FILE), vectors)
-    extra: dict[str, float] = {}
     if preset == "gaze":
-        extra = _fill_gaze(config, data, vectors, seconds if train else None)
+        _fill_gaze(config, data, vectors)
     plan = training.PRESETS[preset].plan(config, vectors, data, beside)
     plan.prepare()
     endless = range(0, 1_000_000)
@@ -153,8 +153,11 @@ def _measure(
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
         1 if sys.platform == "darwin" else 1024
     )
-    trained = None
+    trained, extra = None, {}
     if train:
+        if preset == "gaze":
+            extra["features"] = _feature_rate(config, data, seconds)
+            extra["soft targets"] = _teacher_rate(config, vectors, beside, plan, seconds)
         network = plan.build()
         network.compile(optimizer=plan.optimizer(), loss=plan.loss, jit_compile=False)
         keras.utils.set_random_seed(config.seed)
@@ -169,34 +172,66 @@ def _measure(
     return Measured(preset, shards, pipeline, peak, trained, extra, sizes, round(read))
 
 
-def _fill_gaze(config: Any, data: Any, vectors: WordVectors, seconds: float | None) -> dict:
-    """Noise for features and soft targets; pictures a second of the real ones, if asked for."""
+def _fill_gaze(config: Any, data: Any, vectors: WordVectors) -> None:
+    """Noise where features and soft targets would lie."""
     from img2prompt import teacher
-    from img2prompt.images import to_float
     from img2prompt.models import gaze
 
     rng = np.random.default_rng(2)
-    tower = gaze.build_tower(config.backbone, settings_of(data.pictures.folders[0]).size)
-    width = tower.output_shape[-1]
+    width = gaze.build_tower(config.backbone, data.form[0]).output_shape[-1]
     soft = min(teacher.WORDS, len(vectors))
     for shard, (folder, name) in enumerate(data.shards):
         n = int(np.diff(data.pictures.start)[shard])
-        path = feature_path(folder, config.backbone, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, rng.normal(size=(n, width)).astype(np.float16))
-        path = data.own / "0" / f"{name}.npy"
-        path.parent.mkdir(parents=True, exist_ok=True)
         words = rng.integers(0, len(vectors), (n, soft)).astype(np.float32)
-        np.save(path, np.hstack([words, np.full((n, soft), 1 / soft, np.float32)]))
-    if seconds is None:
-        return {}
+        shares = np.full((n, soft), 1 / soft, np.float32)
+        features = rng.normal(size=(n, width)).astype(np.float16)
+        for path, rows in (
+            (feature_path(folder, config.backbone, name), features),
+            (data.own / "0" / f"{name}.npy", np.hstack([words, shares])),
+        ):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, rows)
+
+
+def _feature_rate(config: Any, data: Any, seconds: float) -> float:
+    """Pictures a second of the backbone, as `features.cache_features` calls it."""
     import tensorflow as tf
 
-    pixels = np.load(data.shards[0][0] / f"{data.shards[0][1]}.npy", mmap_mode="r")[:64]
-    call = tf.function(lambda x: tower(x, training=False))
+    from img2prompt.features import BATCH
+    from img2prompt.images import to_float
+    from img2prompt.models import gaze
+
+    folder, name = data.shards[0]
+    pixels = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)[:BATCH]
+    tower = gaze.build_tower(config.backbone, data.form[0])
+    call = tf.function(lambda pictures: tower(pictures, training=False))
     call(tf.constant(to_float(pixels)))
-    features = len(pixels) * _rate(lambda: call(tf.constant(to_float(pixels))), seconds)
-    return {"features": features}
+    return len(pixels) * _rate(lambda: call(tf.constant(to_float(pixels))), seconds)
+
+
+def _teacher_rate(
+    config: Any, vectors: WordVectors, class_words: Any, plan: Any, seconds: float
+) -> float:
+    """Pictures a second of the teacher, fitted to noise that holds nearly every word."""
+    from img2prompt.teacher import Teacher
+
+    rng = np.random.default_rng(3)
+    features = plan.read(np.arange(min(SHARD, 256)))
+    answers = np.flatnonzero(vectors.answerable)
+    n = max(SHARD, 6 * len(answers) // WORDS)
+    true = [rng.choice(answers, WORDS) for _ in range(n)]
+    classes = len(class_words.words)
+    say = Teacher(
+        lambda index: features[index % len(features)],
+        np.arange(n),
+        np.ones(n),
+        true,
+        vectors,
+        class_words=class_words,
+        probabilities=lambda rows: np.full((len(rows), classes), 1 / classes, np.float32),
+        class_weight=config.class_teacher,
+    )
+    return len(features) * _rate(lambda: say(features), seconds)
 
 
 def _bytes_a_picture(folder: Path, pictures: int) -> dict[str, int]:
@@ -235,24 +270,26 @@ def report(rows: Sequence[Measured]) -> str:
         )
     lines += [
         "",
-        "| preset | pictures | one epoch, hours | features once, hours | read from disk, MB/s | "
-        "disk, GB |",
-        "|---|---|---|---|---|---|",
+        "| preset | pictures | one epoch, hours | once before, hours | read from disk, MB/s | "
+        "memory of the index, MB | disk, GB |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         if not row.training:
             continue
         speed = min(row.training, row.pipeline)
-        once = row.extra.get("features")
         # A tenth each of validation and test pictures is read on the way and thrown away.
         disk_rate = speed * row.read_bytes / 0.8
         for name, pictures in SETS.items():
+            once = ", ".join(
+                f"{kind} {pictures / rate / 3600:,.1f}" for kind, rate in row.extra.items()
+            )
             disk = ", ".join(
                 f"{kind} {size * pictures / 1e9:,.0f}" for kind, size in row.bytes_a_picture.items()
             )
             lines.append(
                 f"| {row.preset} | {name}, {pictures:,} | {pictures / speed / 3600:,.1f} | "
-                f"{f'{pictures / once / 3600:,.1f}' if once else '–'} | "
-                f"{disk_rate / 1e6:,.1f} | {disk} |"
+                f"{once or '–'} | {disk_rate / 1e6:,.1f} | {pictures * INDEX_BYTES / 1e6:,.0f} | "
+                f"{disk} |"
             )
     return "\n".join(lines)

@@ -287,8 +287,14 @@ def _train(
         path = class_words or Path(embedding).with_name(CLASS_WORDS_FILE)
         beside = ClassWords.load(path, vectors)
         stamp["class_words"] = beside.fingerprint
+    refused = None
     if cluster.chief:
-        _check_claim(out, stamp, resume)
+        try:
+            _check_claim(out, stamp, resume)
+        except UserError as error:
+            refused = error
+    if cluster.gather(int(refused is not None))[0]:
+        raise refused or UserError("The chief refused this run; its own message says why.")
     cluster.agree([stamp, resume])
     plan = PRESETS[config.preset].plan(config, vectors, data, beside)
     if cluster.chief:

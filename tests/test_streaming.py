@@ -351,3 +351,25 @@ def test_a_streamed_run_resumes_as_if_it_had_not_stopped(
         (tmp_path / name / "history.csv").read_text() for name in ("whole", "stopped")
     )
     assert stopped == whole
+
+
+def test_the_benchmark_measures_and_plans(vectors: WordVectors, tmp_path: Path) -> None:
+    vectors.save(tmp_path / "embedding.npz")
+    done = subprocess.run(
+        [sys.executable, "scripts/benchmark_training.py", "--generate", "1", "--size", "32",
+         "--presets", "original", "--shards", "2", "--seconds", "0.3", "--embedding",
+         str(tmp_path / "embedding.npz")],
+        cwd=ROOT, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    measured, plan = done.stdout.split("\n\n")
+    cells = [cell.strip() for cell in measured.splitlines()[-1].strip("|").split("|")]
+    assert cells[:2] == ["original", "2"]
+    pipeline, training_rate, ratio = (float(cell.replace(",", "")) for cell in cells[2:5])
+    assert ratio == pytest.approx(pipeline / training_rate, rel=0.1)
+    assert ratio > 1
+    (row,) = [line for line in plan.splitlines() if "DiffusionDB Large" in line]
+    hours = float(row.split("|")[3].replace(",", ""))
+    assert hours == pytest.approx(14e6 / min(training_rate, pipeline) / 3600, rel=0.1, abs=0.1)
+    # 32 · 32 · 3 bytes a picture.
+    assert "pictures 43" in row or "pictures 44" in row
