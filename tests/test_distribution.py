@@ -112,9 +112,10 @@ def curve(out: Path, name: str = "loss") -> np.ndarray:
         return np.array([float(row[name]) for row in csv.DictReader(file)])
 
 
-def alone(world: Path, out: Path, **changes: float | bool) -> Path:
+def alone(world: Path, out: Path, resume: bool = False, **changes: float | bool) -> Path:
     config = training.default_config("original", **(SETTINGS | changes))
-    training.train(config, [world / "ready"], world / "embedding.npz", out, verbose=0)
+    embedding = world / "embedding.npz"
+    training.train(config, [world / "ready"], embedding, out, resume=resume, verbose=0)
     return out
 
 
@@ -137,8 +138,9 @@ def test_streaming_workers_lose_what_one_process_loses(
 def test_a_lost_worker_ends_the_others_and_the_run_goes_on(
     world: Path, tmp_path: Path, start: Callable
 ) -> None:
-    """First a worker is killed, then the chief; resumed, the run ends as if nothing had been."""
-    out, epochs = tmp_path / "killed", 16
+    """A worker is killed; resumed, the chief is killed; one process ends the run as if nothing
+    had been."""
+    out, epochs = tmp_path / "killed", 14
     arguments = command(world, out, epochs=epochs)
     for rows, lost in ((2, 1), (5, 0)):
         processes = start([*arguments, *(["--resume"] if lost == 0 else [])])
@@ -152,10 +154,13 @@ def test_a_lost_worker_ends_the_others_and_the_run_goes_on(
         assert "A worker is gone" in sentences[0] and "--resume" in sentences[0]
         assert "Traceback" not in errors
         assert not (out / "model.keras").exists()
-        assert len(curve(out)) < epochs, "the run ended before it could be killed"
-    finish(start([*arguments, "--resume"]))
+        assert rows <= len(curve(out)) < epochs, "the run ended before it could be killed"
+    alone(world, out, epochs=epochs, resume=True)
     one = alone(world, tmp_path / "one", epochs=epochs)
-    np.testing.assert_allclose(curve(out), curve(one), atol=1e-5)
+    # Both kills lie within the first eight epochs. Sums in another order differ by 1e-8, and Adam
+    # makes more of it with every step.
+    np.testing.assert_allclose(curve(out)[:8], curve(one)[:8], atol=1e-5)
+    np.testing.assert_allclose(curve(out), curve(one), atol=1e-3)
     assert not (out / "checkpoint").exists()
 
 
