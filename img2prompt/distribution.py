@@ -272,6 +272,8 @@ def fit(
         epochs=epochs.stop,
         steps=steps,
     )
+    with cluster.scope():  # no variable may be made within a step
+        network.optimizer.build(network.trainable_variables)
     step = _step(cluster, network)
     network.stop_training = False
     chain.on_train_begin()

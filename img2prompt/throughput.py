@@ -117,13 +117,21 @@ def measure(
             for number in shards:
                 folder = Path(temporary) / f"{preset}-{number}"
                 link_shards(source, folder, number)
-                task = (preset, folder, embedding, number, number == shards[-1], seconds)
+                # The same draws of all, so that windows are of one size.
+                draws = shards[-1] * SHARD
+                task = (preset, folder, embedding, number, draws, number == shards[-1], seconds)
                 with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
                     yield pool.submit(_measure, *task).result()
 
 
 def _measure(
-    preset: str, folder: Path, embedding: Path, shards: int, train: bool, seconds: float
+    preset: str,
+    folder: Path,
+    embedding: Path,
+    shards: int,
+    draws: int,
+    train: bool,
+    seconds: float,
 ) -> Measured:
     from img2prompt.artifacts import quiet_tensorflow
 
@@ -134,7 +142,7 @@ def _measure(
     from img2prompt.class_words import CLASS_WORDS_FILE, ClassWords
 
     vectors = WordVectors.load(embedding)
-    config = training.default_config(preset, stream=True, images_per_epoch=shards * SHARD)
+    config = training.default_config(preset, stream=True, images_per_epoch=draws)
     data = training.load_data(config, [folder], [], vectors, folder / "soft")
     beside = None
     if config.needs_class_words:

@@ -200,6 +200,62 @@ def test_mirrored_devices_lose_what_one_loses(world: Path, tmp_path: Path, prese
         )
 
 
+WORDS_AS_A_SET = """
+import json, sys
+import keras, numpy as np, tensorflow as tf
+from img2prompt import distribution
+from img2prompt.embedding import WordVectors
+from img2prompt.models.losses import VocabularyLoss
+cpu = tf.config.list_physical_devices("CPU")[0]
+two = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(cpu, two)
+vectors = WordVectors.load(sys.argv[1])
+rng = np.random.default_rng(0)
+x = rng.normal(size=(48, 5)).astype(np.float32)
+words = rng.integers(-1, len(vectors), (48, 4)).astype(np.float32)
+shares = np.full((48, 3), 1 / 3, np.float32)
+soft = rng.integers(0, len(vectors), (48, 3)).astype(np.float32)
+data = tf.data.Dataset.from_tensor_slices((x, np.hstack([words, soft, shares]))).batch(8)
+
+def losses(strategy):
+    with distribution.opened(strategy) as cluster:
+        keras.utils.set_random_seed(1)
+        loss = VocabularyLoss(vectors, np.arange(9, 20), 1, 3, devices=cluster.local)
+        loss.TAUGHT = loss.ANY = 2  # so that it matters which negatives are drawn
+        with cluster.scope():
+            inputs = keras.Input((5,))
+            x = keras.layers.Dense(2 * vectors.dimensions)(inputs)
+            network = keras.Model(inputs, keras.layers.Reshape((2, vectors.dimensions))(x))
+            network.compile(keras.optimizers.AdamW(0.01, clipnorm=0.1), loss)
+        if strategy == "none":
+            history = network.fit(data.repeat(), steps_per_epoch=6, epochs=3, verbose=0)
+        else:
+            assert cluster.replicas == 2
+            history = distribution.fit(
+                cluster, network, data.repeat(), steps=6, epochs=range(3), validate=dict,
+                callbacks=[], verbose=0)
+        return history.history["loss"]
+
+print(json.dumps([losses("none"), losses("mirrored")]))
+"""
+
+
+def test_replicas_share_negatives_and_clip_the_whole_gradient(world: Path) -> None:
+    """The loss of `gaze` compares with words of the whole batch, and its optimizer clips."""
+    done = subprocess.run(
+        [sys.executable, "-c", WORDS_AS_A_SET, str(world / "embedding.npz")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    one, two = json.loads(done.stdout.splitlines()[-1])
+    assert one[0] != one[1]
+    np.testing.assert_allclose(two, one, atol=1e-5)
+
+
 def cluster_of(*addresses: object, kind: str = "worker", index: object = 0, **jobs: list) -> str:
     return json.dumps(
         {"cluster": {"worker": list(addresses), **jobs}, "task": {"type": kind, "index": index}}
