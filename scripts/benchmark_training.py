@@ -6,7 +6,7 @@
 For each preset and each number of shards the input pipeline runs alone, in a process of its own;
 on the most shards the training steps run alone too, on a batch in memory. `--generate` makes shards
 of noise in a temporary folder (1.7 GB for 35 at 128 pixels). Wall time on two CPU cores: about
-5 minutes. Figures are for an otherwise idle machine.
+3 minutes. Figures are for an otherwise idle machine.
 """
 
 import argparse
