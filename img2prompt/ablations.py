@@ -123,7 +123,7 @@ def run_ablations(
     Returns:
         JSON-ready: `settings`, and `rows` of name, title, section, `home` and `abroad` figures.
     """
-    from img2prompt.training import TrainConfig, default_config, train
+    from img2prompt.training import LATER_SETTINGS, TrainConfig, default_config, train
 
     vectors = WordVectors.load(embedding)
     whole = LADDER[-1]
@@ -140,7 +140,7 @@ def run_ablations(
         )
         folder = out / f"{row.name}-{seed}"
         if (folder / "model.keras").exists():
-            told = read_json(folder / "config.json")
+            told = LATER_SETTINGS | read_json(folder / "config.json")
             asked = dataclasses.asdict(config) | {"embedding": vectors.fingerprint}
             if {name: told.get(name) for name in asked} != asked:
                 raise UserError(f"{folder} was trained otherwise; give another folder of runs.")

@@ -4,7 +4,7 @@
 features every epoch, so a head trains from them hundreds of times faster.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,15 @@ def cache_features(tower: Any, backbone: str, records: Records) -> None:
         backbone: the name the features are kept under.
         records: every shard of these is covered.
     """
+    shards = sorted(set(zip(records.folder.tolist(), records.shard.tolist(), strict=True)))
+    cache_shards(tower, backbone, [(records.folders[folder], shard) for folder, shard in shards])
+
+
+def cache_shards(tower: Any, backbone: str, shards: Sequence[tuple[Path, str]]) -> None:
+    """As `cache_features`, for shards by (prepared folder, name)."""
     import tensorflow as tf
 
-    shards = sorted(set(zip(records.folder.tolist(), records.shard.tolist(), strict=True)))
-    todo = [
-        (records.folders[folder], shard)
-        for folder, shard in shards
-        if not _is_cached(records.folders[folder], backbone, shard)
-    ]
+    todo = [(folder, shard) for folder, shard in shards if not _is_cached(folder, backbone, shard)]
     call = tf.function(lambda pixels: tower(pixels, training=False), reduce_retracing=True)
     for folder, shard in tqdm(todo, unit="shard", desc=f"features of {backbone}", disable=not todo):
         pixels = np.load(folder / f"{shard}.npy", mmap_mode="r", allow_pickle=False)

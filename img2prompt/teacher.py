@@ -9,6 +9,7 @@ unlike any it was trained on.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,49 +22,75 @@ MIN_PICTURES = 3  # a word of fewer training pictures has no reader
 CLIP = 6.0  # standard deviations: statistics have long tails
 BLOCK = 2_000  # pictures at a time, so that memory stays flat
 
+TrueWords = Callable[[np.ndarray], Sequence[np.ndarray]]
 
-def soft_targets(
-    features: Callable[[np.ndarray], np.ndarray],
-    training: np.ndarray,
-    weights: np.ndarray,
-    true: Sequence[np.ndarray],
-    vectors: WordVectors,
-    *,
-    linear: float = 1.0,
-    class_words: ClassWords | None = None,
-    probabilities: Callable[[np.ndarray], np.ndarray] | None = None,
-    class_weight: float = 1.0,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The likeliest words of each training picture and their shares.
+
+class Teacher:
+    """Says of each picture's features which words are likely.
 
     Args:
         features: positions (b,) → float32 (b, F).
         training: positions (n,) of the training pictures.
         weights: (n,), how often each is drawn.
-        true: the true words of every record, by position.
+        true: the true words of every record, by position; or positions (b,) → their true words.
         vectors: the embedding.
         linear: weight of the ridge regression.
         class_words: what prompts say beside each class; None leaves them out.
         probabilities: features (b, F) → class probabilities (b, C).
         class_weight: weight of the class words.
+    """
+
+    def __init__(
+        self,
+        features: Callable[[np.ndarray], np.ndarray],
+        training: np.ndarray,
+        weights: np.ndarray,
+        true: Sequence[np.ndarray] | TrueWords,
+        vectors: WordVectors,
+        *,
+        linear: float = 1.0,
+        class_words: ClassWords | None = None,
+        probabilities: Callable[[np.ndarray], np.ndarray] | None = None,
+        class_weight: float = 1.0,
+    ) -> None:
+        self.vectors, self.linear, self.class_weight = vectors, linear, class_weight
+        self.class_words, self.probabilities = class_words, probabilities
+        self.words = min(WORDS, len(vectors))
+        self._ridge = _Ridge(features, training, weights, true, vectors) if linear else None
+
+    def __call__(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Features (b, F) → words int (b, `words`) and shares float32 (b, `words`), sum 1."""
+        scores = np.zeros((len(features), len(self.vectors)), np.float32)
+        if self._ridge is not None:
+            scores += self.linear * np.maximum(self._ridge.predict(features), 0.0)
+        if self.class_words is not None and self.probabilities is not None:
+            scores += self.class_weight * self.class_words.expected(self.probabilities(features))
+        best, values = top_k(scores * self.vectors.answerable, self.words)
+        return best, values / np.maximum(values.sum(axis=1, keepdims=True), 1e-9)
+
+
+def soft_targets(
+    features: Callable[[np.ndarray], np.ndarray],
+    training: np.ndarray,
+    weights: np.ndarray,
+    true: Sequence[np.ndarray] | TrueWords,
+    vectors: WordVectors,
+    **mixture: Any,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The likeliest words of each training picture and their shares.
+
+    Args:
+        features, training, weights, true, vectors, mixture: as of `Teacher`.
 
     Returns:
         words int32 (n, `WORDS`) and shares float32 (n, `WORDS`) that sum to 1.
     """
-    k = min(WORDS, len(vectors))
-    words, shares = np.zeros((len(training), k), np.int32), np.zeros((len(training), k), np.float32)
-    ridge = _Ridge(features, training, weights, true, vectors) if linear else None
+    teacher = Teacher(features, training, weights, true, vectors, **mixture)
+    words = np.zeros((len(training), teacher.words), np.int32)
+    shares = np.zeros((len(training), teacher.words), np.float32)
     for start in range(0, len(training), BLOCK):
-        block = features(training[start : start + BLOCK])
-        scores = np.zeros((len(block), len(vectors)), np.float32)
-        if ridge is not None:
-            scores += linear * np.maximum(ridge.predict(block), 0.0)
-        if class_words is not None and probabilities is not None:
-            scores += class_weight * class_words.expected(probabilities(block))
-        best, values = top_k(scores * vectors.answerable, k)
-        rows = slice(start, start + len(block))
-        words[rows] = best
-        shares[rows] = values / np.maximum(values.sum(axis=1, keepdims=True), 1e-9)
+        rows = slice(start, start + BLOCK)
+        words[rows], shares[rows] = teacher(features(training[rows]))
     return words, shares
 
 
@@ -75,7 +102,7 @@ class _Ridge:
         features: Callable[[np.ndarray], np.ndarray],
         training: np.ndarray,
         weights: np.ndarray,
-        true: Sequence[np.ndarray],
+        true: Sequence[np.ndarray] | TrueWords,
         vectors: WordVectors,
     ) -> None:
         import scipy.sparse
@@ -84,7 +111,11 @@ class _Ridge:
         sample = features(training[:: max(1, len(training) // 4096)])
         self.centre, self.spread = sample.mean(axis=0), sample.std(axis=0) + 1e-4
         self.vocabulary = len(vectors)
-        counts = np.bincount(np.concatenate([true[i] for i in training]), minlength=self.vocabulary)
+        words_of = true if callable(true) else lambda chosen: [true[i] for i in chosen]
+        counts = np.zeros(self.vocabulary, np.int64)
+        for start in range(0, len(training), BLOCK):
+            held = np.concatenate(words_of(training[start : start + BLOCK]))
+            counts += np.bincount(held, minlength=self.vocabulary)
         self.words = np.flatnonzero((counts >= MIN_PICTURES) & vectors.answerable)
         column = np.full(self.vocabulary, -1)
         column[self.words] = np.arange(len(self.words))
@@ -96,7 +127,7 @@ class _Ridge:
             chosen = training[start : start + BLOCK]
             weight = weights[start : start + BLOCK]
             x = self._standardise(features(chosen))
-            columns = [column[true[i]][column[true[i]] >= 0] for i in chosen]
+            columns = [column[words][column[words] >= 0] for words in words_of(chosen)]
             rows = np.repeat(np.arange(len(chosen)), [len(row) for row in columns])
             held = scipy.sparse.csr_matrix(
                 (weight[rows], (rows, np.concatenate(columns))),

@@ -20,10 +20,12 @@ import numpy as np
 import plotly.graph_objects as go
 import tensorflow as tf
 
-from img2prompt import reports, text
+from img2prompt import distribution, reports, streaming, teacher, text
 from img2prompt.class_words import CLASS_WORDS_FILE, ClassWords
 from img2prompt.dataset import (
+    SPLITS,
     Records,
+    ShardReader,
     load_records,
     of_source_groups,
     pixel_reader,
@@ -38,21 +40,26 @@ from img2prompt.decoding import (
     Decoder,
     prior_of_background,
 )
+from img2prompt.distribution import Cluster
 from img2prompt.embedding import EMBEDDING_FILE, WordVectors
 from img2prompt.errors import UserError
 from img2prompt.evaluation import WORDS, f1_scores, is_hit, true_words
-from img2prompt.features import cache_features, float_feature_reader
+from img2prompt.features import cache_shards, feature_path
 from img2prompt.files import PROVENANCE_FILE, atomic_path, provenance, read_json, write_json
 from img2prompt.images import Fit, to_float
 from img2prompt.models import gaze, losses, notebook, original
 from img2prompt.models.backbones import load_classifier
 from img2prompt.prediction import Predictor, load_model
-from img2prompt.teacher import soft_targets
+from img2prompt.streaming import ShardIndex, TargetForm
+from img2prompt.teacher import Teacher, soft_targets
 
 TARGET_WORDS = 40  # of a longer prompt the first forty content words teach `gaze`
 # What `gaze` can be trained with: softmax over the vocabulary, the same with yes-no questions,
 # cosine to the prompt's words in order, cosine under the best assignment.
 LOSSES = ("vocabulary", "asymmetric", "ordered", "assigned")
+
+# What runs of earlier versions were trained with, and do not say.
+LATER_SETTINGS = {"stream": False, "dropout": 1.0}
 
 VALIDATION_PICTURES = 1_000
 CALIBRATION_PICTURES = 5_000  # of the validation split, for the confidences
@@ -74,6 +81,12 @@ class TrainConfig:
     auxiliary_weight: float = 0.0  # share of draws from folders of auxiliary pictures
     seed: int = 1
     without: str = ""  # source groups left out altogether, commas between: to test on them
+    # Read the shards from front to back, for data that no memory holds; see streaming.py. Asked
+    # for rather than set above some size: it draws other pictures, so it is a part of the recipe.
+    stream: bool = False
+    # Times the preset's own rates. 0 makes a run's steps the same on any number of replicas,
+    # which otherwise draw masks of their own.
+    dropout: float = 1.0
 
     # Of `gaze` alone:
     backbone: str = "efficientnet_lite2"
@@ -103,6 +116,8 @@ class TrainConfig:
         weights = (self.pull, self.soft_targets, self.linear_teacher, self.class_teacher)
         if min(*weights, self.prior) < 0:
             raise UserError("Pull, prior and the weights of the teacher must be >= 0.")
+        if not 0 <= self.dropout <= 1:
+            raise UserError("The factor on dropout must lie in [0, 1].")
         if self.soft_targets and self.loss in ("ordered", "assigned"):
             raise UserError(f"The loss {self.loss} takes no soft targets; set --soft-targets 0.")
 
@@ -125,15 +140,17 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Trainable:
-    """What a preset needs for `fit`.
+    """What a preset needs to be trained.
 
     Attributes:
         build: () → the untrained network; it takes the inputs that `read` gives.
         read: positions (b,) → inputs (b, …) float32.
         targets: for every record, what the loss takes.
         loss: a Keras loss.
-        optimizer: a Keras optimizer.
+        optimizer: () → a Keras optimizer.
         finish: the trained network → the model that is saved, pictures in, vectors out.
+        columns: what a streamed run reads; None for a run that draws from memory.
+        prepare: () → None, what is to be computed once the run's folder is claimed.
         xla: whether the loss can be compiled with XLA (no shapes that depend on the data).
     """
 
@@ -141,9 +158,60 @@ class Trainable:
     read: Callable[[np.ndarray], np.ndarray]
     targets: Callable[[np.ndarray], np.ndarray]
     loss: keras.losses.Loss
-    optimizer: keras.optimizers.Optimizer
+    optimizer: Callable[[], keras.optimizers.Optimizer]
     finish: Callable[[keras.Model], keras.Model]
+    columns: streaming.Columns | None = None
+    prepare: Callable[[], None] = lambda: None
     xla: bool = True
+
+
+@dataclass(frozen=True)
+class Data:
+    """The pictures of a run.
+
+    Attributes:
+        pictures: what is known of them, all of it or, for a streamed run, the least.
+        training, validation, calibration: positions of the pictures that teach, that are looked
+            at after each epoch, and that confidences are fitted to.
+        weights: (len(training),), how often each is drawn.
+        own: a folder for what only this run can use.
+        cluster: the replicas that train.
+    """
+
+    pictures: Records | ShardIndex
+    training: np.ndarray
+    validation: np.ndarray
+    calibration: np.ndarray
+    weights: np.ndarray
+    own: Path
+    cluster: Cluster
+
+    @property
+    def form(self) -> tuple[int, Fit]:
+        """Side and fit of the prepared pictures; the folders were found to be alike."""
+        return _form(self.pictures)
+
+    @property
+    def shards(self) -> list[tuple[Path, str]]:
+        """Folder and name of every shard."""
+        pictures = self.pictures
+        if isinstance(pictures, ShardIndex):
+            pairs = list(pictures.shards)
+        else:
+            pairs = sorted(set(zip(pictures.folder.tolist(), pictures.shard.tolist(), strict=True)))
+        return [(pictures.folders[folder], shard) for folder, shard in pairs]
+
+    def reader(self, path_of: streaming.PathOf) -> Callable[[np.ndarray], np.ndarray]:
+        """Positions (b,) → rows of the files beside the shards."""
+        if isinstance(self.pictures, ShardIndex):
+            return self.pictures.reader(path_of)
+        return ShardReader(self.pictures, path_of)
+
+    def prompts(self, index: np.ndarray) -> Sequence[str]:
+        """The prompts at some positions."""
+        if isinstance(self.pictures, ShardIndex):
+            return self.pictures.prompts(index)
+        return self.pictures.prompt[index]
 
 
 def train(
@@ -157,10 +225,12 @@ def train(
     verbose: int = 2,
     callbacks: list[keras.callbacks.Callback] | None = None,
     command: Sequence[str] = (),
+    strategy: str = "none",
 ) -> dict[str, list[float]]:
     """Train one preset and write its run folder.
 
-    Killed at any moment, the same call with `resume=True` goes on from the last whole epoch.
+    Killed at any moment, the same call with `resume=True` goes on from the last whole epoch, on
+    the same or another number of replicas.
 
     Args:
         config: what to train.
@@ -174,89 +244,226 @@ def train(
         verbose: as Keras' `fit`.
         callbacks: more Keras callbacks.
         command: what a person typed, kept in `made.json` for the manifest.
+        strategy: one of `distribution.STRATEGIES`. With `multiworker` every worker makes this
+            call, and the chief alone writes `out`.
 
     Returns:
         Keras' history: figure → one value an epoch of this call.
 
     Raises:
-        UserError: bad folders, no training pictures, or `out` holds another run.
+        UserError: bad folders, no training pictures, `out` holds another run, or a worker of a
+            distributed run is gone.
     """
-    out = Path(out)
+    with distribution.opened(strategy) as cluster:
+        cluster.check_batch(config.batch_size)
+        return _train(
+            config, [*folders], embedding, Path(out), resume, [*(auxiliary or [])], class_words,
+            verbose if cluster.chief else 0, callbacks or [], command, cluster,
+        )  # fmt: skip
+
+
+def _train(
+    config: TrainConfig,
+    folders: list[str | os.PathLike],
+    embedding: str | os.PathLike,
+    out: Path,
+    resume: bool,
+    auxiliary: list[str | os.PathLike],
+    class_words: str | os.PathLike | None,
+    verbose: int,
+    callbacks: list[keras.callbacks.Callback],
+    command: Sequence[str],
+    cluster: Cluster,
+) -> dict[str, list[float]]:
     vectors = WordVectors.load(embedding)
-    records = load_records([*folders, *(auxiliary or [])])
-    is_auxiliary = records.folder >= len(folders)
-    records, is_auxiliary = _without(records, is_auxiliary, config.left_out)
-    training = np.flatnonzero(records.split == "train")
-    validation = np.flatnonzero((records.split == "validation") & ~is_auxiliary)
-    known = _known(records, vectors)
-    training, validation = training[known[training]], validation[known[validation]]
-    if not len(training) or not len(validation):
-        raise UserError(
-            "No training or no validation pictures have words that the embedding knows."
-        )
-    calibration = _calibration(validation)
-    # Enough to follow a run and choose its epoch; the whole split is for `evaluate.py`.
-    validation = validation[:: -(-len(validation) // VALIDATION_PICTURES)]
+    data = load_data(config, folders, auxiliary, vectors, out / "soft", cluster)
     stamp = dataclasses.asdict(config) | {
         "embedding": vectors.fingerprint,
-        "training_pictures": len(training),
-        "validation_pictures": len(validation),
+        "training_pictures": len(data.training),
+        "validation_pictures": len(data.validation),
     }
     beside = None
     if config.needs_class_words:
         path = class_words or Path(embedding).with_name(CLASS_WORDS_FILE)
         beside = ClassWords.load(path, vectors)
         stamp["class_words"] = beside.fingerprint
-    _check_claim(out, stamp, resume)
-    weights = _draw_weights(config, records, training, is_auxiliary)
-    plan = PRESETS[config.preset].plan(config, vectors, records, training, weights, beside)
-    _claim(out, stamp, vectors, command)
+    refused = None
+    if cluster.chief:
+        try:
+            _check_claim(out, stamp, resume)
+        except UserError as error:
+            refused = error
+    if cluster.gather(int(refused is not None))[0]:
+        raise refused or UserError("The chief refused this run; its own message says why.")
+    cluster.agree([stamp, resume])
+    plan = PRESETS[config.preset].plan(config, vectors, data, beside)
+    if cluster.chief:
+        _claim(out, stamp, vectors, command)
+    plan.prepare()
 
     decoder = dataclasses.replace(
         Decoder.plain(vectors), prior=_decoder_prior(config, vectors, beside)
     )
     keras.utils.set_random_seed(config.seed)
-    with _mixed_precision():
-        network = plan.build()
-    network.compile(optimizer=plan.optimizer, loss=plan.loss, jit_compile=_has_gpu() and plan.xla)
-    first_epoch = restore_checkpoint(out / "checkpoint", network) if resume else 0
-    _keep_rows(out / "history.csv", first_epoch)
-    history = network.fit(
-        _draws(plan, training, weights, config, first_epoch),
-        steps_per_epoch=config.steps,
-        epochs=config.epochs,
-        initial_epoch=first_epoch,
-        validation_data=_in_order(plan, validation, config.batch_size),
-        verbose=verbose,
-        callbacks=[
+    with cluster.scope(), _mixed_precision():
+        network = _with_dropout(plan.build(), config.dropout)
+        network.compile(
+            optimizer=plan.optimizer(), loss=plan.loss, jit_compile=_has_gpu() and plan.xla
+        )
+        network.optimizer.build(network.trainable_variables)
+    first_epoch = 0
+    if resume and cluster.chief:
+        first_epoch = restore_checkpoint(out / "checkpoint", network)
+    first_epoch = int(cluster.gather(first_epoch)[0])
+    cluster.share_state(network)
+    if cluster.chief:
+        _keep_rows(out / "history.csv", first_epoch)
+    # What the chief's callbacks ask for answers must not need the other workers.
+    seer = network if cluster.strategy is None else _compiled_alone(plan)
+    epochs = range(first_epoch, config.epochs)
+    failures: list[UserError] = []
+    training = _training_batches(plan, data, config, epochs, failures)
+    validation = _in_order(plan, data.validation, config.batch_size)
+    chain: list[keras.callbacks.Callback] = [keras.callbacks.TerminateOnNaN()]
+    if cluster.chief:
+        chain = [
             # First, so that the figures it adds reach the checkpoint and the logs.
-            _ValidationF1(plan, records, validation, decoder),
+            _ValidationF1(plan, seer, data, decoder),
             _BestWeights(out / "best.weights.h5", PRESETS[config.preset].keep_best),
             keras.callbacks.CSVLogger(str(out / "history.csv"), append=first_epoch > 0),
             keras.callbacks.TensorBoard(str(out / "tensorboard")),
             _Checkpoint(out / "checkpoint"),
-            keras.callbacks.TerminateOnNaN(),
-            *(callbacks or []),
-        ],
-    )
+            *chain,
+            *callbacks,
+        ]
+    try:
+        if cluster.strategy is None:
+            history = network.fit(
+                training,
+                steps_per_epoch=config.steps,
+                epochs=config.epochs,
+                initial_epoch=first_epoch,
+                validation_data=validation,
+                verbose=verbose,
+                callbacks=chain,
+            )
+        else:
+
+            def validate() -> dict[str, float]:
+                # On every worker, so that all have drawn the same negatives when they go on.
+                seer.set_weights(network.get_weights())
+                return {"val_loss": float(seer.evaluate(validation, verbose=0))}
+
+            history = distribution.fit(
+                cluster,
+                network,
+                training,
+                steps=config.steps,
+                epochs=epochs,
+                validate=validate,
+                callbacks=chain,
+                verbose=verbose,
+            )
+    except tf.errors.OpError:
+        if failures:
+            raise failures[0] from None
+        raise
     if not np.all(np.isfinite(history.history.get("loss", [0.0]))):
         raise UserError("The loss is no longer a number; try a smaller --learning-rate.")
+    if cluster.chief:
+        _finish(config, plan, data, network, decoder, out)
+    cluster.barrier()  # a worker that left early would be missed
+    return history.history
+
+
+def _finish(
+    config: TrainConfig,
+    plan: Trainable,
+    data: Data,
+    network: keras.Model,
+    decoder: Decoder,
+    out: Path,
+) -> None:
+    """Write what a run leaves behind, and delete what only its training needed."""
     if (out / "best.weights.h5").exists():
         network.load_weights(out / "best.weights.h5")
     # Built anew: without optimizer and loss the file has a third of the size and needs no code of
     # training, and whatever the precision of training, the model that ships computes in float32.
     trained = plan.build()
     trained.set_weights(network.get_weights())
-    predicted = _predict(trained, plan, calibration)
-    true = [true_words(records.prompt[i], vectors) for i in calibration]
+    predicted = _predict(trained, plan, data.calibration)
+    vectors = decoder.vectors
+    true = [true_words(prompt, vectors) for prompt in data.prompts(data.calibration)]
     fit_decoder(decoder, predicted, true).save(out / ("model" + DECODER_SUFFIX))
     with atomic_path(out / "model.keras") as temporary:
         plan.finish(trained).save(temporary)
     shutil.rmtree(out / "checkpoint", ignore_errors=True)
+    shutil.rmtree(data.own, ignore_errors=True)
     for name in ("best.weights.h5", "best.weights.json"):
         (out / name).unlink(missing_ok=True)
     write_learning_curves(out)
-    return history.history
+
+
+def load_data(
+    config: TrainConfig,
+    folders: Sequence[str | os.PathLike],
+    auxiliary: Sequence[str | os.PathLike],
+    vectors: WordVectors,
+    own: Path,
+    cluster: Cluster | None = None,
+) -> Data:
+    """The pictures that a run of `config` trains on and is followed by.
+
+    Args:
+        config: what is trained.
+        folders: prepared folders with pairs.
+        auxiliary: prepared folders whose pictures only teach words.
+        vectors: the embedding.
+        own: a folder for what only this run can use.
+        cluster: the replicas that train; unset, this process alone.
+
+    Raises:
+        UserError: bad folders, or no training or validation pictures.
+    """
+    cluster = cluster or Cluster(None, distribution.Task())
+    folders = [Path(folder) for folder in folders]
+    everything = [*folders, *(Path(folder) for folder in auxiliary)]
+    pictures: Records | ShardIndex
+    if config.stream:
+        # The chief first: what it computes, the others find where the folders are shared.
+        for mine in (cluster.chief, not cluster.chief):
+            if mine:
+                pictures = streaming.read_index(
+                    everything, vectors, _target_forms(config), hashes=config.source_power != 1
+                )
+            cluster.barrier()
+        is_auxiliary = pictures.folder >= len(folders)
+        kept = pictures.known & ~streaming.in_groups(pictures, config.left_out)
+        training = kept & (pictures.split == SPLITS.index("train"))
+        validation = kept & (pictures.split == SPLITS.index("validation")) & ~is_auxiliary
+        training, validation = np.flatnonzero(training), np.flatnonzero(validation)
+    else:
+        pictures = load_records(everything)
+        is_auxiliary = pictures.folder >= len(folders)
+        pictures, is_auxiliary = _without(pictures, is_auxiliary, config.left_out)
+        training = np.flatnonzero(pictures.split == "train")
+        validation = np.flatnonzero((pictures.split == "validation") & ~is_auxiliary)
+        known = _known(pictures, vectors)
+        training, validation = training[known[training]], validation[known[validation]]
+    if not len(training) or not len(validation):
+        raise UserError(
+            "No training or no validation pictures have words that the embedding knows."
+        )
+    return Data(
+        pictures,
+        training,
+        # Enough to follow a run and choose its epoch; the whole split is for `evaluate.py`.
+        validation[:: -(-len(validation) // VALIDATION_PICTURES)],
+        _calibration(validation),
+        _draw_weights(config, pictures, training, is_auxiliary),
+        own,
+        cluster,
+    )
 
 
 def fit_decoder(decoder: Decoder, predicted: np.ndarray, true: Sequence[np.ndarray]) -> Decoder:
@@ -347,12 +554,24 @@ def write_learning_curves(out: str | os.PathLike) -> None:
         temporary.write_text(reports.page(f"Run {out.name}", blocks), encoding="utf-8")
 
 
+def _target_forms(config: TrainConfig) -> list[TargetForm]:
+    """The targets that a streamed run of a preset reads; content words always, they also tell
+    which prompts the embedding knows."""
+    content = TargetForm(content=True, positions=TARGET_WORDS)
+    positions = {"original": original.STEPS, "notebook": losses.PROMPT_POSITIONS}
+    if config.preset in positions:
+        return [TargetForm(content=False, positions=positions[config.preset]), content]
+    return [content]
+
+
+def _pixel_path(folder: Path, shard: str) -> Path:
+    return folder / f"{shard}.npy"
+
+
 def _plan_pixels(
     config: TrainConfig,
     vectors: WordVectors,
-    records: Records,
-    training: np.ndarray,
-    weights: np.ndarray,
+    data: Data,
     class_words: ClassWords | None,
     *,
     build: Callable[..., keras.Model],
@@ -360,34 +579,57 @@ def _plan_pixels(
     positions: int,
 ) -> Trainable:
     """From pictures themselves to the vectors of the prompt's first `positions` words."""
-    reader = pixel_reader(records)
+    reader = data.reader(_pixel_path)
+    columns = None
+    if config.stream:
+        path_of = TargetForm(content=False, positions=positions).path_of(vectors)
+        stored = data.reader(path_of)
+        look_up = _vector_table(vectors)
 
-    def targets(index: np.ndarray) -> np.ndarray:
-        return np.stack([_word_sequence(records.prompt[i], vectors, positions) for i in index])
+        def targets(index: np.ndarray) -> np.ndarray:
+            return look_up(stored(index)).numpy()
+
+        def decode(pixels: tf.Tensor, words: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return tf.cast(pixels, tf.float32) / 255.0, look_up(words)
+
+        columns = streaming.Columns((_pixel_path, path_of), decode)
+    else:
+
+        def targets(index: np.ndarray) -> np.ndarray:
+            prompts = data.prompts(index)
+            return np.stack([_word_sequence(prompt, vectors, positions) for prompt in prompts])
 
     return Trainable(
-        build=lambda: build(vectors, *_form(records)),
+        build=lambda: build(vectors, *data.form),
         read=lambda index: to_float(reader(index)),
         targets=targets,
         loss=loss(),
-        optimizer=keras.optimizers.Adam(config.learning_rate),
+        optimizer=lambda: keras.optimizers.Adam(config.learning_rate),
         finish=lambda trained: trained,
+        columns=columns,
     )
 
 
 def _plan_gaze(
-    config: TrainConfig,
-    vectors: WordVectors,
-    records: Records,
-    training: np.ndarray,
-    weights: np.ndarray,
-    class_words: ClassWords | None,
+    config: TrainConfig, vectors: WordVectors, data: Data, class_words: ClassWords | None
 ) -> Trainable:
-    side, fit = _form(records)
+    side, fit = data.form
     tower = gaze.build_tower(config.backbone, side)
-    cache_features(tower, config.backbone, records)
-    read = float_feature_reader(records, config.backbone)
-    sample = read(training[:: max(1, len(training) // 4096)])
+    # Workers on one disk share the work out; on disks of their own each does the rest then.
+    task = data.cluster.task
+    cache_shards(tower, config.backbone, data.shards[task.rank :: task.workers])
+    data.cluster.barrier()
+    cache_shards(tower, config.backbone, data.shards)
+
+    def path_of(folder: Path, shard: str) -> Path:
+        return feature_path(folder, config.backbone, shard)
+
+    stored = data.reader(path_of)
+
+    def read(index: np.ndarray) -> np.ndarray:
+        return stored(index).astype(np.float32)
+
+    sample = read(data.training[:: max(1, len(data.training) // 4096)])
     mean, deviation = sample.mean(axis=0), sample.std(axis=0)
     evidence = None
     classifier = load_classifier(config.backbone) if class_words is not None else None
@@ -395,17 +637,16 @@ def _plan_gaze(
         raise UserError(f"{config.backbone} comes without a classifier; add --no-evidence.")
     if classifier is not None and class_words is not None:
         evidence = gaze.Evidence.of(classifier, class_words, vectors, sample)
-    loss, targets = _gaze_loss(
-        config, vectors, records, training, weights, read, class_words, evidence
-    )
+    plan = _stream_gaze_loss if config.stream else _gaze_loss
+    taught = plan(config, vectors, data, read, path_of, class_words, evidence)
     return Trainable(
         build=lambda: gaze.build_head(
             mean, deviation, vectors, fit, evidence if config.evidence else None
         ),
         read=read,
-        targets=targets,
-        loss=loss,
-        optimizer=keras.optimizers.AdamW(
+        targets=taught.targets,
+        loss=taught.loss,
+        optimizer=lambda: keras.optimizers.AdamW(
             keras.optimizers.schedules.CosineDecay(
                 config.learning_rate, config.epochs * config.steps
             ),
@@ -413,62 +654,200 @@ def _plan_gaze(
             clipnorm=1.0,
         ),
         finish=lambda trained: gaze.join(tower, trained),
+        columns=taught.columns,
+        prepare=taught.prepare,
         xla=False,
     )
+
+
+@dataclass(frozen=True)
+class _GazeLoss:
+    """The part of a `Trainable` that depends on the loss of `gaze`."""
+
+    loss: keras.losses.Loss
+    targets: Callable[[np.ndarray], np.ndarray]
+    columns: streaming.Columns | None = None
+    prepare: Callable[[], None] = lambda: None
 
 
 def _gaze_loss(
     config: TrainConfig,
     vectors: WordVectors,
-    records: Records,
-    training: np.ndarray,
-    weights: np.ndarray,
+    data: Data,
     read: Callable[[np.ndarray], np.ndarray],
+    path_of: streaming.PathOf,
     class_words: ClassWords | None,
     evidence: gaze.Evidence | None,
-) -> tuple[keras.losses.Loss, Callable[[np.ndarray], np.ndarray]]:
+) -> _GazeLoss:
     """The loss of `config.loss`, and for positions (b,) what it takes."""
+    prompts, training = data.pictures.prompt, data.training
     if config.loss in ("ordered", "assigned"):
 
         def sequences(index: np.ndarray) -> np.ndarray:
-            rows = [_word_sequence(records.prompt[i], vectors, gaze.STEPS, True) for i in index]
+            rows = [_word_sequence(prompts[i], vectors, gaze.STEPS, True) for i in index]
             return np.stack(rows)
 
-        ordered = config.loss == "ordered"
-        return (losses.MaskedCosineLoss() if ordered else losses.AssignedCosineLoss()), sequences
-    true = [true_words(prompt, vectors) for prompt in records.prompt]
-    table = np.full((len(records), TARGET_WORDS), -1, dtype=np.float32)
+        return _GazeLoss(_cosine_loss(config), sequences)
+    true = [true_words(prompt, vectors) for prompt in prompts]
+    table = np.full((len(true), TARGET_WORDS), -1, dtype=np.float32)
     for row, words in zip(table, true, strict=True):
         row[: len(words)] = words[:TARGET_WORDS]
     taught = np.unique(table[training])
     soft_words = 0
     if config.soft_targets:
         words, shares = soft_targets(
-            read,
-            training,
-            weights,
-            true,
-            vectors,
-            linear=config.linear_teacher,
-            class_words=class_words,
-            probabilities=evidence.probabilities if evidence is not None else None,
-            class_weight=config.class_teacher,
+            read, training, data.weights, true, vectors, **_mixture(config, class_words, evidence)
         )
         soft_words = words.shape[1]
-        soft = np.zeros((len(records), 2 * soft_words), np.float32)
+        soft = np.zeros((len(true), 2 * soft_words), np.float32)
         soft[training] = np.hstack([words, shares])
         table = np.hstack([table, soft])
-    loss = losses.VocabularyLoss(
+    taught = taught[taught >= 0].astype(np.int32)
+    loss = _vocabulary_loss(config, vectors, taught, soft_words, class_words, data.cluster)
+    return _GazeLoss(loss, lambda index: table[index])
+
+
+def _stream_gaze_loss(
+    config: TrainConfig,
+    vectors: WordVectors,
+    data: Data,
+    read: Callable[[np.ndarray], np.ndarray],
+    path_of: streaming.PathOf,
+    class_words: ClassWords | None,
+    evidence: gaze.Evidence | None,
+) -> _GazeLoss:
+    """As `_gaze_loss`; targets are read from beside the shards, and prompts' words after the
+    fortieth are unknown to the teacher too."""
+    words_path = TargetForm(content=True, positions=TARGET_WORDS).path_of(vectors)
+    words_of = data.reader(words_path)
+
+    def floats(features: tf.Tensor) -> tf.Tensor:
+        return tf.cast(features, tf.float32)
+
+    if config.loss in ("ordered", "assigned"):
+        look_up = _vector_table(vectors)
+        columns = streaming.Columns(
+            (path_of, words_path), lambda x, y: (floats(x), look_up(y[:, : gaze.STEPS]))
+        )
+        return _GazeLoss(
+            _cosine_loss(config),
+            lambda index: look_up(words_of(index)[:, : gaze.STEPS]).numpy(),
+            columns,
+        )
+    seen = np.zeros(len(vectors) + 1, bool)  # the last for −1, no word
+    blocks = np.array_split(data.training, -(-len(data.training) // 65_536))
+    for block in blocks:
+        seen[words_of(block)] = True
+    taught = np.flatnonzero(seen[:-1]).astype(np.int32)
+    paths = (path_of, words_path)
+    soft_words = min(teacher.WORDS, len(vectors)) if config.soft_targets else 0
+    if config.soft_targets:
+        paths += (_soft_path(data),)
+
+    def prepare() -> None:
+        if config.soft_targets:
+            mixture = _mixture(config, class_words, evidence)
+            _cache_soft_targets(data, vectors, read, words_of, **mixture)
+
+    def decode(features: tf.Tensor, *targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return floats(features), tf.concat([floats(target) for target in targets], axis=1)
+
+    stored = [data.reader(path) for path in paths[1:]]
+    return _GazeLoss(
+        _vocabulary_loss(config, vectors, taught, soft_words, class_words, data.cluster),
+        lambda index: np.hstack([part(index).astype(np.float32) for part in stored]),
+        streaming.Columns(paths, decode),
+        prepare,
+    )
+
+
+def _soft_path(data: Data) -> streaming.PathOf:
+    """Where the soft targets of a shard lie."""
+    number = {folder: str(place) for place, folder in enumerate(data.pictures.folders)}
+    return lambda folder, shard: data.own / number[folder] / f"{shard}.npy"
+
+
+def _cache_soft_targets(
+    data: Data,
+    vectors: WordVectors,
+    read: Callable[[np.ndarray], np.ndarray],
+    words_of: Callable[[np.ndarray], np.ndarray],
+    **mixture: Any,
+) -> None:
+    """The teacher's words of every shard, float32 (n, 2 · words), kept in the run's folder.
+
+    They depend on all training pictures, so they are of no use to another run. The chief computes
+    them; zeros where a picture is not of the training split.
+    """
+    index, path_of = data.pictures, _soft_path(data)
+    files = [index.file(shard, path_of) for shard in range(len(index.shards))]
+    if data.cluster.chief and not all(path.exists() for path in files):
+
+        def true(chosen: np.ndarray) -> list[np.ndarray]:
+            return [row[row >= 0] for row in words_of(chosen)]
+
+        say = Teacher(read, data.training, data.weights, true, vectors, **mixture)
+        for shard, path in enumerate(files):
+            if path.exists():
+                continue
+            first, last = np.searchsorted(data.training, index.start[shard : shard + 2])
+            chosen = data.training[first:last]
+            rows = np.zeros((int(np.diff(index.start)[shard]), 2 * say.words), np.float32)
+            for start in range(0, len(chosen), teacher.BLOCK):
+                block = chosen[start : start + teacher.BLOCK]
+                rows[block - index.start[shard]] = np.hstack(say(read(block)))
+            with atomic_path(path) as temporary:
+                np.save(temporary, rows)
+    data.cluster.barrier()
+    if not all(path.exists() for path in files):
+        raise UserError(
+            "The chief's soft targets are not to be seen here; put --out on a disk that all "
+            "workers share, or set --soft-targets 0."
+        )
+
+
+def _mixture(
+    config: TrainConfig, class_words: ClassWords | None, evidence: gaze.Evidence | None
+) -> dict[str, Any]:
+    """How the teacher is mixed."""
+    return {
+        "linear": config.linear_teacher,
+        "class_words": class_words,
+        "probabilities": evidence.probabilities if evidence is not None else None,
+        "class_weight": config.class_teacher,
+    }
+
+
+def _cosine_loss(config: TrainConfig) -> keras.losses.Loss:
+    ordered = config.loss == "ordered"
+    return losses.MaskedCosineLoss() if ordered else losses.AssignedCosineLoss()
+
+
+def _vocabulary_loss(
+    config: TrainConfig,
+    vectors: WordVectors,
+    taught: np.ndarray,
+    soft_words: int,
+    class_words: ClassWords | None,
+    cluster: Cluster,
+) -> losses.VocabularyLoss:
+    return losses.VocabularyLoss(
         vectors,
-        taught[taught >= 0].astype(np.int32),
+        taught,
         config.seed,
         soft_words,
         config.soft_targets,
         config.pull,
         _decoder_prior(config, vectors, class_words),
         asymmetric=config.loss == "asymmetric",
+        devices=cluster.local,
     )
-    return loss, lambda index: table[index]
+
+
+def _vector_table(vectors: WordVectors) -> Callable[[Any], tf.Tensor]:
+    """Positions in the vocabulary (…), −1 for none → their vectors, zeros for none: (…, D)."""
+    table = tf.constant(np.vstack([vectors.vectors, np.zeros((1, vectors.dimensions), np.float32)]))
+    return lambda words: tf.gather(table, tf.where(words < 0, len(vectors), words))
 
 
 @dataclass(frozen=True)
@@ -537,16 +916,15 @@ def default_config(preset: str, **changes: Any) -> TrainConfig:
 class _ValidationF1(keras.callbacks.Callback):
     """Adds `val_f1`, F1@10 on validation pictures averaged over images, to the epoch's figures."""
 
-    def __init__(
-        self, plan: Trainable, records: Records, validation: np.ndarray, decoder: Decoder
-    ) -> None:
+    def __init__(self, plan: Trainable, seer: keras.Model, data: Data, decoder: Decoder) -> None:
         super().__init__()
-        self.index = validation
-        self.plan, self.decoder = plan, decoder
-        self.true = [true_words(records.prompt[i], decoder.vectors) for i in self.index]
+        self.index = data.validation
+        # The network itself, or the same weights outside of a cluster.
+        self.plan, self.seer, self.decoder = plan, seer, decoder
+        self.true = [true_words(prompt, decoder.vectors) for prompt in data.prompts(self.index)]
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        predicted = _predict(self.model, self.plan, self.index)
+        predicted = _predict(self.seer, self.plan, self.index)
         scores = f1_scores(self.decoder.rank_vectors(predicted, WORDS)[0], self.true)
         if logs is not None:
             logs["val_f1"] = float(np.mean(scores))
@@ -624,9 +1002,23 @@ def _decoder_prior(
     return prior_of_background(class_words.background, config.prior)
 
 
-def _form(records: Records) -> tuple[int, Fit]:
-    """Side and fit of the prepared pictures; `load_records` made sure that they are alike."""
-    settings = settings_of(records.folders[0])
+def _compiled_alone(plan: Trainable) -> keras.Model:
+    """The network once more, outside of a cluster, to measure with the cluster's weights."""
+    network = plan.build()
+    network.compile(loss=plan.loss, jit_compile=False)
+    return network
+
+
+def _with_dropout(network: keras.Model, factor: float) -> keras.Model:
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate *= factor
+    return network
+
+
+def _form(pictures: Records | ShardIndex) -> tuple[int, Fit]:
+    """Side and fit of the prepared pictures; whoever read them made sure that they are alike."""
+    settings = settings_of(pictures.folders[0])
     return settings.size, settings.fit
 
 
@@ -645,16 +1037,56 @@ def _word_sequence(
 
 
 def _draw_weights(
-    config: TrainConfig, records: Records, training: np.ndarray, is_auxiliary: np.ndarray
+    config: TrainConfig,
+    pictures: Records | ShardIndex,
+    training: np.ndarray,
+    is_auxiliary: np.ndarray,
 ) -> np.ndarray:
     auxiliary = is_auxiliary[training]
-    weights = np.zeros(len(training))
-    main = sampling_weights(records.take(training[~auxiliary]), config.source_power)
+    streamed = isinstance(pictures, ShardIndex)
+    weights = np.zeros(len(training), np.float32 if streamed else np.float64)
+
+    def of(members: np.ndarray, power: float) -> np.ndarray:
+        chosen = training[members]
+        if not streamed:
+            return sampling_weights(pictures.take(chosen), power)
+        mask = np.zeros(len(pictures), bool)
+        mask[chosen] = True
+        return streaming.stream_weights(pictures, mask, power)[chosen]
+
+    main = of(~auxiliary, config.source_power)
     share = config.auxiliary_weight if auxiliary.any() else 0.0
     weights[~auxiliary] = main * (1 - share)
     if auxiliary.any():
-        weights[auxiliary] = share * sampling_weights(records.take(training[auxiliary]), 1.0)
+        weights[auxiliary] = share * of(auxiliary, 1.0)
     return weights / weights.sum()
+
+
+def _training_batches(
+    plan: Trainable,
+    data: Data,
+    config: TrainConfig,
+    epochs: range,
+    failures: list[UserError],
+) -> tf.data.Dataset:
+    """This worker's parts of the batches of some epochs."""
+    if plan.columns is None:
+        return _draws(plan, data.training, data.weights, config, epochs.start, data.cluster)
+    weights = np.zeros(len(data.pictures), np.float32)
+    weights[data.training] = data.weights
+    task = data.cluster.task
+    return streaming.batches(
+        data.pictures,
+        plan.columns,
+        streaming.Draws(
+            weights, data.pictures.start, config.steps * config.batch_size, config.seed
+        ),
+        config.batch_size,
+        epochs,
+        task.rank,
+        task.workers,
+        failures,
+    )
 
 
 def _draws(
@@ -663,6 +1095,7 @@ def _draws(
     weights: np.ndarray,
     config: TrainConfig,
     first_epoch: int,
+    cluster: Cluster,
 ) -> tf.data.Dataset:
     """Endless batches of weighted draws; each epoch has its own seed, so a resumed run draws on."""
 
@@ -671,7 +1104,8 @@ def _draws(
         while True:
             rng = np.random.default_rng((config.seed, epoch))
             for _ in range(config.steps):
-                yield rng.choice(training, config.batch_size, p=weights).astype(np.int64)
+                drawn = rng.choice(training, config.batch_size, p=weights).astype(np.int64)
+                yield cluster.part(drawn)
             epoch += 1
 
     source = tf.data.Dataset.from_generator(
@@ -703,7 +1137,7 @@ def _read_batches(plan: Trainable, indices: tf.data.Dataset) -> tf.data.Dataset:
 def _check_claim(out: Path, stamp: dict, resume: bool) -> None:
     path = out / "config.json"
     if path.exists():
-        if read_json(path) != stamp:
+        if LATER_SETTINGS | read_json(path) != stamp:
             raise UserError(f"{out} holds another run ({path.name} differs); give another --out.")
         if not resume:
             raise UserError(f"{out} holds this run already; add --resume or give another --out.")

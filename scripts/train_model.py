@@ -11,6 +11,11 @@ head. It reads the class words (scripts/count_class_words.py) beside the embeddi
 same command with `--resume` goes on from the last whole epoch. On a GPU mixed precision is used,
 and XLA for `original` and `notebook`. `--without` leaves sources out, to measure a run on them.
 Watch with `tensorboard --logdir runs`.
+
+`--stream` reads the shards from front to back, for data that no memory holds. `--strategy mirrored`
+uses all GPUs of this machine; for several machines start the same command on each with `--strategy
+multiworker` and its own TF_CONFIG (docs/scaling.md). A worker that is lost ends all others with
+exit code 2; start all of them again with `--resume`.
 """
 
 import argparse
@@ -25,6 +30,7 @@ quiet_tensorflow()
 
 
 def main() -> None:
+    from img2prompt.distribution import STRATEGIES, task_of
     from img2prompt.training import PRESETS, TrainConfig, default_config, train
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -35,6 +41,7 @@ def main() -> None:
     parser.add_argument("--class-words", type=Path, help="unset, beside the embedding")
     parser.add_argument("--out", type=Path, required=True, help="the run's folder")
     parser.add_argument("--resume", action="store_true", help="go on with a stopped run")
+    parser.add_argument("--strategy", default="none", help=f"one of {', '.join(STRATEGIES)}")
     for field in dataclasses.fields(TrainConfig):
         if field.name != "preset":
             flag = "--" + field.name.replace("_", "-")
@@ -58,7 +65,10 @@ def main() -> None:
         auxiliary=args.auxiliary,
         class_words=args.class_words,
         command=["python", *sys.argv],
+        strategy=args.strategy,
     )
+    if task_of(args.strategy).rank > 0:
+        return
     print(f"model: {args.out / 'model.keras'}")
     print(f"learning curves: {args.out / 'learning_curves.html'}")
 

@@ -8,6 +8,7 @@ import pytest
 
 from img2prompt import training
 from img2prompt.dataset import Records
+from img2prompt.distribution import Cluster, Task
 from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
 
@@ -92,7 +93,8 @@ def test_the_originals_keep_the_original_schedule() -> None:
 @pytest.mark.parametrize(
     "changes",
     [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": -1.0}, {"source_power": 2.0},
-     {"auxiliary_weight": 1.0}, {"seed": 2**32}, {"learning_rate": float("nan")}],
+     {"auxiliary_weight": 1.0}, {"seed": 2**32}, {"learning_rate": float("nan")},
+     {"dropout": 1.5}, {"dropout": -0.1}],
 )  # fmt: skip
 def test_settings_out_of_range_are_refused(changes: dict) -> None:
     with pytest.raises(UserError):
@@ -121,3 +123,56 @@ def test_a_gpus_precision_does_not_reach_the_shipped_model(
     assert {layer.compute_dtype for layer in shipped.layers} == {"float32"}
     picture = np.random.default_rng(0).random((1, 32, 32, 3)).astype(np.float32)
     np.testing.assert_allclose(network(picture), shipped(picture), atol=0.2)
+
+
+def test_draws_from_memory_stay_what_they_were() -> None:
+    """Seed and epoch alone decide them; workers share each batch out."""
+    training_pictures = np.array([2, 3, 5, 7, 11, 13])
+    weights = np.array([1, 2, 3, 4, 5, 6]) / 21
+    config = training.default_config("original", images_per_epoch=16, batch_size=8, seed=3)
+    plan = training.Trainable(
+        build=network,
+        read=lambda index: index.astype(np.float32),
+        targets=lambda index: index.astype(np.float32),
+        loss=keras.losses.MeanSquaredError(),
+        optimizer=keras.optimizers.Adam,
+        finish=lambda trained: trained,
+    )
+
+    def drawn(rank: int, workers: int, first_epoch: int = 0) -> list[np.ndarray]:
+        cluster = Cluster(None, Task(rank, workers))
+        stream = training._draws(plan, training_pictures, weights, config, first_epoch, cluster)
+        return [x.numpy().astype(int) for x, _ in stream.take(4 - 2 * first_epoch)]
+
+    expected = []
+    for epoch in range(2):
+        rng = np.random.default_rng((3, epoch))
+        expected += [rng.choice(training_pictures, 8, p=weights) for _ in range(2)]
+    np.testing.assert_array_equal(drawn(0, 1), expected)
+    np.testing.assert_array_equal(drawn(0, 1, first_epoch=1), expected[2:])
+    np.testing.assert_array_equal(np.hstack([drawn(0, 2), drawn(1, 2)]), expected)
+
+
+def test_dropout_is_scaled_and_the_saved_network_keeps_its_own(vectors: WordVectors) -> None:
+    from img2prompt.models import original
+
+    plain = original.build(vectors, 32)
+    scaled = training._with_dropout(original.build(vectors, 32), 0.0)
+    rates = [
+        [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+        for model in (plain, scaled)
+    ]
+    assert rates == [[0.25], [0.0]]
+    picture = np.random.default_rng(0).random((2, 32, 32, 3)).astype(np.float32)
+    once, again = (scaled(picture, training=True).numpy() for _ in range(2))
+    np.testing.assert_array_equal(once, again)
+
+
+def test_a_run_of_an_earlier_version_can_be_resumed(tmp_path: Path) -> None:
+    from img2prompt.files import write_json
+
+    stamp = {"epochs": 3} | training.LATER_SETTINGS
+    write_json(tmp_path / "config.json", {"epochs": 3})
+    training._check_claim(tmp_path, stamp, resume=True)
+    with pytest.raises(UserError, match="holds another run"):
+        training._check_claim(tmp_path, stamp | {"stream": True}, resume=True)

@@ -93,6 +93,8 @@ class VocabularyLoss(keras.losses.Loss):
             (logit adjustment, Menon et al. 2021, arXiv 2007.07314).
         asymmetric: instead of a softmax, a yes-no question a word, easy negatives all but
             ignored (asymmetric loss, Ridnik et al. 2021, arXiv 2009.14119).
+        devices: of this process, when a batch is shared out among replicas: each takes its
+            slice's part of the loss that one process would have of the whole batch.
     """
 
     SCALE = 24.0  # cosines live in [−1, 1]: the softmax needs a temperature of 1/24
@@ -113,6 +115,7 @@ class VocabularyLoss(keras.losses.Loss):
         pull: float = PULL,
         prior: Any = None,
         asymmetric: bool = False,
+        devices: int = 1,
         name: str = "vocabulary",
         **kwargs: Any,
     ) -> None:
@@ -120,7 +123,8 @@ class VocabularyLoss(keras.losses.Loss):
         self.unit = tf.constant(vectors.unit)  # (V, D)
         self.answerable = tf.constant(np.flatnonzero(vectors.answerable), tf.int32)
         self.taught = tf.constant(taught, tf.int32)
-        self.generator = tf.random.Generator.from_seed(seed)
+        # One for each device of this process, all alike: every replica draws the same negatives.
+        self.generators = [tf.random.Generator.from_seed(seed) for _ in range(devices)]
         self.soft_words, self.soft_weight = soft_words, soft_weight
         self.pull, self.asymmetric = pull, asymmetric
         prior = np.zeros(len(vectors), np.float32) if prior is None else prior
@@ -131,10 +135,11 @@ class VocabularyLoss(keras.losses.Loss):
         true = tf.cast(y_true[:, :k], tf.int32)  # Keras hands every target over as float32
         soft = tf.cast(y_true[:, k : k + self.soft_words], tf.int32)  # (b, S)
         shares = tf.cast(y_true[:, k + self.soft_words :], tf.float32)  # (b, S)
-        positive = tf.concat([tf.reshape(true, (-1,)), tf.reshape(soft, (-1,))], axis=0)
+        all_true, all_soft, generator = self._of_all_replicas(true, soft)
+        positive = tf.concat([tf.reshape(all_true, (-1,)), tf.reshape(all_soft, (-1,))], axis=0)
         positive = tf.boolean_mask(positive, positive >= 0)
         drawn = [
-            tf.gather(pool, self.generator.uniform((n,), 0, tf.shape(pool)[0], tf.int32))
+            tf.gather(pool, generator.uniform((n,), 0, tf.shape(pool)[0], tf.int32))
             for pool, n in ((self.taught, self.TAUGHT), (self.answerable, self.ANY))
         ]
         words, _ = tf.unique(tf.concat([positive, *drawn], axis=0))  # (C,)
@@ -170,6 +175,16 @@ class VocabularyLoss(keras.losses.Loss):
             likely = tf.gather(log_p + self.pull / 2 * nearest, columns(soft), batch_dims=1)
             loss -= self.soft_weight * tf.reduce_sum(likely * shares, axis=-1)
         return loss
+
+    def _of_all_replicas(self, true: Any, soft: Any) -> tuple[Any, Any, tf.random.Generator]:
+        """The words of the whole batch, and this device's generator."""
+        context = tf.distribute.get_replica_context()
+        if context is None or context.num_replicas_in_sync == 1:
+            return true, soft, self.generators[0]
+        both = context.all_gather(tf.concat([true, soft], axis=1), axis=0)
+        device = int(tf.get_static_value(context.replica_id_in_sync_group)) % len(self.generators)
+        k = true.shape[-1]
+        return both[:, :k], both[:, k:], self.generators[device]
 
     def _asymmetric(self, logits: Any, column: Any, real: Any) -> Any:
         candidates = tf.shape(logits)[1]
