@@ -29,7 +29,6 @@ from img2prompt.dataset import (
     load_records,
     of_source_groups,
     pixel_reader,
-    sampling_weights,
     settings_of,
     source_group,
     source_names,
@@ -47,6 +46,7 @@ from img2prompt.evaluation import WORDS, f1_scores, is_hit, true_words
 from img2prompt.features import cache_shards, feature_path
 from img2prompt.files import PROVENANCE_FILE, atomic_path, provenance, read_json, write_json
 from img2prompt.images import Fit, to_float
+from img2prompt.imbalance import balanced_weights, cap_mask
 from img2prompt.models import gaze, losses, notebook, original
 from img2prompt.models.backbones import load_classifier
 from img2prompt.prediction import Predictor, load_model
@@ -59,7 +59,7 @@ TARGET_WORDS = 40  # of a longer prompt the first forty content words teach `gaz
 LOSSES = ("vocabulary", "asymmetric", "ordered", "assigned")
 
 # What runs of earlier versions were trained with, and do not say.
-LATER_SETTINGS = {"stream": False, "dropout": 1.0}
+LATER_SETTINGS = {"stream": False, "dropout": 1.0, "max_per_prompt": 0, "word_power": 0.0}
 
 VALIDATION_PICTURES = 1_000
 CALIBRATION_PICTURES = 5_000  # of the validation split, for the confidences
@@ -81,6 +81,10 @@ class TrainConfig:
     auxiliary_weight: float = 0.0  # share of draws from folders of auxiliary pictures
     seed: int = 1
     without: str = ""  # source groups left out altogether, commas between: to test on them
+    # Pictures that near-duplicate prompts may have in training; 0 for all.
+    max_per_prompt: int = 0
+    # How much less frequent words are drawn, from 0, not at all, to 1; see imbalance.py.
+    word_power: float = 0.0
     # Read the shards from front to back, for data that no memory holds; see streaming.py. Asked
     # for rather than set above some size: it draws other pictures, so it is a part of the recipe.
     stream: bool = False
@@ -111,6 +115,13 @@ class TrainConfig:
             raise UserError("The seed must lie in 0…4294967295.")
         if not 0 <= self.auxiliary_weight < 1 or not 0 <= self.source_power <= 1:
             raise UserError("The auxiliary weight lies in [0, 1), the source power in [0, 1].")
+        if self.max_per_prompt < 0 or not 0 <= self.word_power <= 1:
+            raise UserError("The cap per prompt must be >= 0, the power of words lies in [0, 1].")
+        if self.stream and (self.max_per_prompt or self.word_power):
+            raise UserError(
+                "A streamed run does not hold the prompts; cap them by prepare_data.py "
+                "--max-per-prompt, and leave --max-per-prompt and --word-power out here."
+            )
         if self.loss not in LOSSES:
             raise UserError(f"Unknown loss {self.loss!r}; choose one of {', '.join(LOSSES)}.")
         weights = (self.pull, self.soft_targets, self.linear_teacher, self.class_teacher)
@@ -450,6 +461,7 @@ def load_data(
         validation = np.flatnonzero((pictures.split == "validation") & ~is_auxiliary)
         known = _known(pictures, vectors)
         training, validation = training[known[training]], validation[known[validation]]
+        training = training[cap_mask(pictures.take(training), config.max_per_prompt)]
     if not len(training) or not len(validation):
         raise UserError(
             "No training or no validation pictures have words that the embedding knows."
@@ -1046,15 +1058,15 @@ def _draw_weights(
     streamed = isinstance(pictures, ShardIndex)
     weights = np.zeros(len(training), np.float32 if streamed else np.float64)
 
-    def of(members: np.ndarray, power: float) -> np.ndarray:
+    def of(members: np.ndarray, power: float, word_power: float = 0.0) -> np.ndarray:
         chosen = training[members]
         if not streamed:
-            return sampling_weights(pictures.take(chosen), power)
+            return balanced_weights(pictures.take(chosen), power, word_power)
         mask = np.zeros(len(pictures), bool)
         mask[chosen] = True
         return streaming.stream_weights(pictures, mask, power)[chosen]
 
-    main = of(~auxiliary, config.source_power)
+    main = of(~auxiliary, config.source_power, config.word_power)
     share = config.auxiliary_weight if auxiliary.any() else 0.0
     weights[~auxiliary] = main * (1 - share)
     if auxiliary.any():

@@ -21,7 +21,7 @@ quiet_tensorflow()
 
 
 def main() -> None:
-    from img2prompt import throughput
+    from img2prompt import training_benchmark
     from img2prompt.embedding import WordVectors
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -31,7 +31,9 @@ def main() -> None:
     parser.add_argument("--embedding", type=Path, required=True, help="class words lie beside it")
     parser.add_argument("--presets", nargs="+", default=["original", "notebook", "gaze"])
     parser.add_argument("--shards", type=int, nargs="+", default=[1, 10, 35])
-    parser.add_argument("--seconds", type=float, default=throughput.SECONDS, help="a measurement")
+    parser.add_argument(
+        "--seconds", type=float, default=training_benchmark.SECONDS, help="a measurement"
+    )
     args = parser.parse_args()
     if (args.data is None) == (args.generate is None):
         raise UserError("Give either --data or --generate.")
@@ -42,14 +44,14 @@ def main() -> None:
         if source is None:
             source = Path(temporary) / "noise"
             vectors = WordVectors.load(args.embedding)
-            throughput.write_noise(source, args.generate, args.size, vectors)
+            training_benchmark.write_noise(source, args.generate, args.size, vectors)
         rows = []
-        for row in throughput.measure(
+        for row in training_benchmark.measure(
             source, args.embedding, args.presets, sorted(args.shards), args.seconds
         ):
             print(f"{row.preset}, {row.shards} shards: measured", file=sys.stderr)
             rows.append(row)
-    print(throughput.report(rows))
+    print(training_benchmark.report(rows))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from img2prompt import training
-from img2prompt.dataset import Records
+from img2prompt.dataset import PrepareSettings, Records
 from img2prompt.distribution import Cluster, Task
 from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
+from img2prompt.preparation import prepare
 
 
 def network() -> keras.Model:
@@ -94,7 +95,8 @@ def test_the_originals_keep_the_original_schedule() -> None:
     "changes",
     [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": -1.0}, {"source_power": 2.0},
      {"auxiliary_weight": 1.0}, {"seed": 2**32}, {"learning_rate": float("nan")},
-     {"dropout": 1.5}, {"dropout": -0.1}],
+     {"dropout": 1.5}, {"dropout": -0.1}, {"max_per_prompt": -1}, {"word_power": 1.5},
+     {"stream": True, "max_per_prompt": 1}, {"stream": True, "word_power": 0.5}],
 )  # fmt: skip
 def test_settings_out_of_range_are_refused(changes: dict) -> None:
     with pytest.raises(UserError):
@@ -151,6 +153,26 @@ def test_draws_from_memory_stay_what_they_were() -> None:
     np.testing.assert_array_equal(drawn(0, 1), expected)
     np.testing.assert_array_equal(drawn(0, 1, first_epoch=1), expected[2:])
     np.testing.assert_array_equal(np.hstack([drawn(0, 2), drawn(1, 2)]), expected)
+
+
+def test_near_duplicates_are_capped_and_frequent_words_drawn_less(
+    diffusiondb_folder: Path, tmp_path: Path, vectors: WordVectors
+) -> None:
+    prepare(diffusiondb_folder, tmp_path, PrepareSettings(size=32), progress=False, workers=1)
+
+    def drawn(**changes: float) -> dict[str, float]:
+        config = training.default_config("original", **changes)
+        data = training.load_data(config, [tmp_path], [], vectors, tmp_path / "soft")
+        assert data.weights.sum() == pytest.approx(1)
+        names = data.pictures.name[data.training]
+        return dict(zip(names, data.weights, strict=True))
+
+    plain, capped, balanced = drawn(), drawn(max_per_prompt=1), drawn(word_power=1.0)
+    assert set(plain) - set(capped) == {"fox-2.png"} and "fox-1.png" in capped
+    assert set(balanced) == set(plain)
+    # Of all words here only those of the two foxes are rare; "forest", "oil" … are in most prompts.
+    foxes = ("fox-1.png", "fox-2.png")
+    assert sum(balanced[name] for name in foxes) > 1.2 * sum(plain[name] for name in foxes)
 
 
 def test_dropout_is_scaled_and_the_saved_network_keeps_its_own(vectors: WordVectors) -> None:
