@@ -64,20 +64,27 @@ def test_word_sequence_keeps_order_and_pads_with_zeros(vectors: WordVectors) -> 
     assert training._word_sequence("dog cat " * 9, vectors, 4).all(axis=1).all()
 
 
-def test_draw_weights_give_auxiliary_pictures_their_share() -> None:
-    n = 30
-    records = Records(
+def picture_records(
+    prompts: list[str], sources: list[str], folder: np.ndarray | None = None
+) -> Records:
+    n = len(prompts)
+    return Records(
         (),
-        folder=np.repeat([0, 1], [20, 10]),
+        folder=np.zeros(n, int) if folder is None else folder,
         shard=np.array([""] * n, dtype=object),
         row=np.arange(n),
         name=np.array([""] * n, dtype=object),
-        prompt=np.array([f"p{i}" for i in range(n)], dtype=object),
-        source=np.array(["big"] * 16 + ["small"] * 4 + ["aux"] * 10, dtype=object),
+        prompt=np.array(prompts, dtype=object),
+        source=np.array(sources, dtype=object),
         split=np.array(["train"] * n, dtype=object),
     )
+
+
+def test_draw_weights_give_auxiliary_pictures_their_share() -> None:
+    sources = ["big"] * 16 + ["small"] * 4 + ["aux"] * 10
+    records = picture_records([f"p{i}" for i in range(30)], sources, np.repeat([0, 1], [20, 10]))
     config = training.default_config("gaze", auxiliary_weight=0.1, source_power=0.5)
-    weights = training._draw_weights(config, records, np.arange(n), records.folder == 1)
+    weights = training._draw_weights(config, records, np.arange(30), records.folder == 1)
     assert weights.sum() == pytest.approx(1)
     assert weights[20:].sum() == pytest.approx(0.1)
     # Square roots: 4 to 2, not 16 to 4.
@@ -155,24 +162,32 @@ def test_draws_from_memory_stay_what_they_were() -> None:
     np.testing.assert_array_equal(np.hstack([drawn(0, 2), drawn(1, 2)]), expected)
 
 
-def test_near_duplicates_are_capped_and_frequent_words_drawn_less(
+def test_near_duplicates_are_capped(
     diffusiondb_folder: Path, tmp_path: Path, vectors: WordVectors
 ) -> None:
     prepare(diffusiondb_folder, tmp_path, PrepareSettings(size=32), progress=False, workers=1)
 
-    def drawn(**changes: float) -> dict[str, float]:
+    def names(**changes: int) -> set[str]:
         config = training.default_config("original", **changes)
         data = training.load_data(config, [tmp_path], [], vectors, tmp_path / "soft")
-        assert data.weights.sum() == pytest.approx(1)
-        names = data.pictures.name[data.training]
-        return dict(zip(names, data.weights, strict=True))
+        assert len(data.weights) == len(data.training)
+        return set(data.pictures.name[data.training])
 
-    plain, capped, balanced = drawn(), drawn(max_per_prompt=1), drawn(word_power=1.0)
-    assert set(plain) - set(capped) == {"fox-2.png"} and "fox-1.png" in capped
-    assert set(balanced) == set(plain)
-    # Of all words here only those of the two foxes are rare; "forest", "oil" … are in most prompts.
-    foxes = ("fox-1.png", "fox-2.png")
-    assert sum(balanced[name] for name in foxes) > 1.2 * sum(plain[name] for name in foxes)
+    assert names() - names(max_per_prompt=1) == {"fox-2.png"}
+    assert "fox-1.png" in names(max_per_prompt=1) and names(max_per_prompt=2) == names()
+
+
+def test_frequent_words_are_drawn_less() -> None:
+    records = picture_records(["a castle"] * 48 + ["a fox"] * 12, ["one"] * 60)
+
+    def share_of_foxes(power: float) -> float:
+        config = training.default_config("original", word_power=power)
+        weights = training._draw_weights(config, records, np.arange(60), np.zeros(60, bool))
+        assert weights.sum() == pytest.approx(1)
+        return weights[48:].sum()
+
+    assert share_of_foxes(0) == pytest.approx(0.2)
+    assert share_of_foxes(1) == pytest.approx(0.5)  # each word as often as the other
 
 
 def test_dropout_is_scaled_and_the_saved_network_keeps_its_own(vectors: WordVectors) -> None:
