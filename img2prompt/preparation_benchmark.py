@@ -25,10 +25,10 @@ from img2prompt.preparation import prepare
 from img2prompt.workers import pool, submit, usable_cores
 
 TARGET = 0.8  # of the pictures a second that pure decoding and resizing reaches
-_SAMPLE_SECONDS = 0.05
-_DISTINCT = (
-    40  # pictures that a made part repeats; encoding PNG takes ten times as long as decoding
-)
+# Adding up a process's pages takes milliseconds; at 0.05 the sampling itself cost a tenth.
+_SAMPLE_SECONDS = 0.5
+# Pictures that a made part repeats: encoding PNG takes ten times as long as decoding.
+_DISTINCT = 40
 
 
 @dataclass(frozen=True)
@@ -187,8 +187,10 @@ def _peak(process: int) -> Iterator[list[int]]:
     samples, ended = [0], threading.Event()
 
     def sample() -> None:
-        while not ended.wait(_SAMPLE_SECONDS):
+        while True:
             samples.append(sum(_memory(member) for member in _family(process)))
+            if ended.wait(_SAMPLE_SECONDS):
+                return
 
     thread = threading.Thread(target=sample)
     thread.start()
