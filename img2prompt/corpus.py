@@ -287,10 +287,13 @@ class Workers:
 
     def _start(self) -> None:
         # The same package as ours, wherever it was found.
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+        }
         while len(self._started) < self.count:
             process = subprocess.Popen(
-                [sys.executable, "-m", corpus_worker.__name__],
+                [sys.executable, "-P", "-m", corpus_worker.__name__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=environment,

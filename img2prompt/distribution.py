@@ -235,8 +235,8 @@ def opened(strategy: str) -> Iterator[Cluster]:
         if task.workers == 1 or not gone:
             raise
         raise UserError(
-            f"A worker is gone ({type(error).__name__}), so this one stopped too; "
-            "start all workers again with --resume."
+            f"A worker is gone ({type(error).__name__}), so this one stopped too; start all "
+            "workers again, with --resume if the run had begun."
         ) from None
 
 
@@ -260,7 +260,8 @@ def fit(
         steps: updates an epoch.
         epochs: which epochs.
         validate: the figures of an epoch beside `loss`, called on every worker.
-        callbacks: of this worker. Any of them may set `stop_training`; then all workers stop.
+        callbacks: of this worker. Any of them may set `stop_training`; then all workers stop when
+            the epoch ends.
         verbose: as of Keras' `fit`.
     """
     history = keras.callbacks.History()
@@ -278,6 +279,7 @@ def fit(
     network.stop_training = False
     chain.on_train_begin()
     source = iter(batches)
+    logs: dict[str, float] = {}  # of a run that was stopped after its last epoch
     for epoch in epochs:
         chain.on_epoch_begin(epoch)
         total = 0.0
@@ -286,7 +288,9 @@ def fit(
             total += float(step(*_to_replicas(cluster, next(source))))
             logs = {"loss": total / (number + 1)}
             chain.on_train_batch_end(number, logs)
-            if network.stop_training:
+            # The same on every worker. What else stops one of them waits for the epoch's end: the
+            # others are in the next step's sum already.
+            if not math.isfinite(total):
                 break
         logs |= validate()
         chain.on_epoch_end(epoch, logs)

@@ -224,9 +224,12 @@ def measure(way: str, path: str | os.PathLike, workers: int) -> Sample:
     Raises:
         UserError: the process failed.
     """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+    }
     process = subprocess.Popen(
-        [sys.executable, "-m", __name__, way, os.fspath(path), str(workers)],
+        [sys.executable, "-P", "-m", __name__, way, os.fspath(path), str(workers)],
         stdout=subprocess.PIPE,
         text=True,
         env=environment,

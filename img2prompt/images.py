@@ -23,6 +23,7 @@ FITS: tuple[Fit, ...] = ("stretch", "crop", "pad")
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_BYTES = 50 * 2**20
 MAX_PIXELS = 50_000_000  # 150 MB once decoded to RGB; Pillow itself only warns at 89 Mpx
+WHITE = np.float32(255)  # the largest value of a pixel
 BACKGROUND = (255, 255, 255)  # transparent pixels become white, as on a web page
 
 ImageSource = str | os.PathLike | bytes | Image.Image | np.ndarray
@@ -113,7 +114,7 @@ def to_pixels(image: Image.Image, size: int = SIZE, fit: Fit = "stretch") -> np.
 
 def to_float(pixels: np.ndarray) -> np.ndarray:
     """uint8 (…, 3) in 0–255 → float32 in [0, 1], what every model takes."""
-    return np.asarray(pixels, dtype=np.float32) / np.float32(255)
+    return np.asarray(pixels, dtype=np.float32) / WHITE
 
 
 def preprocess(source: ImageSource, size: int = SIZE, fit: Fit = "stretch") -> np.ndarray:

@@ -2,7 +2,9 @@
 
 An epoch draws `images_per_epoch` pictures. The shards lie end to end in an order that is shuffled
 anew for every pass over them, each picture as long as its weight; the length of a pass is cut into
-equal pieces and one point is drawn in each (stratified resampling, Kitagawa 1996). So every picture
+equal pieces and one point is drawn in each (stratified resampling, Kitagawa 1996). A shard whose
+pictures are drawn several times a pass is visited as often, so that a few heavy ones, auxiliary
+pictures say, are not a stretch of epochs by themselves but a part of every one. So every picture
 is drawn in proportion to its weight, an epoch reads a stretch of the shards from front to back, and
 nothing has to be remembered from one epoch to the next: seed and epoch alone decide the draws.
 
@@ -16,7 +18,6 @@ int32.
 """
 
 import functools
-import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +31,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from img2prompt import text
-from img2prompt.dataset import SPLITS, settings_of, source_group
+from img2prompt.dataset import SPLITS, hash64, settings_of, source_group
 from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
 from img2prompt.files import atomic_path
@@ -43,6 +44,8 @@ BLOCK_BYTES = 4 << 20  # read at once from one file
 # Rows lie close enough to be read in one go, the others between them thrown away, when no more
 # than this many are read for each that is wanted. Disks read on faster than they seek.
 SPARSE = 4
+# Of one shard in a pass. Each visit reads the shard again, ever more sparsely.
+MOST_VISITS = 256
 
 PathOf = Callable[[Path, str], Path]
 
@@ -127,9 +130,10 @@ class ShardIndex:
         return read
 
     def read(self, path_of: PathOf, index: np.ndarray) -> np.ndarray:
-        """As `reader`, for positions that do not descend; repeats are allowed."""
+        """As `reader`, for positions that ascend within each visit of a shard, or repeat."""
         shards = np.searchsorted(self.start, index, side="right") - 1
-        cuts = np.flatnonzero(np.diff(shards)) + 1
+        # One visit of a shard may follow another of the same.
+        cuts = np.flatnonzero((np.diff(shards) != 0) | (np.diff(index) < 0)) + 1
         firsts = shards[np.concatenate([[0], cuts])]
         parts = [
             read_rows(self.file(shard, path_of), piece - self.start[shard])
@@ -188,7 +192,7 @@ def read_index(
                 )
             )
             if hashes:
-                prompts.append(np.array([_hash(prompt) for prompt in own], np.uint64))
+                prompts.append(np.array([hash64(text.fold(prompt)) for prompt in own], np.uint64))
             shards.append((position, path.stem))
     if len({(settings_of(folder).size, settings_of(folder).fit) for folder in folders}) > 1:
         raise UserError("These folders differ in --size or --fit; prepare them alike.")
@@ -254,6 +258,9 @@ class Draws:
         start: int64 (S + 1,), where each shard begins, see `ShardIndex`.
         images_per_epoch: draws an epoch.
         seed: of the order of shards and the draws.
+
+    Attributes:
+        visits: int64 (S,), how often a pass comes to each shard, a part of its weight each time.
     """
 
     def __init__(
@@ -267,6 +274,10 @@ class Draws:
         # A pass of about as many draws as pictures. An epoch that is smaller than the data is a
         # part of a pass, and reads only its own part of the disk.
         self.epochs_a_pass = max(1, round(np.count_nonzero(weights) / images_per_epoch))
+        # As often as its heaviest picture is drawn, so that no visit draws one many times over.
+        heaviest = np.array([weights[a:b].max(initial=0.0) for a, b in itertools.pairwise(start)])
+        draws = heaviest / self._length.sum() * images_per_epoch * self.epochs_a_pass
+        self.visits = np.clip(np.rint(draws), 1, MOST_VISITS).astype(np.int64)
 
     def positions(
         self, epoch: int, lane: int = 0, lanes: int = 1, window: int = 1 << 16
@@ -274,13 +285,19 @@ class Draws:
         """The draws of one lane, `images_per_epoch // lanes`, in windows.
 
         Yields:
-            int64 (≤ window,), positions in the order in which the disk is read. Where a new shard
-            begins they may go back.
+            int64 (≤ window,), positions in the order in which the disk is read. They ascend within
+            a visit of a shard; where another begins they may go back.
         """
         number, part = divmod(epoch, self.epochs_a_pass)
-        order = np.random.default_rng((self.seed, 0, number)).permutation(len(self._length))
-        ends = np.cumsum(self._length[order])
-        last = int(np.flatnonzero(self._length[order])[-1])
+        shards = np.repeat(np.arange(len(self._length)), self.visits)
+        # Of k visits of a shard one falls in each k-th of the pass.
+        which = np.arange(len(shards)) - np.repeat(np.cumsum(self.visits), self.visits)
+        which += self.visits[shards]
+        rng = np.random.default_rng((self.seed, 0, number))
+        order = shards[np.argsort((which + rng.random(len(shards))) / self.visits[shards])]
+        lengths = self._length[order] / self.visits[order]
+        ends = np.cumsum(lengths)
+        last = int(np.flatnonzero(lengths)[-1])
         share = self.images_per_epoch // lanes
         piece = ends[-1] / (self.images_per_epoch * self.epochs_a_pass)
         rng = np.random.default_rng((self.seed, 1, epoch, lane))
@@ -299,6 +316,8 @@ class Draws:
             )
 
     def _rows(self, shard: int, points: np.ndarray) -> np.ndarray:
+        """Positions of the pictures at some points of a visit, from its start."""
+        points = points * self.visits[shard]
         weights = self.weights[self.start[shard] : self.start[shard + 1]]
         ends = np.cumsum(weights, dtype=np.float64)
         # To the right of all that end at or before the point, so never one of no weight.
@@ -322,6 +341,20 @@ class Columns:
 def lanes_of(batch_size: int) -> int:
     """How many lanes a batch is made of: a divisor of its size."""
     return math.gcd(batch_size, LANES)
+
+
+def check_workers(batch_size: int, workers: int) -> None:
+    """Raise `UserError` where the lanes of a batch cannot be shared out evenly among workers."""
+    if LANES % workers:
+        may = ", ".join(str(n) for n in range(1, LANES + 1) if LANES % n == 0)
+        raise UserError(
+            f"A stream is shared out among {may} workers, not {workers}; start another number."
+        )
+    if lanes_of(batch_size) % workers:
+        raise UserError(
+            f"A stream of --batch-size {batch_size} cannot be shared out among {workers} workers; "
+            f"give a multiple of {workers}."
+        )
 
 
 def batches(
@@ -349,13 +382,8 @@ def batches(
     Raises:
         UserError: more workers than lanes.
     """
+    check_workers(batch_size, workers)
     lanes = lanes_of(batch_size)
-    if lanes % workers:
-        raise UserError(
-            f"A stream of --batch-size {batch_size} is shared out among "
-            f"{' or '.join(str(n) for n in range(1, lanes + 1) if lanes % n == 0)} workers, "
-            f"not {workers}; give another batch size (a multiple of {LANES}) or number of workers."
-        )
     own = lanes // workers
     like = [_header_of(index.file(0, path_of)) for path_of in columns.paths]
     row_bytes = sum(math.prod(shape[1:]) * dtype.itemsize for shape, dtype, _ in like)
@@ -512,11 +540,6 @@ def _codes(column: pa.ChunkedArray, number: Callable[[str], int], dtype: Any) ->
     encoded = column.combine_chunks().dictionary_encode()
     codes = np.array([number(name) for name in encoded.dictionary.to_pylist()], dtype)
     return codes[encoded.indices.to_numpy()] if len(codes) else np.empty(0, dtype)
-
-
-def _hash(prompt: str) -> int:
-    digest = hashlib.blake2b(text.fold(prompt).encode("utf-8"), digest_size=8).digest()
-    return int.from_bytes(digest, "big")
 
 
 def _rows_path(folder: Path, shard: str) -> Path:

@@ -20,7 +20,7 @@ import numpy as np
 import plotly.graph_objects as go
 import tensorflow as tf
 
-from img2prompt import distribution, reports, streaming, teacher, text
+from img2prompt import distribution, images, reports, streaming, teacher, text
 from img2prompt.class_words import CLASS_WORDS_FILE, ClassWords
 from img2prompt.dataset import (
     SPLITS,
@@ -88,8 +88,8 @@ class TrainConfig:
     # Read the shards from front to back, for data that no memory holds; see streaming.py. Asked
     # for rather than set above some size: it draws other pictures, so it is a part of the recipe.
     stream: bool = False
-    # Times the preset's own rates. 0 makes a run's steps the same on any number of replicas,
-    # which otherwise draw masks of their own.
+    # Times the preset's own rates. 0 makes a run's steps the same on any number of replicas, which
+    # otherwise draw one mask for each of their slices instead of one for the whole batch.
     dropout: float = 1.0
 
     # Of `gaze` alone:
@@ -266,6 +266,8 @@ def train(
             distributed run is gone.
     """
     with distribution.opened(strategy) as cluster:
+        if config.stream:
+            streaming.check_workers(config.batch_size, cluster.task.workers)
         cluster.check_batch(config.batch_size)
         return _train(
             config, [*folders], embedding, Path(out), resume, [*(auxiliary or [])], class_words,
@@ -334,7 +336,7 @@ def _train(
     epochs = range(first_epoch, config.epochs)
     failures: list[UserError] = []
     training = _training_batches(plan, data, config, epochs, failures)
-    validation = _in_order(plan, data.validation, config.batch_size)
+    validation = _in_order(plan, data.validation, config.batch_size, failures)
     chain: list[keras.callbacks.Callback] = [keras.callbacks.TerminateOnNaN()]
     if cluster.chief:
         chain = [
@@ -363,7 +365,10 @@ def _train(
             def validate() -> dict[str, float]:
                 # On every worker, so that all have drawn the same negatives when they go on.
                 seer.set_weights(network.get_weights())
-                return {"val_loss": float(seer.evaluate(validation, verbose=0))}
+                loss = float(seer.evaluate(validation, verbose=0))
+                if isinstance(plan.loss, losses.VocabularyLoss):
+                    plan.loss.align()
+                return {"val_loss": loss}
 
             history = distribution.fit(
                 cluster,
@@ -383,7 +388,12 @@ def _train(
         raise UserError("The loss is no longer a number; try a smaller --learning-rate.")
     if cluster.chief:
         _finish(config, plan, data, network, decoder, out)
-    cluster.barrier()  # a worker that left early would be missed
+    try:
+        cluster.barrier()  # a worker that left early would be missed
+    except tf.errors.OpError:
+        if not cluster.chief:
+            raise
+        # All that the run leaves behind is written: whoever is gone by now is not missed.
     return history.history
 
 
@@ -602,7 +612,7 @@ def _plan_pixels(
             return look_up(stored(index)).numpy()
 
         def decode(pixels: tf.Tensor, words: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return tf.cast(pixels, tf.float32) / 255.0, look_up(words)
+            return tf.cast(pixels, tf.float32) / images.WHITE, look_up(words)
 
         columns = streaming.Columns((_pixel_path, path_of), decode)
     else:
@@ -1108,6 +1118,7 @@ def _draws(
     config: TrainConfig,
     first_epoch: int,
     cluster: Cluster,
+    failures: list[UserError] | None = None,
 ) -> tf.data.Dataset:
     """Endless batches of weighted draws; each epoch has its own seed, so a resumed run draws on."""
 
@@ -1123,19 +1134,34 @@ def _draws(
     source = tf.data.Dataset.from_generator(
         indices, output_signature=tf.TensorSpec((None,), tf.int64)
     )
-    return _read_batches(plan, source)
+    return _read_batches(plan, source, failures)
 
 
-def _in_order(plan: Trainable, index: np.ndarray, batch_size: int) -> tf.data.Dataset:
-    return _read_batches(plan, tf.data.Dataset.from_tensor_slices(index).batch(batch_size))
+def _in_order(
+    plan: Trainable,
+    index: np.ndarray,
+    batch_size: int,
+    failures: list[UserError] | None = None,
+) -> tf.data.Dataset:
+    return _read_batches(
+        plan, tf.data.Dataset.from_tensor_slices(index).batch(batch_size), failures
+    )
 
 
-def _read_batches(plan: Trainable, indices: tf.data.Dataset) -> tf.data.Dataset:
+def _read_batches(
+    plan: Trainable, indices: tf.data.Dataset, failures: list[UserError] | None
+) -> tf.data.Dataset:
+    """`failures` takes what a person has to be told, which tf.data wraps beyond recognition."""
     inputs = plan.read(np.zeros(1, np.int64))
     targets = plan.targets(np.zeros(1, np.int64))
 
     def read(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return plan.read(index), plan.targets(index)
+        try:
+            return plan.read(index), plan.targets(index)
+        except UserError as error:
+            if failures is not None:
+                failures.append(error)
+            raise
 
     def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         x, y = tf.numpy_function(read, [index], (inputs.dtype, targets.dtype))

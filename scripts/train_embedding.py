@@ -81,7 +81,11 @@ def main() -> None:
 
 
 def _workers(value: str) -> int:
-    return usable_cores() if value == "all" else int(value)
+    if value == "all":
+        return usable_cores()
+    if not value.isdecimal():
+        raise argparse.ArgumentTypeError(f"give a number or all, not {value!r}")
+    return int(value)
 
 
 def describe(vectors: WordVectors) -> dict:

@@ -1,5 +1,6 @@
 """The corpus: the same on any number of processes, in little memory, with nothing left behind."""
 
+import contextlib
 import logging
 import os
 import re
@@ -242,7 +243,8 @@ def test_a_process_imports_next_to_nothing() -> None:
 def children(pid: int) -> list[int]:
     found = []
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        found += map(int, (thread / "children").read_text().split())
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            found += map(int, (thread / "children").read_text().split())
     return found
 
 

@@ -164,6 +164,25 @@ def test_a_lost_worker_ends_the_others_and_the_run_goes_on(
     assert not (out / "checkpoint").exists()
 
 
+def test_a_worker_that_cannot_begin_ends_the_others(
+    world: Path, tmp_path: Path, start: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second worker's machine lacks the embedding."""
+    (tmp_path / "embedding.npz").write_bytes((world / "embedding.npz").read_bytes())
+    arguments = command(world, tmp_path / "run")
+    arguments[arguments.index("--embedding") + 1] = "EMBEDDING"
+    places = [str(world / "embedding.npz"), str(tmp_path / "nowhere.npz")]
+    processes = start(
+        ["sh", "-c", 'case "$TF_CONFIG" in *\'"index": 0\'*) e="$1";; *) e="$2";; esac; shift 2;'
+         ' exec "$@" --embedding "$e" --strategy multiworker', "sh", *places,
+         *(word for word in arguments if word not in ("--embedding", "EMBEDDING"))]
+    )  # fmt: skip
+    chief, other = finish(processes, code=2)
+    assert "no embedding" in other and "Traceback" not in other
+    assert "A worker is gone" in chief and "Traceback" not in chief
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
 MIRRORED = """
 import sys
 from pathlib import Path
@@ -217,23 +236,38 @@ shares = np.full((48, 3), 1 / 3, np.float32)
 soft = rng.integers(0, len(vectors), (48, 3)).astype(np.float32)
 data = tf.data.Dataset.from_tensor_slices((x, np.hstack([words, soft, shares]))).batch(8)
 
+def build():
+    inputs = keras.Input((5,))
+    x = keras.layers.Dense(2 * vectors.dimensions)(inputs)
+    return keras.Model(inputs, keras.layers.Reshape((2, vectors.dimensions))(x))
+
 def losses(strategy):
     with distribution.opened(strategy) as cluster:
         keras.utils.set_random_seed(1)
         loss = VocabularyLoss(vectors, np.arange(9, 20), 1, 3, devices=cluster.local)
         loss.TAUGHT = loss.ANY = 2  # so that it matters which negatives are drawn
         with cluster.scope():
-            inputs = keras.Input((5,))
-            x = keras.layers.Dense(2 * vectors.dimensions)(inputs)
-            network = keras.Model(inputs, keras.layers.Reshape((2, vectors.dimensions))(x))
+            network = build()
             network.compile(keras.optimizers.AdamW(0.01, clipnorm=0.1), loss)
         if strategy == "none":
-            history = network.fit(data.repeat(), steps_per_epoch=6, epochs=3, verbose=0)
+            history = network.fit(
+                data.repeat(), steps_per_epoch=6, epochs=3, verbose=0, validation_data=data)
         else:
             assert cluster.replicas == 2
+            def validate():  # alone, as training does, with the same loss
+                seer.evaluate(data, verbose=0)
+                loss.align()
+                return {}
+
+            seer = build()
+            seer.compile(loss=loss)
             history = distribution.fit(
-                cluster, network, data.repeat(), steps=6, epochs=range(3), validate=dict,
+                cluster, network, data.repeat(), steps=6, epochs=range(3), validate=validate,
                 callbacks=[], verbose=0)
+            # A run that is resumed after its last epoch has nothing to do.
+            assert not distribution.fit(
+                cluster, network, data.repeat(), steps=6, epochs=range(3, 3), validate=validate,
+                callbacks=[], verbose=0).history
         return history.history["loss"]
 
 print(json.dumps([losses("none"), losses("mirrored")]))

@@ -171,6 +171,23 @@ def test_half_precision_moves_no_answer(world: Path, shipped: Path) -> None:
     assert (shipped / "gaze.keras").stat().st_size < 0.6 * run_size
 
 
+def test_gaze_is_trained_from_a_stream_and_on_replicas(world: Path, shipped: Path) -> None:
+    """Its features, soft targets and loss, under the loop of a strategy, dropout and all."""
+    out = world / "runs" / "streamed"
+    run("scripts/train_model.py", "--preset", "gaze", "--data", world / "ready", "--embedding",
+        world / "embedding.npz", "--out", out, "--epochs", "3", "--images-per-epoch", "256",
+        "--batch-size", "64", "--stream", "--strategy", "mirrored")  # fmt: skip
+    lines = (out / "history.csv").read_text().splitlines()
+    columns = lines[0].split(",")
+    losses = [float(line.split(",")[columns.index("loss")]) for line in lines[1:]]
+    assert len(losses) == 3 and losses[-1] < losses[0]
+    assert (out / "model.keras").exists() and not (out / "soft").exists()
+    picture = draw(COLOURS["red"], "circle", 1)
+    picture.save(world / "red.png")
+    done = run("-m", "img2prompt", "predict", "--preset", out, "--words", "3", world / "red.png")
+    assert len(done.stdout.split(":")[-1].split(",")) == 3
+
+
 def test_a_killed_run_resumes_where_it_stopped(world: Path) -> None:
     out = world / "runs" / "killed"
     command = ["scripts/train_model.py", "--preset", "original", "--data", world / "ready",

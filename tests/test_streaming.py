@@ -79,10 +79,11 @@ def test_a_pass_draws_every_picture_as_often_as_its_weight_says(
     assert len(found) == per_epoch * draws.epochs_a_pass
     counts = np.bincount(found, minlength=n)
     expected = np.array(weights) / sum(weights) * len(found)
-    # One draw in each of equal pieces of the pass: a picture that is k pieces long is drawn by the
-    # k - 1 that lie in it, and perhaps by the two that reach over its ends.
-    assert (counts >= np.floor(expected - 1 + 1e-4)).all()
-    assert (counts <= np.ceil(expected + 1 - 1e-4)).all()
+    # One draw in each of equal pieces of the pass: a picture that is k pieces long in each visit is
+    # drawn by the k - 1 that lie in it, and perhaps by the two that reach over its ends.
+    visits = np.repeat(draws.visits, np.diff(draws.start))
+    assert (counts >= visits * np.floor(expected / visits - 1 + 1e-4)).all()
+    assert (counts <= visits * np.ceil(expected / visits + 1 - 1e-4)).all()
     assert not counts[np.array(weights) == 0].any()
 
 
@@ -92,6 +93,19 @@ def test_many_passes_draw_in_proportion_to_the_weights() -> None:
     found = drawn(draws, range(400))
     share = np.bincount(found, minlength=30) / len(found)
     np.testing.assert_allclose(share, weights / weights.sum(), atol=0.003)
+
+
+def test_a_few_heavy_shards_are_a_part_of_every_epoch() -> None:
+    """A fifth of the draws from two shards, as auxiliary pictures have, over ten epochs a pass."""
+    sizes = [50] * 20 + [20] * 2
+    cuts = [0, *itertools.accumulate(sizes)]
+    weights = [0.8 / 1000] * 1000 + [0.2 / 40] * 40
+    draws = draws_of(weights, cuts, 100)
+    assert draws.epochs_a_pass == 10
+    shares = [np.mean(drawn(draws, range(epoch, epoch + 1)) >= 1000) for epoch in range(20)]
+    assert np.mean(shares) == pytest.approx(0.2, abs=0.02)
+    assert max(shares) < 0.7  # unspread, an epoch is all of one heavy shard
+    assert np.mean(np.array(shares) > 0) > 0.6
 
 
 def test_a_small_epoch_reads_its_own_part_of_the_shards() -> None:
@@ -260,7 +274,7 @@ def test_workers_parts_make_up_the_batch(index: streaming.ShardIndex, workers: i
     parts = [batches(index, uniform(index), range(1), rank, workers) for rank in range(workers)]
     for number, batch in enumerate(whole):
         np.testing.assert_array_equal(np.concatenate([part[number] for part in parts]), batch)
-    with pytest.raises(UserError, match="1 or 2 or 4 or 8 workers, not 3"):
+    with pytest.raises(UserError, match="1, 2, 4, 8 workers, not 3"):
         batches(index, uniform(index), range(1), 0, 3)
 
 
@@ -300,7 +314,9 @@ def read(folder, shards):
     columns = streaming.Columns((path_of,), lambda x: (x, x[:, 0]))
     for _ in streaming.batches(index, columns, draws, 16, range(1)):
         pass
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    # Not getrusage, whose maximum is that of the process which started this one.
+    status = Path("/proc/self/status").read_text()
+    print(int(status.split("VmHWM:")[1].split()[0]) // 1024)
 read(Path(sys.argv[1]), 1)
 read(Path(sys.argv[1]), 12)
 """
@@ -343,9 +359,10 @@ def test_a_streamed_run_resumes_as_if_it_had_not_stopped(
         train("stopped", callbacks=[Stop()])
     train("stopped", resume=True)
     whole, stopped = (
-        (tmp_path / name / "history.csv").read_text() for name in ("whole", "stopped")
+        np.loadtxt(tmp_path / name / "history.csv", delimiter=",", skiprows=1)
+        for name in ("whole", "stopped")
     )
-    assert stopped == whole
+    np.testing.assert_allclose(stopped, whole, atol=1e-5)
 
 
 def test_the_benchmark_measures_and_plans(vectors: WordVectors, tmp_path: Path) -> None:
@@ -362,9 +379,9 @@ def test_the_benchmark_measures_and_plans(vectors: WordVectors, tmp_path: Path) 
     assert cells[:2] == ["original", "2"]
     pipeline, training_rate, ratio = (float(cell.replace(",", "")) for cell in cells[2:5])
     assert ratio == pytest.approx(pipeline / training_rate, rel=0.1)
-    assert ratio > 1
     (row,) = [line for line in plan.splitlines() if "DiffusionDB Large" in line]
     hours = float(row.split("|")[3].replace(",", ""))
-    assert hours == pytest.approx(14e6 / min(training_rate, pipeline) / 3600, rel=0.1, abs=0.1)
+    seconds = 14e6 / training_rate + 14e6 / pipeline  # the same cores do both
+    assert hours == pytest.approx(seconds / 3600, rel=0.1, abs=0.1)
     # 32 · 32 · 3 bytes a picture.
     assert "pictures 43" in row or "pictures 44" in row

@@ -176,6 +176,11 @@ class VocabularyLoss(keras.losses.Loss):
             loss -= self.soft_weight * tf.reduce_sum(likely * shares, axis=-1)
         return loss
 
+    def align(self) -> None:
+        """Let all devices draw on as the first one does, which may have worked alone meanwhile."""
+        for other in self.generators[1:]:
+            other.reset(self.generators[0].state)
+
     def _of_all_replicas(self, true: Any, soft: Any) -> tuple[Any, Any, tf.random.Generator]:
         """The words of the whole batch, and this device's generator."""
         context = tf.distribute.get_replica_context()
