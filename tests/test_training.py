@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from img2prompt import training
 from img2prompt.dataset import PrepareSettings, Records
@@ -160,6 +161,30 @@ def test_draws_from_memory_stay_what_they_were() -> None:
     np.testing.assert_array_equal(drawn(0, 1), expected)
     np.testing.assert_array_equal(drawn(0, 1, first_epoch=1), expected[2:])
     np.testing.assert_array_equal(np.hstack([drawn(0, 2), drawn(1, 2)]), expected)
+
+
+def test_what_ails_a_picture_is_kept_for_the_person() -> None:
+    """tf.data wraps what is raised inside it; validation reads pictures too."""
+    calls = []
+
+    def read(index: np.ndarray) -> np.ndarray:
+        calls.append(index)
+        if len(calls) > 1:  # the first call asks for the shape
+            raise UserError("part-000002.npy is damaged")
+        return index.astype(np.float32)
+
+    plan = training.Trainable(
+        build=network,
+        read=read,
+        targets=lambda index: index.astype(np.float32),
+        loss=keras.losses.MeanSquaredError(),
+        optimizer=keras.optimizers.Adam,
+        finish=lambda trained: trained,
+    )
+    failures: list[UserError] = []
+    with pytest.raises(tf.errors.OpError):
+        list(training._in_order(plan, np.arange(4), 2, failures))
+    assert "part-000002.npy is damaged" in str(failures[0])
 
 
 def test_near_duplicates_are_capped(
