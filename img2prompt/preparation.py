@@ -131,7 +131,8 @@ def _todo(
     unlisted = {path.stem for path in out.glob("part-*.parquet")} - set(parts.stems)
     if settings.caps and todo and unlisted:
         more = f" and {len(unlisted) - 1:,} more parts" if len(unlisted) > 1 else ""
-        remedy = "list it in --parts too" if parts.origin else "put its zip beside the others"
+        them, zips = ("them", "their zips") if more else ("it", "its zip")
+        remedy = f"list {them} in --parts too" if parts.origin else f"put {zips} beside the others"
         raise UserError(
             f"{out} holds {min(unlisted)}{more}, which this run leaves out, and caps count over "
             f"all parts; {remedy}, or give another --out."
