@@ -87,7 +87,9 @@ class PrepareSettings:
     # ISO 639-1 codes; empty: every language. Prompts too short to tell are kept.
     languages: tuple[str, ...] = ()
     # The first so many in part order are kept, 0 for all: of prompts that are near-duplicates
-    # (`near_duplicate_key`), and of each user of the metadata.
+    # (`near_duplicate_key`), and of each user of the metadata. Which those are is decided before
+    # any picture is decoded, so where they turn out to be broken, or too small without the metadata
+    # saying so by `width` and `height`, a prompt can be left with fewer pictures or with none.
     max_per_prompt: int = 0
     max_per_user: int = 0
 
@@ -438,6 +440,19 @@ def build_report(folder: str | os.PathLike) -> dict:
     for path in shard_files(folder):
         report.add(count_shard(path))
     return report.result(folder)
+
+
+def is_whole(folder: str | os.PathLike, stem: str) -> bool:
+    """Whether a part is prepared: its rows are readable and its pixels are as many.
+
+    Reads only the heads of both files. What is missing or damaged is to be made again.
+    """
+    try:
+        rows = pq.read_metadata(Path(folder) / f"{stem}.parquet").num_rows
+        pixels = np.load(Path(folder) / f"{stem}.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, EOFError, ValueError, pa.ArrowException):
+        return False
+    return len(pixels) == rows
 
 
 def shard_files(folder: str | os.PathLike) -> list[Path]:

@@ -86,7 +86,7 @@ class Parts(Protocol):
         ...
 
     def release(self, stem: str) -> None:
-        """The part is prepared: its zip is no longer needed."""
+        """The part is prepared, or cannot be read: its zip is no longer needed."""
         ...
 
     def identity(self, stem: str) -> str:

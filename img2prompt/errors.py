@@ -13,6 +13,33 @@ class UserError(ValueError):
     """
 
 
+class SharedFailureError(UserError):
+    """What every further part would meet too: no network, no access, a full disk."""
+
+
+def agreed(question: str, yes: bool, interactive: bool, ask: Callable[[str], str] = input) -> bool:
+    """Whether a person agrees to go on.
+
+    Args:
+        question: what is asked, with its question mark.
+        yes: the answer was given beforehand, by `--yes`.
+        interactive: whether somebody is there to be asked.
+        ask: shows a text and returns the answer.
+
+    Raises:
+        UserError: nobody can be asked, and `yes` is not given.
+    """
+    if yes:
+        return True
+    if not interactive:
+        raise UserError(f'Nobody is here to be asked "{question}"; give --yes.')
+    try:
+        return ask(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:  # Ctrl-D
+        print()
+        return False
+
+
 def run_command(main: Callable[[], int | None]) -> int:
     """Run a command's `main` and turn a :class:`UserError` into one line and exit code 2.
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from img2prompt.errors import UserError
+from img2prompt.errors import SharedFailureError, UserError
 
 PROVENANCE_FILE = "made.json"  # in a run's folder: what made its model
 
@@ -34,7 +34,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-class DiskFullError(UserError):
+class DiskFullError(SharedFailureError):
     """A disk is full; the sentence says which, and how much is needed and free."""
 
 
@@ -56,9 +56,7 @@ def told_when_full(
     try:
         yield
     except OSError as error:
-        # numpy's complaint ("… requested and … written") carries no number.
-        numberless = error.errno is None and "requested and" in str(error)
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT) and not numberless:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise DiskFullError(
             f"The disk of {folder} is full: {name} needs "

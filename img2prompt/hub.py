@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from huggingface_hub import (
     HfApi,
@@ -35,13 +36,17 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.file_download import repo_folder_name
-from huggingface_hub.utils import WeakFileLock, build_hf_headers, hf_raise_for_status
+from huggingface_hub.utils import (
+    WeakFileLock,
+    build_hf_headers,
+    hf_raise_for_status,
+    parse_ratelimit_headers,
+)
 
-from img2prompt.dataset import ORIGIN_FILE, origin_of
+from img2prompt.dataset import ORIGIN_FILE, is_whole, origin_of
 from img2prompt.diffusiondb import PARQUET_ERRORS, READ_ERRORS, REPOSITORY
-from img2prompt.errors import UserError
+from img2prompt.errors import SharedFailureError, UserError
 from img2prompt.files import (
-    DiskFullError,
     atomic_path,
     existing_folder,
     readable,
@@ -62,9 +67,12 @@ PICTURES = 1_000  # of one part, at most
 
 # Seconds before each further try, or longer if a 429 asks for that; counted anew after progress.
 WAITS = (1, 2, 4, 8, 16)
-LONGEST_WAIT = 300  # seconds; who is asked to come back later than that is told so
+LONGEST_WAIT = 310  # seconds: a window of the hub's limits, 300, and a little; longer is told
 PATHS_AT_ONCE = 500  # of one request for sizes
 COMMIT = re.compile(r"[0-9a-f]{7,40}")
+ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # git's SHA-1, or the SHA-256 of a large file
+BATCH = 65_536  # rows of the table of all pictures in memory at once
+READ_AHEAD = 2**23  # bytes of it asked for at once
 T = TypeVar("T")
 
 
@@ -76,19 +84,22 @@ def pinned_revision(out: str | os.PathLike, revision: str | None = None) -> str:
         revision: what the person asked for: a branch, a commit or nothing.
 
     Raises:
-        UserError: another commit was asked for, the shards in `out` are not from the hub, or
-            `out` is a file.
+        UserError: the shards in `out` are of another commit than was asked for, or not from the
+            hub; or `out` is a file.
     """
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; give a folder for the shards.")
     origin = origin_of(out)
     earlier = origin.get("revision") if isinstance(origin, dict) else None
+    shards = any(out.glob("part-*.parquet"))
     if earlier is None:
-        if any(out.glob("part-*.parquet")):
+        if shards:
             raise UserError(f"{out} holds shards that are not from the hub; give another --out.")
         return revision or REVISION
     if revision and COMMIT.fullmatch(revision) and not earlier.startswith(revision):
+        if not shards:  # nothing of the earlier commit is there to be mixed with
+            return revision
         raise UserError(
             f"{out} was begun with commit {earlier[:12]}, not {revision[:12]}; "
             "leave out --revision to go on, or give another --out."
@@ -159,7 +170,7 @@ class HubParts:
         self._endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         self._collection = selection.collection
         self._lock = threading.Lock()
-        self._failed: UserError | None = None
+        self._failed: SharedFailureError | None = None
         self.revision = resolve(revision, repository, self._endpoint)
         self._paths = {stem_of(n): selection.collection.path(n) for n in selection.numbers}
         self.stems = list(self._paths)
@@ -195,7 +206,7 @@ class HubParts:
     def release_prepared(self, out: str | os.PathLike) -> None:
         """Release the parts whose shards are in `out`: a killed run could not."""
         for stem in self.stems:
-            if _is_prepared(out, stem):
+            if is_whole(out, stem):
                 self.release(stem)
 
     def close(self) -> None:
@@ -228,7 +239,7 @@ class HubParts:
             bandwidth: in Mbit/s, for the hours.
             workers: as for `prepare`; each has a zip on the disk, beside those fetched ahead.
         """
-        todo = [stem for stem in self.stems if not _is_prepared(out, stem)]
+        todo = [stem for stem in self.stems if not is_whole(out, stem)]
         parts = [self._files[self._paths[stem]] for stem in todo]
         raw = self._raw or self._cache
         here = {file.path: self._here(file, raw) for file in parts}
@@ -270,10 +281,13 @@ class HubParts:
                     "the list of parts",
                     WAITS[:2],
                 )
-            for info in infos:
-                if getattr(info, "size", None) is not None:
-                    etag = info.lfs.sha256 if info.lfs else info.blob_id
-                    files[info.path] = _File(info.path, info.size, etag)
+                for info in infos:
+                    if getattr(info, "size", None) is not None:
+                        etag = info.lfs.sha256 if info.lfs else info.blob_id
+                        # The etag becomes a file's name here.
+                        if not ETAG.fullmatch(etag) or type(info.size) is not int or info.size < 0:
+                            raise ValueError
+                        files[info.path] = _File(info.path, info.size, etag)
         missing = [path for path in paths if path not in files]
         if missing:
             more = f" and {len(missing) - 1:,} more are" if len(missing) > 1 else " is"
@@ -293,10 +307,10 @@ class HubParts:
                 found.unlink(missing_ok=True)
         with self._lock:
             if self._failed is not None:
-                raise UserError(str(self._failed))
+                raise SharedFailureError(str(self._failed))
         try:
             return self._download(file, folder)
-        except (_SharedFailureError, DiskFullError) as error:
+        except SharedFailureError as error:
             with self._lock:
                 self._failed = self._failed or error
             raise
@@ -465,19 +479,6 @@ class Plan:
                 )
 
 
-def agreed(yes: bool, interactive: bool, ask: Callable[[str], str] = input) -> bool:
-    """Whether to go on after a plan was shown.
-
-    Raises:
-        UserError: nobody can be asked and `--yes` was not given.
-    """
-    if yes:
-        return True
-    if not interactive:
-        raise UserError("Nobody can be asked whether to download this; give --yes.")
-    return ask("Go on? [y/N] ").strip().lower() in ("y", "yes")
-
-
 def shard_bytes(size: int) -> int:
     """Of one full part's pixels at a side of `size` pixels."""
     return PICTURES * size * size * 3
@@ -522,10 +523,15 @@ def hub_prompts(
             streaming=True,
             columns=wanted,
             filters=filters,
+            # Else the reader hands over whole row groups, which may hold millions of rows.
+            batch_size=BATCH,
+            fragment_scan_options=ds.ParquetFragmentScanOptions(
+                use_buffered_stream=True, buffer_size=READ_AHEAD, pre_buffer=False
+            ),
         )
         if missing := [name for name in wanted if name not in (rows.features or wanted)]:
             raise UserError(f"{collection.metadata} has no column {', '.join(missing)}.")
-        return rows.with_format("arrow").iter(batch_size=65_536)
+        return rows.with_format("arrow").iter(batch_size=BATCH)
 
     try:
         yield from _patiently(load, collection.metadata, repository, commit, WAITS[:2])
@@ -571,10 +577,6 @@ def write_prompts(
 
 class _CutOffError(OSError):
     """A transfer ended before its file did."""
-
-
-class _SharedFailureError(UserError):
-    """What the next part would meet too: no network, no access."""
 
 
 def resolve(revision: str, repository: str = REPOSITORY, endpoint: str | None = None) -> str:
@@ -650,6 +652,11 @@ def _wait_of(error: Exception) -> float | None:
     if isinstance(error, HfHubHTTPError):
         if error.response.status_code not in (408, 429, 500, 502, 503, 504):
             return None
+        if error.response.status_code == 429:
+            # The hub's own header goes before the general one, as in its client.
+            limit = parse_ratelimit_headers(error.response.headers)
+            if limit is not None:
+                return limit.reset_in_seconds + 1.0
         asked = error.response.headers.get("Retry-After", "")
         return float(asked) if asked.isdigit() else 0.0
     if isinstance(error, OfflineModeIsEnabled):
@@ -669,13 +676,13 @@ def _told(error: Exception, name: str, repository: str, revision: str) -> UserEr
     short = revision[:12] if re.fullmatch(r"[0-9a-f]{40}", revision) else revision
     again = "run this again later, it goes on where it stopped"
     if isinstance(error, OfflineModeIsEnabled):
-        return _SharedFailureError("HF_HUB_OFFLINE is set, so nothing can be downloaded; unset it.")
+        return SharedFailureError("HF_HUB_OFFLINE is set, so nothing can be downloaded; unset it.")
     if isinstance(error, RevisionNotFoundError):
-        return _SharedFailureError(f"{repository} has no revision {short}; give another.")
+        return SharedFailureError(f"{repository} has no revision {short}; give another.")
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
         if status in (401, 403):
-            return _SharedFailureError(
+            return SharedFailureError(
                 f"The hub refuses {name} of {repository} ({status}): it is private, gated or "
                 "not there; log in by `hf auth login` with an account that may read it."
             )
@@ -685,17 +692,11 @@ def _told(error: Exception, name: str, repository: str, revision: str) -> UserEr
                 "choose other parts or another --revision."
             )
         if status == 429:
-            return _SharedFailureError(f"The hub has had too many requests from here; {again}.")
-        return _SharedFailureError(f"The hub has a fault at {name} ({status}); {again}.")
+            return SharedFailureError(f"The hub has had too many requests from here; {again}.")
+        return SharedFailureError(f"The hub has a fault at {name} ({status}); {again}.")
     if isinstance(error, FileNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
         return UserError(f"{name} is not in {repository} at {short}; give another --revision.")
-    return _SharedFailureError(
-        f"The hub cannot be reached for {name}: is there a network? {again}."
-    )
-
-
-def _is_prepared(out: str | os.PathLike, stem: str) -> bool:
-    return (Path(out) / f"{stem}.parquet").exists()  # written last
+    return SharedFailureError(f"The hub cannot be reached for {name}: is there a network? {again}.")
 
 
 def _partial(blob: Path) -> Path:

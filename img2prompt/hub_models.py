@@ -115,11 +115,11 @@ class HubRepository:
 
 def is_repo_id(name: object) -> bool:
     """Whether a text has the form `user/name` that the hub takes; existing or not."""
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
     if not isinstance(name, str) or name.count("/") != 1:
         return False
+    from huggingface_hub.errors import HFValidationError  # takes a second, a plain name none
+    from huggingface_hub.utils import validate_repo_id
+
     try:
         validate_repo_id(name)
     except HFValidationError:

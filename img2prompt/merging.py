@@ -5,11 +5,12 @@ copied where not, pixels first and rows last as in `preparation.py`, so a run th
 on when it is started again.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from img2prompt.dataset import (
 )
 from img2prompt.errors import UserError
 from img2prompt.files import atomic_path, sha256_of, told_when_full, write_json
+from img2prompt.preparation import clean, locked
 from img2prompt.subsets import format_parts, number_of, parse_parts
 
 SUFFIXES = (".npy", ".parquet")  # in the order in which they are placed
@@ -66,16 +68,42 @@ def merge(
 
     Raises:
         UserError: folders that are none, differ in settings, origin or metadata, or have caps; a
-            shard that is not whole; a part twice with other contents; missing parts; a full disk.
-            But for the last nothing was changed.
+            shard that is not whole; a part twice with other contents; missing parts; another run
+            works in one of the folders; a full disk. But for the last nothing was changed.
     """
     out = Path(out)
-    folders = list(dict.fromkeys(Path(folder) for folder in folders))
+    folders = list({Path(folder).resolve(): Path(folder) for folder in folders}.values())
     wanted = None if expect is None else parse_parts(expect)
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; give a folder for the shards.")
     if out.resolve() in {folder.resolve() for folder in folders}:
         raise UserError(f"{out} is to hold all shards; leave it out of the folders to merge.")
+    with contextlib.ExitStack() as held:
+        for folder in (out, *folders):
+            # What is no prepared folder is told below, and gets no lock's file.
+            if folder is out or (folder / SETTINGS_FILE).is_file():
+                held.enter_context(_held(folder, unwritten=not move and folder is not out))
+        return _merge(folders, out, expect, wanted, move, progress)
+
+
+@contextlib.contextmanager
+def _held(folder: Path, unwritten: bool) -> Iterator[None]:
+    """`locked`; a folder that nobody may write to needs no lock to be read."""
+    if unwritten and not os.access(folder, os.W_OK):
+        yield
+        return
+    with locked(folder):
+        yield
+
+
+def _merge(
+    folders: list[Path],
+    out: Path,
+    expect: str | None,
+    wanted: tuple[int, ...] | None,
+    move: bool,
+    progress: bool,
+) -> dict:
     sources = [*([out] if any(out.glob("part-*.parquet")) else []), *folders]
     settings, origin = _common(sources)
     shards = _check(sources, settings, progress)
@@ -90,6 +118,8 @@ def merge(
             )
     todo = [shard for shard in shards.values() if shard.rows.parent != out]
 
+    clean(out)
+
     def needed() -> int:
         files = [shard.rows.with_suffix(suffix) for shard in todo for suffix in SUFFIXES]
         return sum(file.stat().st_size for file in files if not (out / file.name).exists())
@@ -99,6 +129,8 @@ def merge(
             write_json(out / SETTINGS_FILE, dataclasses.asdict(settings))
             if origin:
                 write_json(out / ORIGIN_FILE, origin)
+            else:
+                (out / ORIGIN_FILE).unlink(missing_ok=True)
         for shard in tqdm(todo, unit="part", desc="placing", disable=not progress):
             for suffix in SUFFIXES:
                 _place(shard.rows.with_suffix(suffix), out)

@@ -5,7 +5,8 @@ streamed twice, once to count the rows of each part and once to put each into it
 fixed-size rows (a counting sort); a part's worker reads its own thousand.
 
 Caps (so many pictures a near-duplicate prompt, a user) are decided here, before anything is
-decoded: of the pairs that pass the filters of `filters.py`, the first in part order stay, within a
+decoded: of the pairs that pass the filters of `filters.py`, and `min_size` where the metadata knows
+`width` and `height`, the first in part order stay, within a
 part those of the smaller hash of the name. So a part's own caps depend on the parts before it and
 on nothing else: parts that are added behind never change it.
 """
@@ -49,6 +50,7 @@ BATCH = 65_536  # rows of metadata.parquet in memory at once
 CHUNK = 2**20  # rows of the scratch file in memory at once while caps are decided
 NO_USER = "deleted_account"  # DiffusionDB's one name for all who left
 SCRATCH_GLOB = ".rows-*"
+SIDES = ("width", "height")  # columns of the metadata, in pixels
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,8 @@ def make_rows(
         key += [str(metadata.resolve()), state.st_size, state.st_mtime_ns]
     digest = hashlib.blake2b(json.dumps(key).encode(), digest_size=12).hexdigest()
     path, index = folder / f".rows-{digest}.bin", folder / f".rows-{digest}.json"
-    if not index.exists():
+    if not (index.exists() and path.exists()):
+        index.unlink(missing_ok=True)  # it is written last, and tells that the rows are whole
         with atomic_path(path) as temporary:
             if metadata is None:
                 places = _from_parts(parts, settings, temporary)
@@ -190,7 +193,10 @@ def _from_metadata(
             counts += np.bincount(place, minlength=len(stems))
         starts = np.concatenate([[0], np.cumsum(counts)])
         free = starts[:-1].copy()  # where each part's next row goes
-        names = [name for name in (*_required(settings), "source") if name in columns]
+        names = {*_required(settings), "source"}
+        if settings.caps and settings.min_size:
+            names |= {name for name in SIDES if _is_whole_numbers(file, name)}
+        names = sorted(names & columns)
         with out.open("wb") as rows_file:
             rows_file.truncate(int(starts[-1]) * ROW.itemsize)
             for batch in file.iter_batches(BATCH, groups, names, use_threads=False):
@@ -265,7 +271,15 @@ def _rows(
             bool(prompt.strip()) and pair_filter.reason(prompt, *both) is None
             for prompt, both in zip(prompts, scores, strict=True)
         ]
+        for name in set(SIDES) & set(batch.schema.names):
+            pixels = pc.fill_null(batch.column(name).cast(pa.int64()), settings.min_size)
+            rows["eligible"] &= pixels.to_numpy(zero_copy_only=False) >= settings.min_size
     return rows
+
+
+def _is_whole_numbers(file: pq.ParquetFile, name: str) -> bool:
+    schema = file.schema_arrow
+    return name in schema.names and pa.types.is_integer(schema.field(name).type)
 
 
 def _places(

@@ -33,12 +33,13 @@ from img2prompt.dataset import (
     ShardCounts,
     count_rows,
     count_shard,
+    is_whole,
     origin_of,
     read_skipped,
     settings_of,
     split_of,
 )
-from img2prompt.errors import UserError
+from img2prompt.errors import SharedFailureError, UserError
 from img2prompt.files import atomic_path, write_json
 from img2prompt.filters import PairFilter
 from img2prompt.metadata import CAPS, SCRATCH_GLOB, PartRows, RowTable, check_metadata, make_rows
@@ -76,7 +77,9 @@ def prepare(
     Raises:
         UserError: no parts, parts that cannot be read (told after all others are done), wrong
             column names, unknown languages, or `out` holds shards made with other settings, of
-            another data set or origin, or, with caps, behind other parts.
+            another data set or origin, or, with caps, behind other parts or parts not of `source`.
+        SharedFailureError: parts could not be had for a reason that all share, such as no network;
+            what could be had is prepared.
     """
     settings = settings or PrepareSettings()
     if workers is not None and workers < 1:
@@ -89,48 +92,78 @@ def prepare(
     if metadata is not None:
         check_metadata(metadata, settings)
     out = Path(out)
-    with _locked(out):
+    with locked(out):
         _check_claim(out, settings, parts.origin)
         table = make_rows(parts, metadata, settings, out)
         try:
-            report, unreadable = _prepare(parts, out, settings, table, progress, workers)
+            todo = _todo(parts, out, settings, table)
+        except UserError:
+            _drop_scratch(out)
+            raise
+        try:
+            report, unreadable = _prepare(parts, todo, out, settings, table, progress, workers)
         finally:
-            _clean(out)  # after what stopped the workers in the midst of a shard
+            clean(out)  # after what stopped the workers in the midst of a shard
         if report is not None:
             report["metadata"] = metadata is not None
             write_json(out / REPORT_FILE, report)
-        for scratch in out.glob(SCRATCH_GLOB):  # of this run; a killed one's is used again
-            scratch.unlink()
+        _drop_scratch(out)
+    for error in unreadable:
+        if isinstance(error, SharedFailureError):
+            raise error
     if report is None:
-        raise UserError(unreadable[0])
+        raise unreadable[0]
     if unreadable:
+        remedy = "leave them out with --parts, or try again"
         raise UserError(
-            f"{len(unreadable)} of {len(parts.stems)} parts could not be read, the others are "
-            f"prepared; mend them and run this again. The first: {unreadable[0]}"
+            f"{len(unreadable):,} of {len(parts.stems):,} parts could not be read, the others are "
+            f"prepared; {remedy if parts.origin else 'mend them and run this again'}. "
+            f"The first: {unreadable[0]}"
         )
     return report
 
 
+def _todo(
+    parts: diffusiondb.Parts, out: Path, settings: PrepareSettings, table: RowTable | None
+) -> list[str]:
+    """The parts that are not prepared, after a check of those that are."""
+    todo = [stem for stem in parts.stems if not is_whole(out, stem)]
+    unlisted = {path.stem for path in out.glob("part-*.parquet")} - set(parts.stems)
+    if settings.caps and todo and unlisted:
+        more = f" and {len(unlisted) - 1:,} more parts" if len(unlisted) > 1 else ""
+        them, zips = ("them", "their zips") if more else ("it", "its zip")
+        remedy = f"list {them} in --parts too" if parts.origin else f"put {zips} beside the others"
+        raise UserError(
+            f"{out} holds {min(unlisted)}{more}, which this run leaves out, and caps count over "
+            f"all parts; {remedy}, or give another --out."
+        )
+    for stem in sorted(set(parts.stems) - set(todo)):
+        _check_same_part(parts, stem, out, settings, table)
+    return todo
+
+
 def _prepare(
     parts: diffusiondb.Parts,
+    todo: list[str],
     out: Path,
     settings: PrepareSettings,
     table: RowTable | None,
     progress: bool,
     workers: int | None,
-) -> tuple[dict | None, list[str]]:
-    """The report, None where there is no shard at all, and what could not be read."""
-    todo = [stem for stem in parts.stems if not _is_whole(out, stem)]
-    for stem in sorted(set(parts.stems) - set(todo)):
-        _check_same_part(parts, stem, out, settings, table)
+) -> tuple[dict | None, list[UserError]]:
+    """The report, None where there is no shard at all, and why parts could not be read."""
     _claim(out, settings, parts.origin)
-    _clean(out)
-    made = {path.stem for path in out.glob("part-*.parquet")} - set(todo)
+    clean(out)
+    for stem in todo:  # damaged rows must not pass for a shard if the part cannot be had again
+        (out / f"{stem}.parquet").unlink(missing_ok=True)
+    made = {path.stem for path in out.glob("part-*.parquet")}
     workers = max(1, min(workers or usable_cores(), len(todo) + len(made)))
     report = DataReport()
-    unreadable: list[tuple[str, str]] = []
+    unreadable: dict[str, UserError] = {}
+    fetched: set[str] = set()
 
     def job(stem: str, zip_: Path) -> tuple:
+        fetched.add(stem)
         rows = None
         if table is not None:
             rows = dataclasses.replace(table, places={stem: table.places[stem]})
@@ -147,9 +180,10 @@ def _prepare(
     with bar, pool(workers) as executor:
         for stem, result in work(executor, workers, todo, parts.fetch, job):
             if isinstance(result, UserError):
-                unreadable.append((stem, str(result)))
+                unreadable[stem] = result
             else:
                 report.add(result)
+            if stem in fetched:
                 parts.release(stem)
             bar.set_postfix_str(stem)
             bar.update()
@@ -157,7 +191,7 @@ def _prepare(
             if isinstance(result, UserError):
                 raise result
             report.add(result)
-    told = [message for _, message in sorted(unreadable)]
+    told = [unreadable[stem] for stem in sorted(unreadable)]
     if not any(out.glob("part-*.parquet")):
         return None, told
     with atomic_path(out / SKIPPED_FILE) as temporary, temporary.open("w", encoding="utf-8") as log:
@@ -319,8 +353,12 @@ def _claim(out: Path, settings: PrepareSettings, origin: dict) -> None:
 
 
 @contextlib.contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Hold `out` for one run; leave no folder behind in which nothing was written."""
+def locked(out: Path) -> Iterator[None]:
+    """Hold a prepared folder for one run; leave none behind in which nothing was written.
+
+    Raises:
+        UserError: another run holds it, or it is a file.
+    """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; give a folder for the shards.")
     out.mkdir(parents=True, exist_ok=True)
@@ -330,7 +368,7 @@ def _locked(out: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise UserError(f"Another run is preparing into {out}; wait for it.") from None
+                raise UserError(f"Another run works in {out}; wait for it.") from None
             # A file system without locks.
         try:
             yield
@@ -340,7 +378,12 @@ def _locked(out: Path) -> Iterator[None]:
                 out.rmdir()  # only if empty
 
 
-def _clean(out: Path) -> None:
+def _drop_scratch(out: Path) -> None:
+    for scratch in out.glob(SCRATCH_GLOB):
+        scratch.unlink()
+
+
+def clean(out: Path) -> None:
     """Remove what killed runs left half-written, but nothing that a living process writes."""
     for leftover in out.glob(".*.tmp*"):
         found = _TEMPORARY.search(leftover.name)
@@ -356,15 +399,6 @@ def _is_alive(process: int) -> bool:
     except (PermissionError, OverflowError):
         return True
     return process != os.getpid()
-
-
-def _is_whole(out: Path, stem: str) -> bool:
-    try:
-        rows = pq.read_metadata(out / f"{stem}.parquet").num_rows
-        pixels = np.load(out / f"{stem}.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, EOFError, ValueError, pa.ArrowException):
-        return False  # missing or damaged: it is made again
-    return len(pixels) == rows
 
 
 def _check_same_part(

@@ -59,6 +59,13 @@ class Throughput:
         return self.pure_seconds / self.seconds
 
 
+def check_options(size: int, workers: int | None) -> None:
+    """Raise :class:`UserError` unless `measure` can be called so."""
+    PrepareSettings(size=size)
+    if workers is not None and workers < 1:
+        raise UserError(f"The number of workers must be 1 or more, not {workers}.")
+
+
 def measure(
     data: str | os.PathLike, parts: int, size: int, workers: int | None = None
 ) -> Throughput:
@@ -71,8 +78,9 @@ def measure(
         workers: processes; None for all usable cores.
 
     Raises:
-        UserError: the folder holds fewer parts, or one that cannot be read.
+        UserError: as `check_options`; the folder holds fewer parts, or one that cannot be read.
     """
+    check_options(size, workers)
     found = diffusiondb.find_parts(data)
     if not 1 <= parts <= len(found):
         raise UserError(f"{data} holds {len(found)} parts, not {parts}; give other --parts.")

@@ -141,8 +141,17 @@ def stem_of(number: int) -> str:
 
 
 def number_of(stem: str) -> int:
-    """`part-000007` → 7."""
-    return int(stem.removeprefix("part-"))
+    """`part-000007` → 7.
+
+    Raises:
+        UserError: not the name of a part, such as a copy's "part-000007 (1)".
+    """
+    found = re.fullmatch(r"part-(\d+)", stem, re.ASCII)
+    if not found:
+        raise UserError(
+            f"{stem!r} is not a part's name, such as part-000007; rename or delete that file."
+        )
+    return int(found[1])
 
 
 def _draw_key(number: int) -> bytes:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from img2prompt import images
 from img2prompt.errors import UserError, run_command
-from img2prompt.preparation_benchmark import TARGET, make_parts, measure
+from img2prompt.preparation_benchmark import TARGET, check_options, make_parts, measure
 from img2prompt.workers import usable_cores
 
 
@@ -30,6 +30,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.generate is not None and args.generate < 1:
         raise UserError("Give --generate of at least 1.")
+    check_options(args.size, args.workers)  # before parts are made
     with tempfile.TemporaryDirectory() as folder:
         data, counts = args.data, args.parts or [1, 10, 35]
         if args.generate:

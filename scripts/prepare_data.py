@@ -18,7 +18,7 @@ from pathlib import Path
 
 from img2prompt import images
 from img2prompt.dataset import PrepareSettings
-from img2prompt.errors import UserError, run_command
+from img2prompt.errors import UserError, agreed, run_command
 from img2prompt.files import told_when_full
 from img2prompt.preparation import prepare
 
@@ -41,7 +41,8 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="pictures of prompts of the same words; the first in part order stay",
+        help="pictures of prompts of the same words; the first in part order stay, chosen before "
+        "they are decoded: where those are broken, none may be left",
     )
     group.add_argument(
         "--max-per-user", type=int, default=0, metavar="N", help="by user_name of the metadata"
@@ -120,7 +121,7 @@ def prepare_from_hub(args: argparse.Namespace, settings: PrepareSettings) -> dic
     plan = parts.plan(args.out, settings.size, args.bandwidth or 100.0, args.workers)
     print("\n".join(plan.lines()), flush=True)
     plan.check()
-    if not hub.agreed(bool(args.yes), sys.stdin.isatty()):
+    if not agreed("Go on?", bool(args.yes), sys.stdin.isatty()):
         return None
     hub.remember_origin(args.out, parts.origin)
     parts.release_prepared(args.out)

@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from img2prompt.errors import UserError, run_command
+from img2prompt.errors import agreed, run_command
 from img2prompt.publishing import check_token, plan_publication, publish
 
 
@@ -43,7 +43,7 @@ def main() -> int:
     if args.dry_run:
         return 0
     check_token()
-    if not args.yes and not _agreed():
+    if not agreed("Publish?", args.yes, sys.stdin.isatty()):
         print("Nothing was sent.")
         return 1
     done = publish(plan)
@@ -52,15 +52,6 @@ def main() -> int:
     print(done.url)
     print(done.line)
     return 0
-
-
-def _agreed() -> bool:
-    if not sys.stdin.isatty():
-        raise UserError("Nobody is here to be asked; say --yes to publish without a question.")
-    try:
-        return input("Publish? [y/N] ").strip().lower() in ("y", "yes")
-    except EOFError:
-        return False
 
 
 if __name__ == "__main__":

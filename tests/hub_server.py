@@ -30,12 +30,13 @@ class Hub:
         status: end of a path → the error that is answered.
         faults: end of a path → errors that are answered once each, before the file is.
         retry_after: seconds that a 429 asks for.
+        rate_limit: seconds that a 429 asks for in the real hub's own header, if it is set.
         drops: end of a path → after how many bytes the connection breaks, once each.
         damage: ends of paths whose bytes are changed on their way, once each.
         ranges: whether range requests are honoured.
         cut: how many bytes of each answer are dropped from its end.
         delay: seconds before an answer.
-        pace: end of a path → seconds of rest after each `CHUNK` of it.
+        holds: end of a path → after how many bytes it stops, and what it then waits for.
         down: whether connections are closed without an answer, as without network.
         answer: what the API answers to everything, if it is set.
         on_file: called with the path before a file's bytes are sent.
@@ -51,12 +52,13 @@ class Hub:
     status: dict[str, int] = field(default_factory=dict)
     faults: dict[str, list[int]] = field(default_factory=dict)
     retry_after: int = 0
+    rate_limit: int | None = None
     drops: dict[str, list[int]] = field(default_factory=dict)
     damage: list[str] = field(default_factory=list)
     ranges: bool = True
     cut: int = 0
     delay: float = 0.0
-    pace: dict[str, float] = field(default_factory=dict)
+    holds: dict[str, tuple[int, threading.Event]] = field(default_factory=dict)
     down: bool = False
     answer: str | None = None
     on_file: Callable[[str], None] = lambda path: None
@@ -201,12 +203,14 @@ def serve(root: Path, repository: str = "poloclub/diffusiondb") -> Iterator[Hub]
                 self.send_header(key, value)
             if status == 429:
                 self.send_header("Retry-After", str(hub.retry_after))
+                if hub.rate_limit is not None:
+                    self.send_header("RateLimit", f'"api";r=0;t={hub.rate_limit}')
             body = body[: len(body) - hub.cut] if hub.cut else body
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             if self.command == "HEAD":
                 body = b""
-            stop, pace = None, list(hub.pace.items())
+            stop, holds = None, list(hub.holds.items())
             if self.path.startswith("/files/") and body:
                 hub.on_file(self.path)
                 stop = once(hub.drops, self.path)
@@ -220,7 +224,9 @@ def serve(root: Path, repository: str = "poloclub/diffusiondb") -> Iterator[Hub]
                     chunk = body[at : min(at + CHUNK, len(body) if stop is None else stop)]
                     self.wfile.write(chunk)
                     row[3] += len(chunk)
-                    time.sleep(next((s for end, s in pace if self.path.endswith(end)), 0.0))
+                    for end, (after, free) in holds:
+                        if self.path.endswith(end) and row[3] >= after:
+                            free.wait(120)
             except OSError:  # the client is gone
                 self.close_connection = True
             if stop is not None:

@@ -1,6 +1,7 @@
 """DiffusionDB from the hub: the real client against a server on this machine."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -12,6 +13,8 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +25,11 @@ from huggingface_hub import constants
 from PIL import Image
 
 from img2prompt import hub as rooms
+from img2prompt import preparation
 from img2prompt.dataset import PrepareSettings, load_records
 from img2prompt.diffusiondb import LocalParts, iter_prompts
-from img2prompt.errors import UserError, run_command
+from img2prompt.errors import SharedFailureError, UserError, agreed, run_command
+from img2prompt.files import DiskFullError
 from img2prompt.hub import HubParts, pinned_revision
 from img2prompt.preparation import prepare
 
@@ -249,8 +254,19 @@ def test_nobody_to_ask_means_no_download(hub: Hub, tmp_path: Path) -> None:
 def test_only_a_yes_is_a_yes() -> None:
     asked = []
     for answer, go in (("y", True), (" Yes ", True), ("", False), ("n", False), ("yep", False)):
-        assert rooms.agreed(False, True, lambda text, a=answer: asked.append(text) or a) is go
-    assert len(asked) == 5 and rooms.agreed(True, False, pytest.fail)
+        told = agreed("Go on?", False, True, lambda text, a=answer: asked.append(text) or a)
+        assert told is go
+    assert asked == ["Go on? [y/N] "] * 5 and agreed("Go on?", True, False, pytest.fail)
+    with pytest.raises(UserError, match=r"Go on\?.*--yes"):
+        agreed("Go on?", False, False, pytest.fail)
+
+
+def test_the_end_of_input_is_a_no(capsys: pytest.CaptureFixture) -> None:
+    def ctrl_d(text: str) -> str:
+        raise EOFError
+
+    assert agreed("Go on?", False, True, ctrl_d) is False
+    assert capsys.readouterr().out == "\n"  # what is said next has a line of its own
 
 
 def test_the_plan_counts_what_is_here_and_what_must_come(
@@ -417,10 +433,27 @@ def test_too_many_requests_are_waited_for(hub: Hub, make, repository: Path) -> N
 def test_who_has_to_wait_too_long_is_told(hub: Hub, make) -> None:
     hub.retry_after = 100_000
     hub.status["paths-info/" + COMMIT] = 429
-    start = time.monotonic()
     with pytest.raises(UserError, match="too many requests"):
         make()
-    assert time.monotonic() - start < 5
+    assert sum("paths-info" in path for _, path, _, _ in hub.log) == 1
+
+
+def test_the_hubs_own_header_says_how_long_to_wait(
+    hub: Hub, make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = []
+    monkeypatch.setattr(rooms, "time", SimpleNamespace(sleep=waited.append))
+    hub.retry_after = 1
+    for seconds in (7, 300):  # to the end of a window; a whole one
+        hub.rate_limit = seconds
+        hub.faults = {f"paths-info/{COMMIT}": [429]}
+        make(revision=COMMIT)
+    assert waited == [8.0, 301.0]
+    hub.rate_limit = 3_600
+    hub.faults = {f"paths-info/{COMMIT}": [429]}
+    with pytest.raises(UserError, match="too many requests"):
+        make(revision=COMMIT)
+    assert len(waited) == 2
 
 
 def test_a_fault_of_the_server_passes_or_is_told(hub: Hub, make, repository: Path) -> None:
@@ -448,6 +481,12 @@ def test_what_is_no_hub_is_told(hub: Hub, make, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(UserError, match="is not the hub"):
         hub.answer = '[{"name": "a"}]'
         make(revision=COMMIT)
+    # A file's checksum becomes its name in the cache.
+    good = {"type": "file", "path": PART_1, "oid": "0" * 40, "size": 10}
+    for wrong in ({"oid": "../../../escaped"}, {"oid": "a" * 41}, {"size": -1}, {"size": "10"}):
+        hub.answer = json.dumps([good | wrong])
+        with pytest.raises(UserError, match="is not the hub"):
+            make("2m", "1", revision=COMMIT)
 
 
 def test_offline_mode_is_told(hub: Hub, make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -475,16 +514,52 @@ def test_a_corrupt_zip_is_deleted_the_others_are_prepared(
 def test_a_part_without_json_is_told_the_others_are_prepared(
     hub: Hub, make, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match=r"part-000005.zip holds no JSON of prompts"):
+    told = r"1 of 2 .*; leave them out with --parts, or .*part-000005.zip holds no JSON of prompts"
+    with pytest.raises(UserError, match=told):
         prepare(make("2m", "1,5"), tmp_path / "out", SETTINGS, progress=False, workers=1)
     assert len(load_records(tmp_path / "out")) == PICTURES - 1
+    assert zips(tmp_path / "raw") == []  # the bad one does not stay either
+
+
+def test_what_all_parts_share_is_told_as_itself(hub: Hub, make, tmp_path: Path) -> None:
+    parts, out = make(), tmp_path / "out"
+    parts.fetch("part-000001")
+    hub.status = {PART_2: 403, "images/part-000003.zip": 403}
+    with pytest.raises(SharedFailureError, match=r"^The hub refuses images/part-00000[23].zip"):
+        prepare(parts, out, SETTINGS, progress=False, workers=1)
+    assert len(load_records(out)) == PICTURES - 1 and (out / "report.json").exists()
+
+
+def test_a_shard_without_pixels_is_still_to_be_prepared(
+    make, expected: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    prepare(make(), out, SETTINGS, progress=False, workers=1)
+    (out / "part-000002.npy").unlink()
+    parts = make()
+    assert parts.plan(out, 32).prepared == 2
+    parts.fetch("part-000002")
+    parts.release_prepared(out)
+    assert len(zips(tmp_path / "raw")) == 1  # it is needed once more
+    prepare(parts, out, SETTINGS, progress=False, workers=1)
+    same_shards(out, expected)
+
+
+def test_caps_need_all_parts_of_the_folder_listed(make, tmp_path: Path) -> None:
+    out, capped = tmp_path / "out", PrepareSettings(size=32, max_per_prompt=1)
+    prepare(make("2m", "1-2"), out, capped, progress=False, workers=1)
+    with pytest.raises(UserError, match=r"part-000001 and 1 more parts.*list them in --parts"):
+        prepare(make("2m", "3"), out, capped, progress=False, workers=1)
+    prepare(make("2m", "1-3"), out, capped, progress=False, workers=1)
+    assert len(load_records(out)) == 3 * (PICTURES - 1)
 
 
 def test_killed_in_the_middle_nothing_is_lost_and_nothing_twice(
     hub: Hub, expected: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    hub.pace = {"files/" + PART_2: 0.5}
+    free = Event()
+    hub.holds = {"files/" + PART_2: (60_000, free)}
     arguments = from_hub(out, "1-3", "--yes", "--workers", 2)
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "scripts/prepare_data.py"), *map(str, arguments)],
@@ -493,12 +568,13 @@ def test_killed_in_the_middle_nothing_is_lost_and_nothing_twice(
         stderr=subprocess.DEVNULL,
     )
     try:
-        until(lambda: hub.sent("files/" + PART_2) > 60_000 and (out / "part-000001.npy").exists())
+        until(lambda: (out / "part-000001.parquet").exists() and cut_off(out) > 30_000)
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
+        free.set()
     assert not (out / "part-000002.parquet").exists()
-    hub.pace = {}
+    hub.holds = {}
     hub.log.clear()
     done = command(hub, tmp_path, *from_hub(out, "1-3", "--yes"))
     assert done.returncode == 0, done.stderr
@@ -554,6 +630,77 @@ def test_a_disk_that_fills_while_writing_shards_is_told(
         same_shards(out, expected)
 
 
+class _Full:
+    """A file on a disk that has room for so many bytes more."""
+
+    def __init__(self, file: io.BufferedWriter, room: int) -> None:
+        self._file, self._room = file, room
+
+    def __enter__(self) -> "_Full":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, data: bytes) -> int:
+        self._file.write(data[: self._room])
+        self._room -= len(data)
+        if self._room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return len(data)
+
+
+def test_a_full_disk_ends_a_download_that_goes_on_later(
+    hub: Hub, make, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.open
+
+    def full(path: Path, mode: str = "r", *rest, **named):
+        file = real(path, mode, *rest, **named)
+        return _Full(file, 60_000) if path.suffix == ".incomplete" and mode != "rb" else file
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", full)
+        parts = make()
+        with pytest.raises(DiskFullError, match=r"is full: images/part-000002.zip needs .* are fr"):
+            parts.fetch("part-000002")
+        asked = len(hub.log)
+        with pytest.raises(SharedFailureError, match="is full"):
+            parts.fetch("part-000001")
+        assert len(hub.log) == asked
+    assert make().fetch("part-000002").read_bytes() == (repository / PART_2).read_bytes()
+    assert hub.starts("files/" + PART_2) == [0, 60_000]
+
+
+def test_a_full_disk_ends_a_shard_that_is_made_later(
+    hub: Hub,
+    expected: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    main = runpy.run_path(str(ROOT / "scripts/prepare_data.py"))["main"]
+    out, real, rows = tmp_path / "out", preparation._ArrayWriter.append, []
+    arguments = from_hub(out, "1-3", "--yes", "--cache", tmp_path / "cache")
+    monkeypatch.setattr(sys, "argv", ["prepare_data.py", *map(str, arguments)])
+    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+
+    def full(writer, row: np.ndarray) -> None:
+        if len(rows) == PICTURES + 3:  # in the midst of the second shard
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        rows.append(None)
+        real(writer, row)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(preparation._ArrayWriter, "append", full)
+        assert run_command(main) == 2
+    told = capsys.readouterr().err
+    assert f"error: The disk of {out} is full: the next shard needs 3.1 MB" in told
+    assert len(list(out.glob("part-*"))) == 2 and not list(out.glob(".*.tmp*"))
+    assert run_command(main) == 0
+    same_shards(out, expected)
+
+
 # --- the revision --------------------------------------------------------------------------------
 
 
@@ -576,11 +723,13 @@ def test_which_revision_goes_on(tmp_path: Path) -> None:
     assert pinned_revision(tmp_path / "new", "v2") == "v2"
     rooms.remember_origin(tmp_path, {"revision": OTHER_COMMIT})
     rooms.remember_origin(tmp_path, {"revision": COMMIT})  # there was no shard yet
+    assert pinned_revision(tmp_path) == COMMIT
+    assert pinned_revision(tmp_path, OTHER_COMMIT) == OTHER_COMMIT  # still none
+    (tmp_path / "part-000001.parquet").touch()
     for asked in (None, "main", "v2", COMMIT, COMMIT[:8]):
         assert pinned_revision(tmp_path, asked) == COMMIT
     with pytest.raises(UserError, match="begun with commit 0123456789ab, not fedcba98;"):
         pinned_revision(tmp_path, OTHER_COMMIT[:8])
-    (tmp_path / "part-000001.parquet").touch()
     rooms.remember_origin(tmp_path, {"revision": COMMIT})
     with pytest.raises(UserError, match="begun with other parts"):
         rooms.remember_origin(tmp_path, {"revision": COMMIT, "set": "large"})
@@ -642,6 +791,26 @@ def test_prompts_of_some_parts_and_other_columns(wide_table: Hub, tmp_path: Path
     assert table["prompt"][1000].as_py() == "a red fox number 39000"
 
 
+def test_a_row_group_is_read_in_small_batches(wide_table: Hub, tmp_path: Path) -> None:
+    code = """
+from datasets.packaged_modules.parquet.parquet import Parquet
+from img2prompt import hub
+
+rows, cast = [], Parquet._cast_table
+Parquet._cast_table = lambda self, table: rows.append(len(table)) or cast(self, table)
+hub.BATCH = 3_000
+print(sum(map(len, hub.hub_prompts("2m_text_only"))), max(rows))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(wide_table, tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout.split() == ["40000", "3000"], done.stderr
+
+
 def test_prompts_that_cannot_be_had_are_told(wide_table: Hub, tmp_path: Path) -> None:
     out = tmp_path / "prompts.parquet"
     for arguments, mention in (
@@ -653,6 +822,11 @@ def test_prompts_that_cannot_be_had_are_told(wide_table: Hub, tmp_path: Path) ->
         done = command(wide_table, tmp_path, *arguments, "--out", out, script="fetch_prompts.py")
         assert mention in refused(done)
         assert not list(tmp_path.glob("*prompts*"))
+
+
+def cut_off(out: Path) -> int:
+    """Bytes of the zips that are not yet whole."""
+    return sum(path.stat().st_size for path in out.glob(".hub/*/blobs/*.incomplete"))
 
 
 def until(true, seconds: float = 60) -> None:

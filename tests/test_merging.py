@@ -1,5 +1,6 @@
 """Prepared folders put into one: what is checked first, and that a stopped run goes on."""
 
+import errno
 import json
 import os
 import shutil
@@ -16,9 +17,9 @@ from img2prompt import merging
 from img2prompt.dataset import PrepareSettings, load_records, origin_of
 from img2prompt.diffusiondb import LocalParts
 from img2prompt.errors import UserError
-from img2prompt.files import write_json
+from img2prompt.files import DiskFullError, write_json
 from img2prompt.merging import merge
-from img2prompt.preparation import prepare
+from img2prompt.preparation import locked, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = PrepareSettings(size=32, max_image_nsfw=None, max_prompt_nsfw=None)
@@ -143,6 +144,56 @@ def test_a_stopped_run_goes_on(
     report = merge(folders, out, "1-5", move=True, progress=False)
     assert report["pictures"] == len(load_records(out)) == len(set(load_records(out).name)) == 14
     assert not list(out.glob(".*.tmp*"))
+
+
+def test_a_full_disk_ends_a_copy_that_goes_on_later(
+    folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_link(source: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    copied, real, out = [], shutil.copyfile, tmp_path / "all"
+
+    def full(source: Path, target: Path) -> None:
+        if len(copied) == 3:
+            Path(target).write_bytes(source.read_bytes()[:100])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        copied.append(source)
+        real(source, target)
+
+    monkeypatch.setattr(os, "link", no_link)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", full)
+        with pytest.raises(DiskFullError, match=r"is full: the rest needs .* goes on"):
+            merge(folders, out, progress=False)
+    assert len(load_records(out)) == 3 and not list(out.glob(".*"))
+    assert merge(folders, out, "1-5", progress=False)["pictures"] == 14
+
+
+def test_a_folder_in_which_another_run_works_is_left_alone(
+    folders: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "all"
+    merge(folders[:1], out, progress=False)
+    for held in (out, *folders[1:]):
+        before = state(out, *folders)
+        with locked(held), pytest.raises(UserError, match=f"Another run works in {held}"):
+            merge(folders[1:], out, move=True, progress=False)
+        assert state(out, *folders) == before
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (out / f".part-000003.{dead.pid}.tmp.npy").write_bytes(b"half")
+    # The same folder by another name is no other run.
+    again = [*folders[1:], folders[1] / ".." / folders[1].name]
+    assert merge(again, out, "1-5", progress=False)["pictures"] == 14
+    assert not list(out.glob(".*"))
+
+
+def test_no_origin_of_before_stays_in_an_empty_folder(parts: Path, tmp_path: Path) -> None:
+    prepared(LocalParts(parts), tmp_path / "local")
+    write_json(tmp_path / "all" / "origin.json", {"revision": "a" * 40})
+    merge([tmp_path / "local"], tmp_path / "all", progress=False)
+    assert origin_of(tmp_path / "all") == {}
 
 
 def other_settings(parts: Path, folders: list[Path]) -> str:

@@ -103,6 +103,12 @@ def test_a_killed_runs_rows_are_used_again_unless_the_file_is_another(
     assert scores(table_of(path, 1), 1, "a.png") == (0.75, 0.5)
 
 
+def test_rows_of_which_only_the_index_is_left_are_made_again(tmp_path: Path, make_metadata) -> None:
+    path = make_metadata(tmp_path / "metadata.parquet", [("a.png", "a dog", 1, 0.25, 0.5)])
+    table_of(path, 1).path.unlink()
+    assert scores(table_of(path, 1), 1, "a.png") == (0.25, 0.5)
+
+
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, make_metadata, monkeypatch) -> None:
     monkeypatch.setattr(metadata, "BATCH", 256)
 
@@ -197,6 +203,22 @@ def test_the_cap_per_user_counts_what_the_cap_per_prompt_left(
     only = PrepareSettings(size=32, max_per_user=1)
     told = capped(table_of(path, 1, 2, 3, 4, 5, settings=only), rows)
     assert told == dict.fromkeys(["b.png", "c.png", "d.png"], "cap per user")
+
+
+def test_a_picture_that_the_metadata_knows_to_be_too_small_counts_for_no_cap(
+    tmp_path: Path, make_metadata
+) -> None:
+    rows = [(f"{name}.png", "a dog", part, 0.0, 0.0) for part, name in enumerate("abcd", start=1)]
+    path = make_metadata(
+        tmp_path / "metadata.parquet", rows, width=[90, 31, None, 90], height=[31, 90, 32, 90]
+    )
+    settings = PrepareSettings(size=32, max_per_prompt=1, min_size=32)
+    told = capped(table_of(path, 1, 2, 3, 4, settings=settings), rows)
+    assert told == {"d.png": "duplicate prompt"}
+    any_size = PrepareSettings(size=32, max_per_prompt=1)
+    assert len(capped(table_of(path, 1, 2, 3, 4, settings=any_size), rows)) == 3
+    make_metadata(path, rows, width=["wide"] * 4, height=[None] * 4)  # of no use, and no harm
+    assert len(capped(table_of(path, 1, 2, 3, 4, settings=settings), rows)) == 3
 
 
 def test_parts_added_behind_change_no_plan_and_parts_before_do(

@@ -1,5 +1,6 @@
 """Preparation with many workers: same bytes, kills, Ctrl-C; filters and caps over whole runs."""
 
+import contextlib
 import json
 import os
 import signal
@@ -120,6 +121,17 @@ def test_a_failed_fetch_does_not_stop_the_others(make_source, tmp_path: Path) ->
     assert not list((tmp_path / "out").glob(".*"))
 
 
+def test_a_damaged_shard_whose_part_cannot_be_had_is_gone(make_source, tmp_path: Path) -> None:
+    source, out = make_source(3, 3), tmp_path / "out"
+    run(source, out)
+    rows = out / "part-000002.parquet"
+    rows.write_bytes(rows.read_bytes()[:-9])
+    (source / "images" / "part-000002.zip").write_bytes(b"no zip")
+    with pytest.raises(UserError, match="1 of 3 parts could not be read"):
+        run(source, out)
+    assert len(load_records(out)) == 6 and not rows.exists()
+
+
 @pytest.mark.parametrize("count", [0, -2])
 def test_no_workers_are_refused(diffusiondb_folder: Path, tmp_path: Path, count: int) -> None:
     with pytest.raises(UserError, match="workers"):
@@ -164,11 +176,24 @@ def wait_for(condition, seconds: float = 60) -> None:
 
 
 def is_running(group: int) -> bool:
+    """Whether a process of the group lives; a dead one that nobody buries does not."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
         return False
-    return True
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, own = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(own) == group and state != "Z":
+                return True
+    return not Path("/proc/self/stat").exists()
+
+
+def hold(part: Path) -> Path:
+    """Put a pipe in a part's place, so that its worker waits; returns where the part is now."""
+    kept = part.rename(part.with_suffix(".kept"))
+    os.mkfifo(part)
+    return kept
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes_and_leaves_no_worker(
@@ -177,12 +202,14 @@ def test_a_killed_run_goes_on_to_the_same_bytes_and_leaves_no_worker(
     source, out = make_source(8, 40, 300), tmp_path / "out"
     prepare(source, tmp_path / "whole", SMALL, progress=False, workers=1)
     (tmp_path / "whole" / "report.html").touch()
+    last = source / "images" / "part-000008.zip"
+    kept = hold(last)
     process = start(source, out)
     try:
         wait_for(lambda: any(out.glob("part-*.parquet")))
         process.kill()  # the run alone: its workers find out themselves
         process.wait()
-        wait_for(lambda: not is_running(process.pid), 5)
+        wait_for(lambda: not is_running(process.pid), 30)
     finally:
         if is_running(process.pid):
             os.killpg(process.pid, signal.SIGKILL)
@@ -194,6 +221,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes_and_leaves_no_worker(
     before = {name: (out / name).stat().st_mtime_ns for name in made}
     time.sleep(0.5)
     assert contents(out) == left
+    kept.replace(last)
     prepare(source, out, SMALL, progress=False, workers=2)
     (out / "report.html").touch()
     assert contents(out) == contents(tmp_path / "whole")
@@ -203,12 +231,14 @@ def test_a_killed_run_goes_on_to_the_same_bytes_and_leaves_no_worker(
 
 
 def test_ctrl_c_stops_all_and_leaves_nothing_half_written(make_source, tmp_path: Path) -> None:
-    process = start(make_source(8, 40, 300), tmp_path / "out")
+    source = make_source(8, 40, 300)
+    hold(source / "images" / "part-000008.zip")
+    process = start(source, tmp_path / "out")
     try:
         wait_for(lambda: any((tmp_path / "out").glob("part-*.parquet")))
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
-        _, told = process.communicate(timeout=20)
-        wait_for(lambda: not is_running(process.pid), 5)
+        _, told = process.communicate(timeout=60)
+        wait_for(lambda: not is_running(process.pid), 30)
     finally:
         if is_running(process.pid):
             os.killpg(process.pid, signal.SIGKILL)
@@ -238,17 +268,20 @@ def test_files_of_living_processes_stay(diffusiondb_folder: Path, tmp_path: Path
 
 
 def test_two_runs_at_once_in_one_folder_are_refused(make_source, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    process = start(make_source(8, 40, 300), out)
+    source, out = make_source(3, 4), tmp_path / "out"
+    last = source / "images" / "part-000003.zip"
+    kept = hold(last)
+    process = start(source, out)
     try:
         wait_for(lambda: any(out.glob("part-*.parquet")))
         with pytest.raises(UserError, match="Another run"):
-            run(tmp_path / "source", out)
+            run(source, out)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    run(tmp_path / "source", out)  # a dead run holds nothing
-    assert len(load_records(out)) == 8 * 40
+    kept.replace(last)
+    run(source, out)  # a dead run holds nothing
+    assert len(load_records(out)) == 3 * 4
 
 
 # --- folders of earlier versions, other origins -------------------------------------------------
@@ -402,7 +435,25 @@ def test_parts_put_before_capped_shards_are_refused(make_source, tmp_path: Path)
     (tmp_path / first.name).rename(first)
     with pytest.raises(UserError, match="behind other parts"):
         run(source, out, max_per_prompt=1)
-    assert {name: data for name, data in contents(out).items() if name[0] != "."} == before
+    assert contents(out) == before  # and no rows for a run that will not come
+
+
+def test_caps_count_parts_that_are_prepared_and_not_there(make_source, tmp_path: Path) -> None:
+    source, out = make_source(4, 6), tmp_path / "out"
+    zips = [source / "images" / f"part-{n:06}.zip" for n in range(1, 5)]
+    zips[3].rename(tmp_path / "later")
+    run(source, out, max_per_prompt=1)
+    before = contents(out)
+    zips[0].rename(tmp_path / "first")
+    run(source, out, max_per_prompt=1)  # nothing to do, so nothing to decide
+    (tmp_path / "later").rename(zips[3])
+    with pytest.raises(UserError, match=r"part-000001, which .* put its zip beside the others"):
+        run(source, out, max_per_prompt=1)
+    assert contents(out) == before
+    (tmp_path / "first").rename(zips[0])
+    run(source, out, max_per_prompt=1)
+    run(source, tmp_path / "at once", max_per_prompt=1)
+    assert contents(out) == contents(tmp_path / "at once")
 
 
 def test_a_damaged_part_stops_caps_that_need_its_prompts(make_source, tmp_path: Path) -> None:

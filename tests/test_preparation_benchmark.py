@@ -1,5 +1,6 @@
 """The benchmark of preparation: it measures real runs, and its made parts are real parts."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from img2prompt import images
 from img2prompt.diffusiondb import Pair, find_parts, read_part
-from img2prompt.errors import UserError
+from img2prompt.errors import UserError, run_command
 from img2prompt.preparation_benchmark import make_parts, measure
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +35,25 @@ def test_both_sides_are_measured_on_the_same_pictures(tmp_path: Path) -> None:
         assert 30 * 2**20 < told.peak_bytes < 2**30  # three Pythons with numpy and pyarrow
     with pytest.raises(UserError, match="2 parts"):
         measure(tmp_path, 3, 32)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "mention"),
+    [("--workers", -1, "workers"), ("--workers", 0, "workers"), ("--size", 0, "size")],
+)
+def test_impossible_options_are_told_before_anything_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    option: str,
+    value: int,
+    mention: str,
+) -> None:
+    script = ROOT / "scripts" / "benchmark_preparation.py"
+    main = runpy.run_path(str(script))["main"]
+    monkeypatch.setattr(sys, "argv", ["benchmark", "--generate", "1", option, str(value)])
+    assert run_command(main) == 2
+    told = capsys.readouterr()
+    assert mention in told.err and told.err.startswith("error: ") and told.out == ""
 
 
 def test_the_command_prints_the_ratio_and_the_verdict(tmp_path: Path) -> None:

@@ -770,3 +770,10 @@ def test_a_local_manifest_that_names_paths_is_refused_too(assets_folder: Path) -
     write_json(assets_folder / "manifest.json", manifest)
     with pytest.raises(UserError, match="no plain file name"):
         load(assets_folder)
+
+
+def test_a_plain_name_is_told_apart_without_the_hubs_client() -> None:
+    code = "import sys; from img2prompt.hub_models import is_repo_id as f; "
+    code += "print(f('assets'), f('a/b/c'), 'huggingface_hub' in sys.modules, f('user/name'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "False", "False", "True"], done.stderr

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from img2prompt.errors import UserError
-from img2prompt.subsets import format_parts, parse_parts, select, subset_names
+from img2prompt.subsets import format_parts, number_of, parse_parts, select, subset_names
 
 LARGE = ("diffusiondb-large-part-1/part-010000.zip", "diffusiondb-large-part-2/part-010001.zip")
 
@@ -81,6 +81,13 @@ def test_unknown_names_and_parts_are_refused(subset: str, parts: str | None, men
 @given(st.sets(st.integers(1, 3000), min_size=1))
 def test_part_lists_read_back(numbers: set[int]) -> None:
     assert parse_parts(format_parts(numbers)) == tuple(sorted(numbers))
+
+
+@pytest.mark.parametrize("name", ["part-000001 (1)", "part-", "part-x", "000001", "part-١"])
+def test_what_is_no_parts_name_is_told(name: str) -> None:
+    with pytest.raises(UserError, match="not a part's name"):
+        number_of(name)
+    assert number_of("part-000007") == 7
 
 
 @given(st.text("0123456789-, x", max_size=12))
