@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import io
 import json
 import os
@@ -551,7 +552,8 @@ def test_caps_need_all_parts_of_the_folder_listed(make, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"part-000001 and 1 more parts.*list them in --parts"):
         prepare(make("2m", "3"), out, capped, progress=False, workers=1)
     prepare(make("2m", "1-3"), out, capped, progress=False, workers=1)
-    assert len(load_records(out)) == 3 * (PICTURES - 1)
+    prepare(make("2m", "1-3"), tmp_path / "at once", capped, progress=False, workers=1)
+    same_shards(out, tmp_path / "at once")
 
 
 def test_killed_in_the_middle_nothing_is_lost_and_nothing_twice(
@@ -683,7 +685,7 @@ def test_a_full_disk_ends_a_shard_that_is_made_later(
     out, real, rows = tmp_path / "out", preparation._ArrayWriter.append, []
     arguments = from_hub(out, "1-3", "--yes", "--cache", tmp_path / "cache")
     monkeypatch.setattr(sys, "argv", ["prepare_data.py", *map(str, arguments)])
-    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+    monkeypatch.setattr(rooms, "HubParts", functools.partial(HubParts, endpoint=hub.endpoint))
 
     def full(writer, row: np.ndarray) -> None:
         if len(rows) == PICTURES + 3:  # in the midst of the second shard
