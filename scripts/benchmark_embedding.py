@@ -5,8 +5,8 @@
 Makes up 40 million words of prompts whose words are distributed as in real ones, and trains one
 epoch on them in two ways, each run in a process of its own, in turn: gensim's `Word2Vec` on its
 `LineSentence` of the ready corpus, and ours, from a parquet file to the vectors. Then the whole
-way on a quarter of the words, for the memory. Some 20 minutes on two CPU cores, of which nothing
-else should make use meanwhile; `--words 2000000` takes a minute.
+way on a quarter of the words, for the memory. 12 minutes on two CPU cores, of which nothing else
+should make use meanwhile; `--words 2000000` takes a minute.
 """
 
 import argparse
