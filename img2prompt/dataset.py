@@ -174,9 +174,14 @@ def load_records(folders: str | os.PathLike | Iterable[str | os.PathLike]) -> Re
             for name in ("name", "prompt", "source", "split"):
                 values = np.array(table.column(name).to_pylist(), dtype=object)
                 columns[name].append(values)
+    check_alike(folders)
+    return Records(folders, **{name: np.concatenate(parts) for name, parts in columns.items()})
+
+
+def check_alike(folders: Iterable[Path]) -> None:
+    """Raise `UserError` where the pictures of prepared folders differ in size or fit."""
     if len({(settings_of(folder).size, settings_of(folder).fit) for folder in folders}) > 1:
         raise UserError("These folders differ in --size or --fit; prepare them alike.")
-    return Records(folders, **{name: np.concatenate(parts) for name, parts in columns.items()})
 
 
 def settings_of(folder: str | os.PathLike) -> PrepareSettings:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -236,6 +236,19 @@ class EmbeddingConfig:
         if self.dimensions < 2 or self.window < 1 or self.min_count < 1 or self.epochs < 1:
             raise UserError("Dimensions, window, min_count and epochs must be positive.")
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What gensim's `Word2Vec` calls these settings, but for the epochs."""
+        return {
+            "vector_size": self.dimensions,
+            "sg": int(self.skip_gram),
+            "window": self.window,
+            "negative": self.negative,
+            "sample": self.sample,
+            "min_count": self.min_count,
+            "seed": self.seed,
+        }
+
 
 def train_embedding(
     files: Sequence[str | os.PathLike],
@@ -300,17 +313,7 @@ def train_on_corpus(
     from gensim.models import Word2Vec
 
     _check_workers(workers)
-    model = Word2Vec(
-        vector_size=config.dimensions,
-        sg=int(config.skip_gram),
-        window=config.window,
-        negative=config.negative,
-        sample=config.sample,
-        min_count=config.min_count,
-        epochs=config.epochs,
-        seed=config.seed,
-        workers=workers,
-    )
+    model = Word2Vec(**config.options, epochs=config.epochs, workers=workers)
     # gensim's own `build_vocab` does the same on one core.
     frequencies, sentences = corpus.count_words(path)
     if sum(count >= config.min_count for count in frequencies.values()) < 2:

@@ -163,14 +163,8 @@ def run_gensim(text: str | os.PathLike, workers: int) -> dict[str, Any]:
     started, cpu = time.perf_counter(), _cpu()
     model = Word2Vec(
         sentences=LineSentence(os.fspath(text)),
-        vector_size=config.dimensions,
-        sg=int(config.skip_gram),
-        window=config.window,
-        negative=config.negative,
-        sample=config.sample,
-        min_count=config.min_count,
+        **config.options,
         epochs=1,
-        seed=config.seed,
         workers=workers,
     )
     return {

@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from img2prompt import text
-from img2prompt.dataset import SPLITS, hash64, settings_of, source_group
+from img2prompt.dataset import SPLITS, check_alike, hash64, shard_files, source_group
 from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
 from img2prompt.files import atomic_path
@@ -172,10 +172,7 @@ def read_index(
     splits, groups, knowns, prompts = [], [], [], []
     number: dict[str, int] = {}
     for position, folder in enumerate(folders):
-        found = sorted(folder.glob("part-*.parquet"))
-        if not found:
-            raise UserError(f"{folder} holds no prepared shards; run scripts/prepare_data.py.")
-        for path in found:
+        for path in shard_files(folder):
             table = _table(path, ["prompt", "source", "split"])
             own = table.column("prompt").to_pylist()
             for form in forms:
@@ -194,8 +191,7 @@ def read_index(
             if hashes:
                 prompts.append(np.array([hash64(text.fold(prompt)) for prompt in own], np.uint64))
             shards.append((position, path.stem))
-    if len({(settings_of(folder).size, settings_of(folder).fit) for folder in folders}) > 1:
-        raise UserError("These folders differ in --size or --fit; prepare them alike.")
+    check_alike(folders)
     return ShardIndex(
         folders,
         tuple(shards),

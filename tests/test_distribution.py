@@ -183,6 +183,20 @@ def test_a_worker_that_cannot_begin_ends_the_others(
     assert not (tmp_path / "run" / "config.json").exists()
 
 
+def run_code(code: str, *arguments: object) -> subprocess.CompletedProcess:
+    """Run Python in a process of its own, whose devices nobody has set up yet."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done
+
+
 MIRRORED = """
 import sys
 from pathlib import Path
@@ -204,15 +218,7 @@ def test_mirrored_devices_lose_what_one_loses(world: Path, tmp_path: Path, prese
     one = tmp_path / "one"
     config = training.default_config(preset, **SETTINGS)
     training.train(config, [world / "ready"], world / "embedding.npz", one, verbose=0)
-    done = subprocess.run(
-        [sys.executable, "-c", MIRRORED, str(world), str(tmp_path / "two"), preset],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_code(MIRRORED, world, tmp_path / "two", preset)
     for figure in ("loss", "val_loss"):
         np.testing.assert_allclose(
             curve(tmp_path / "two", figure), curve(one, figure), atol=1e-5, rtol=1e-6
@@ -276,15 +282,7 @@ print(json.dumps([losses("none"), losses("mirrored")]))
 
 def test_replicas_share_negatives_and_clip_the_whole_gradient(world: Path) -> None:
     """The loss of `gaze` compares with words of the whole batch, and its optimizer clips."""
-    done = subprocess.run(
-        [sys.executable, "-c", WORDS_AS_A_SET, str(world / "embedding.npz")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    done = run_code(WORDS_AS_A_SET, world / "embedding.npz")
     one, two = json.loads(done.stdout.splitlines()[-1])
     assert one[0] != one[1]
     np.testing.assert_allclose(two, one, atol=1e-5)
