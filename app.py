@@ -9,9 +9,11 @@ import sys
 
 from img2prompt.artifacts import open_assets, quiet_tensorflow
 from img2prompt.errors import UserError, run_command
+from img2prompt.ui.stop import stop_on_signals
 
 
 def main() -> None:
+    stop_on_signals()
     parser = argparse.ArgumentParser(description="Serve the img2prompt page.")
     parser.add_argument("--host", help="default: GRADIO_SERVER_NAME, or this machine only")
     parser.add_argument("--port", type=int, help="default: the first free one from 7860")
@@ -19,6 +21,13 @@ def main() -> None:
         "--assets", help="folder of artifacts, or user/name on the hub; default: assets/"
     )
     parser.add_argument("--revision", help="a branch, tag or commit of user/name")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="also answer under this name, that of a proxy on this machine; may be repeated",
+    )
     parser.add_argument("--preset", help="the model switched on at first")
     parser.add_argument("--language", default="en", help="the language of / (default en)")
     parser.add_argument(
@@ -38,6 +47,7 @@ def main() -> None:
         args.port,
         language=args.language,
         show_all=args.show_all_words,
+        allow_hosts=args.allow_host,
     )
 
 

@@ -5,7 +5,6 @@ from html import escape
 from typing import Any
 
 import gradio as gr
-from gradio import processing_utils
 
 from img2prompt.errors import UserError
 from img2prompt.likeness import Likeness, likeness
@@ -14,6 +13,7 @@ from img2prompt.ui.context import Page
 from img2prompt.ui.picture import Picture
 from img2prompt.ui.service import Guesser
 from img2prompt.ui.texts import Texts
+from img2prompt.ui.uploads import lend
 
 WORDS = 10  # as many as the evaluation compares
 # From which share of common words on the plain words say more: alike_2 … alike_5 of the texts.
@@ -151,7 +151,7 @@ def build(page: Page) -> None:
         return guessed, guessed
 
     def show_lesson() -> tuple:
-        paths = [processing_utils.save_file_to_cache(p, pictures[0].GRADIO_CACHE) for p in lesson]
+        paths = [lend(picture) for picture in lesson]
         known = _LESSON_PRESET in guesser.assets.presets
         return (*paths, *([_LESSON_PRESET] * 2 if known else [gr.skip()] * 2))
 

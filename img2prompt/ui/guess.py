@@ -6,7 +6,6 @@ from html import escape
 from typing import Any
 
 import gradio as gr
-from gradio import processing_utils
 from gradio.components.plot import PlotData
 
 from img2prompt.errors import UserError
@@ -22,6 +21,7 @@ from img2prompt.ui.examples import ON_LOAD as EXAMPLES_ON_LOAD
 from img2prompt.ui.examples import examples_html
 from img2prompt.ui.picture import Picture
 from img2prompt.ui.truth import truth_html
+from img2prompt.ui.uploads import lend
 
 MAX_WORDS = 20
 DEFAULT_WORDS = 10
@@ -201,8 +201,7 @@ def build(page: Page) -> None:
         number = event._data.get("example") if isinstance(event._data, dict) else None
         if not isinstance(number, int) or not 0 <= number < len(page.examples):
             raise shown(UserError(text("guess.no_example")))
-        # gradio serves only what lies in its own cache.
-        return processing_utils.save_file_to_cache(page.examples[number].path, picture.GRADIO_CACHE)
+        return lend(page.examples[number].path)
 
     quiet = {"show_progress": "hidden", "queue": False}
     strip.click(take_example, outputs=picture, **page.private("example"), **quiet)

@@ -5,12 +5,12 @@ from functools import partial
 from html import escape
 
 import gradio as gr
-from gradio import processing_utils
 
 from img2prompt.anatomy import anatomy
 from img2prompt.errors import UserError
 from img2prompt.ui.context import WATCH, Page, looked_at_now
 from img2prompt.ui.lesson import answers_html, figures_html, steps_html
+from img2prompt.ui.uploads import lend
 
 CARD = ("what", "learned", "good", "bad", "not")  # questions of the model card, in order
 LESSON = ("failed_same", "failed_middle", "failed_cosine", "failed_repair")
@@ -70,8 +70,7 @@ def build(page: Page) -> None:
         return answers_html(said, text)
 
     def example() -> str:
-        # gradio serves only what lies in its own cache.
-        return processing_utils.save_file_to_cache(page.examples[0].path, page.picture.GRADIO_CACHE)
+        return lend(page.examples[0].path)
 
     quiet = {"show_progress": "hidden"}
     looked = lead.change(

@@ -1,27 +1,39 @@
 """The page: its head, its tabs in every language, and what the address carries."""
 
 import importlib.util
+import ipaddress
 import json
+import os
+import threading
+from collections.abc import Collection
 from html import escape
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import gradio as gr
+from gradio.utils import get_space
+from starlette.middleware import Middleware
 
 from img2prompt import images
 from img2prompt.artifacts import Assets
 from img2prompt.errors import UserError
 from img2prompt.ui.context import Page
 from img2prompt.ui.examples import load_examples
+from img2prompt.ui.gate import LOCAL_NAMES, Gate, Rules, host_name
 from img2prompt.ui.service import Guesser
+from img2prompt.ui.stop import end_now, end_soon
 from img2prompt.ui.texts import ENGLISH, Texts, languages
+from img2prompt.ui.uploads import Uploads, empty, private_folder
 
 TABS = ("guess", "map", "compare", "batch", "play", "learn")  # ids, and names of the modules
 _HERE = Path(__file__).parent
 _STYLES = [_HERE / "style.css", *sorted((_HERE / "styles").glob("*.css"))]
 _SCRIPTS = [_HERE / "page.js", _HERE / "map.js"]
-_HOUR = 3600
+SESSIONS = 1_000  # whose state is kept at a time; the longest idle goes first
+# Sites of the hub that show a Space in a frame.
+_HUB = ("https://huggingface.co", "https://*.hf.space")
 # Names that every system has: a web font would be a request to somebody else's server.
 _FONT = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 _MONO = ["ui-monospace", "Menlo", "Consolas", "Liberation Mono", "monospace"]
@@ -47,14 +59,14 @@ def build_app(
         UserError: unknown preset or language, or artifacts that are missing, changed or don't
             fit together.
     """
-    texts = {language: Texts(language)} | {code: Texts(code) for code in languages()}
+    texts = page_texts(language)
+    private_folder()  # Gradio's components ask for it when they are made
     guesser = Guesser(assets, preset, show_all)
     examples = load_examples(assets.folder)
     app = gr.Blocks(
         title=texts[language]("page.title"),
         fill_width=True,
         analytics_enabled=False,
-        delete_cache=(_HOUR, _HOUR),
     )
     with app:
         _build_page(Page(guesser, texts[language], True, examples), texts)
@@ -74,6 +86,7 @@ def launch(
     block: bool = True,
     language: str = ENGLISH,
     show_all: bool = False,
+    allow_hosts: Collection[str] = (),
 ) -> gr.Blocks:
     """Build the page and serve it.
 
@@ -82,11 +95,21 @@ def launch(
         host: unset, GRADIO_SERVER_NAME or this machine only.
         port: unset, GRADIO_SERVER_PORT or the first free one from 7860.
         block: serve until interrupted; else return at once.
+        allow_hosts: names, beside this machine's own, under which a page that only this machine
+            reaches answers: those of a proxy in front of it.
 
     Raises:
         UserError: as `build_app`, or the port is taken.
     """
     app = build_app(assets, preset, language, show_all)
+    uploads = Uploads(private_folder())
+    rules = Rules(
+        uploads,
+        page_texts(language),
+        hosts=answered_hosts(host, allow_hosts),
+        framed_by=_HUB if get_space() else (),
+        proxied=get_space() is not None,
+    )
     try:
         app.launch(
             server_name=host,
@@ -103,6 +126,8 @@ def launch(
             theme=theme(),
             css_paths=_STYLES,
             head=f"<script>{''.join(path.read_text('utf-8') for path in _SCRIPTS)}</script>",
+            state_session_capacity=SESSIONS,
+            app_kwargs={"middleware": [Middleware(Gate, rules)], "lifespan": uploads.lifespan},
         )
     except OSError as error:
         if "port" not in str(error):
@@ -110,8 +135,50 @@ def launch(
         raise UserError(f"Port {port} is taken; choose another one with --port.") from None
     print(f"{Texts(language)('page.title')}: {app.local_url}", flush=True)
     if block:
-        app.block_thread()
+        _serve(app)
     return app
+
+
+def page_texts(language: str) -> dict[str, Texts]:
+    """The texts of every language by code, that of `/` first.
+
+    Raises:
+        UserError: unknown language.
+    """
+    return {language: Texts(language)} | {code: Texts(code) for code in languages()}
+
+
+def answered_hosts(host: str | None, more: Collection[str]) -> frozenset[str]:
+    """The names under which the page answers: this machine's own and `more`; empty for any.
+
+    Only a page that other machines cannot reach is so strict: there, a foreign name is a page of
+    another site that had its name pointed at this machine.
+
+    Args:
+        host: what the page listens on; unset, GRADIO_SERVER_NAME or this machine only.
+        more: names that are allowed beside this machine's own.
+    """
+    bound = (host or os.environ.get("GRADIO_SERVER_NAME") or LOCAL_NAMES[1]).strip("[]")
+    try:
+        local = ipaddress.ip_address(bound).is_loopback
+    except ValueError:
+        local = bound == LOCAL_NAMES[0]
+    if not local:
+        return frozenset()
+    proxy = urlsplit(os.environ.get("GRADIO_ROOT_PATH", "")).netloc
+    names = map(host_name, (*more, proxy))
+    return frozenset({*LOCAL_NAMES, bound, *names} - {""})
+
+
+def _serve(app: gr.Blocks) -> None:
+    """Serve until a signal ends the page; then close it and remove what it kept."""
+    try:
+        threading.Event().wait()
+    finally:
+        end_soon()
+        app.close(verbose=False)
+        empty(private_folder())
+        end_now()
 
 
 def theme() -> gr.Theme:

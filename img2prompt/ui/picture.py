@@ -5,18 +5,16 @@ a file that a client names by its URL: a server must not be made to call others.
 (MCP) know an upload by its address on this server; that one is looked up on disk.
 """
 
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import gradio as gr
-from gradio.data_classes import ListFiles
-from gradio.route_utils import API_PREFIX
-from gradio.utils import get_upload_folder
-from gradio_client.utils import is_http_url_like
+from gradio.data_classes import FileData, ListFiles
 from pydantic import model_validator
 
 from img2prompt.ui.texts import Texts
+from img2prompt.ui.uploads import is_private_file, local_path
+
+_META = {"_type": "gradio.FileData"}
 
 
 class _FileList(ListFiles):
@@ -27,8 +25,14 @@ class _FileList(ListFiles):
     def wrap(cls, sent: Any) -> Any:
         if not isinstance(sent, list):
             return sent
-        meta = {"_type": "gradio.FileData"}
-        return [{"path": file, "meta": meta} if isinstance(file, str) else file for file in sent]
+        # What is no file at all gets an empty path, which `preprocess` refuses in a sentence.
+        paths = [file.get("path") if isinstance(file, dict) else file for file in sent]
+        return [
+            file
+            if isinstance(file, dict | FileData) and path
+            else {"path": path if isinstance(path, str) else "", "meta": _META}
+            for file, path in zip(sent, paths, strict=True)
+        ]
 
 
 class Picture(gr.Image):
@@ -43,17 +47,15 @@ class Picture(gr.Image):
 
     def preprocess(self, payload: Any) -> str | None:
         """The uploaded file's path, unopened."""
-        if payload is None:
-            return None
-        if payload.path is None:
-            raise gr.Error(self.text("page.no_file"), print_exception=False)
-        return payload.path
+        return None if payload is None else _upload(payload.path or "", self.text)
+
+    def postprocess(self, value: Any) -> Any:
+        """An upload's path for the browser: Gradio would publish any file of the machine."""
+        return super().postprocess(None if value is None else _upload(value, self.text))
 
     async def async_move_resource_to_block_cache(self, url_or_file_path: Any) -> Any:
-        """Gradio's, but for addresses."""
-        if is_http_url_like(str(url_or_file_path)):
-            url_or_file_path = _upload(str(url_or_file_path), self.text)
-        return await super().async_move_resource_to_block_cache(url_or_file_path)
+        """Gradio's, which copies and downloads; uploads lie where they are."""
+        return _upload(str(url_or_file_path), self.text)
 
     def get_config(self, cls: Any = None) -> dict[str, Any]:
         """What the browser is told: gr.Image's settings."""
@@ -82,10 +84,8 @@ class Files(gr.File):
         return _inlined(schema, schema.get("$defs", {}))
 
     async def async_move_resource_to_block_cache(self, url_or_file_path: Any) -> Any:
-        """Gradio's, but for addresses."""
-        if is_http_url_like(str(url_or_file_path)):
-            url_or_file_path = _upload(str(url_or_file_path), self.text)
-        return await super().async_move_resource_to_block_cache(url_or_file_path)
+        """Gradio's, which copies and downloads; uploads lie where they are."""
+        return _upload(str(url_or_file_path), self.text)
 
     def get_config(self, cls: Any = None) -> dict[str, Any]:
         """What the browser is told: gr.File's settings."""
@@ -103,16 +103,11 @@ def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
 
 
 def _upload(named: str, text: Texts) -> str:
-    """The path of an upload that is named by its path or by its address on this server.
+    """The path of a file in the private folder, named by its path or its address on this server.
 
-    The host of an address doesn't count: nobody is asked, and only uploads are read.
+    The gate knows which of them are uploads, and whose; this is what holds without it.
     """
-    try:
-        if is_http_url_like(named):
-            named = unquote(urlsplit(named).path.partition(f"{API_PREFIX}/file=")[2])
-        path = Path(named).resolve()
-    except ValueError:  # an address that is none ("http://[::1/"), or a null byte in a name
-        path = Path()
-    if not path.is_relative_to(Path(get_upload_folder()).resolve()):
+    path = local_path(named)
+    if path is None or not is_private_file(path):
         raise gr.Error(text("page.no_url"), print_exception=False)
-    return str(path)
+    return path
