@@ -6,14 +6,14 @@ Hugging Face Spaces runs this file without arguments. It builds and launches the
 
 import argparse
 import sys
+from functools import partial
 
 from img2prompt.artifacts import open_assets, quiet_tensorflow
 from img2prompt.errors import UserError, run_command
-from img2prompt.ui.stop import stop_on_signals
+from img2prompt.ui.stop import run_until_stopped
 
 
 def main() -> None:
-    stop_on_signals()
     parser = argparse.ArgumentParser(description="Serve the img2prompt page.")
     parser.add_argument("--host", help="default: GRADIO_SERVER_NAME, or this machine only")
     parser.add_argument("--port", type=int, help="default: the first free one from 7860")
@@ -52,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(run_until_stopped(partial(run_command, main)))

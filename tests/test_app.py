@@ -373,7 +373,10 @@ def test_chances_stand_beside_the_scores_where_they_are_known() -> None:
     assert 'class="chance"' not in answer(None, None)
 
 
-@pytest.mark.parametrize("arguments", [[], ["--show-all-words", "--language", "de"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--show-all-words", "--language", "de", "--allow-host", "a.org", "--allow-host", "b"]],
+)
 def test_the_options_reach_the_page(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
     import app
     from img2prompt.ui import page
@@ -382,10 +385,9 @@ def test_the_options_reach_the_page(monkeypatch: pytest.MonkeyPatch, arguments: 
     monkeypatch.setattr(page, "launch", lambda *_, **options: launched.append(options))
     monkeypatch.setattr("sys.argv", ["app.py", *arguments])
     app.main()
-    expected = (
-        {"language": "de", "show_all": True} if arguments else {"language": "en", "show_all": False}
-    )
-    assert launched == [expected]
+    chosen = {"language": "de", "show_all": True, "allow_hosts": ["a.org", "b"]}
+    usual = {"language": "en", "show_all": False, "allow_hosts": []}
+    assert launched == [chosen if arguments else usual]
 
 
 @pytest.mark.parametrize(

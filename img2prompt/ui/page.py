@@ -23,9 +23,8 @@ from img2prompt.ui.context import Page
 from img2prompt.ui.examples import load_examples
 from img2prompt.ui.gate import LOCAL_NAMES, Gate, Rules, host_name
 from img2prompt.ui.service import Guesser
-from img2prompt.ui.stop import end_now, end_soon
 from img2prompt.ui.texts import ENGLISH, Texts, languages
-from img2prompt.ui.uploads import Uploads, empty, private_folder
+from img2prompt.ui.uploads import Uploads, private_folder
 
 TABS = ("guess", "map", "compare", "batch", "play", "learn")  # ids, and names of the modules
 _HERE = Path(__file__).parent
@@ -171,14 +170,11 @@ def answered_hosts(host: str | None, more: Collection[str]) -> frozenset[str]:
 
 
 def _serve(app: gr.Blocks) -> None:
-    """Serve until a signal ends the page; then close it and remove what it kept."""
+    """Serve until a signal ends the page."""
     try:
         threading.Event().wait()
     finally:
-        end_soon()
         app.close(verbose=False)
-        empty(private_folder())
-        end_now()
 
 
 def theme() -> gr.Theme:

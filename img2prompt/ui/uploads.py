@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -27,6 +27,8 @@ from gradio import processing_utils
 from gradio.route_utils import API_PREFIX
 from gradio.utils import get_upload_folder
 from gradio_client.utils import is_http_url_like
+
+from img2prompt.ui.stop import at_stop
 
 HOUR = 3600.0
 MAX_AGE = HOUR  # seconds that an upload is kept
@@ -214,13 +216,11 @@ def private_folder() -> Path:
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     if (mcp := sys.modules.get("gradio.mcp")) is not None:
         mcp.DEFAULT_TEMP_DIR = str(folder)
-    atexit.register(empty, folder)
+    # A file that another thread still writes is no reason to fail.
+    remove = partial(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(remove)
+    at_stop(remove)
     return folder
-
-
-def empty(folder: Path) -> None:
-    """Remove a start's folder; a file that another thread still writes is no reason to fail."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def lend(path: str | os.PathLike) -> str:
