@@ -121,9 +121,10 @@ class Gate:
             paths = await receive_files(request, self.rules.uploads, self._client(scope))
             await JSONResponse(paths)(scope, receive, send)
         else:
-            most = MCP_BYTES if _MCP.fullmatch(path) else JSON_BYTES
-            body = await _body(limited(receive, most, "body"))
-            body = checked_json(body, self.rules.uploads)
+            # MCP's tools become calls of this same server, which are checked when they come.
+            tool = _MCP.fullmatch(path) is not None
+            body = await _body(limited(receive, MCP_BYTES if tool else JSON_BYTES, "body"))
+            body = checked_json(body, self.rules.uploads, texts=not tool)
             await self.app(_with_length(scope, len(body)), _replay(body, receive), send)
 
     def _tell(self, scope: Scope, refused: Refused) -> Response:
@@ -215,7 +216,7 @@ def host_name(host: str) -> str:
         return ""
 
 
-def checked_json(body: bytes, uploads: Uploads) -> bytes:
+def checked_json(body: bytes, uploads: Uploads, texts: bool = True) -> bytes:
     """A call's JSON with nothing in it that Gradio could take for a file but uploads.
 
     An upload keeps its path, name, size and type; `REFUSED` takes the place of every other file,
@@ -224,6 +225,7 @@ def checked_json(body: bytes, uploads: Uploads) -> bytes:
     Args:
         body: JSON in UTF-8.
         uploads: which files visitors sent, and whose they are.
+        texts: also refuse a mere text that names a file of this server's folder.
 
     Raises:
         Refused: no JSON, or nested too deep.
@@ -233,22 +235,25 @@ def checked_json(body: bytes, uploads: Uploads) -> bytes:
         _check_depth(call)
         session = call.get("session_hash") if isinstance(call, dict) else None
         known = session if isinstance(session, str) else None
-        return json.dumps(_checked(call, uploads, known)).encode("ascii")
+        refused = (lambda text: uploads.is_foreign(text, known)) if texts else (lambda _: False)
+        checked = _checked(call, lambda named: uploads.resolve(named, known), refused)
+        return json.dumps(checked).encode("ascii")
     except (ValueError, RecursionError):
         raise Refused(400, "json") from None
 
 
-def _checked(node: Any, uploads: Uploads, session: str | None) -> Any:
+def _checked(
+    node: Any, resolve: Callable[[str], str | None], is_foreign: Callable[[str], bool]
+) -> Any:
     if isinstance(node, list):
-        return [_checked(item, uploads, session) for item in node]
-    if isinstance(node, str):  # MCP's files are addresses alone
-        return REFUSED if uploads.is_foreign(node, session) else node
+        return [_checked(item, resolve, is_foreign) for item in node]
+    if isinstance(node, str):  # MCP hands its lists of files on as addresses alone
+        return REFUSED if is_foreign(node) else node
     if not isinstance(node, dict):
         return node
     if "path" not in node and not _is_meta(node.get("meta")):
-        return {key: _checked(value, uploads, session) for key, value in node.items()}
-    named = node.get("path")
-    path = uploads.resolve(named, session) if isinstance(named, str) else None
+        return {key: _checked(value, resolve, is_foreign) for key, value in node.items()}
+    path = resolve(node["path"]) if isinstance(node.get("path"), str) else None
     if path is None:
         return REFUSED
     told = {key: node.get(key) for key in ("orig_name", "mime_type")}
