@@ -61,11 +61,22 @@ def served(
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], port: int, folder: Path, environment: dict[str, str]
+    command: Sequence[str],
+    port: int,
+    folder: Path,
+    environment: dict[str, str],
+    log_path: Path | None = None,
 ) -> Iterator[str]:
-    """A command that serves the page, run in a folder while the block runs: its address."""
+    """A command that serves the page, run in a folder while the block runs: its address.
+
+    What it prints goes to `log_path`, if given.
+    """
     clean = {key: value for key, value in os.environ.items() if "GRADIO" not in key}
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
+    with (
+        log_path.open("w+", encoding="utf-8")
+        if log_path is not None
+        else tempfile.TemporaryFile("w+", encoding="utf-8")
+    ) as log:
 
         def told() -> str:
             log.seek(0)

@@ -12,6 +12,7 @@ import gradio as gr
 from img2prompt import images
 from img2prompt.artifacts import Assets
 from img2prompt.errors import UserError
+from img2prompt.ui import faults, http_mistakes, mistakes
 from img2prompt.ui.context import Page
 from img2prompt.ui.examples import load_examples
 from img2prompt.ui.service import Guesser
@@ -50,12 +51,13 @@ def build_app(
     texts = {language: Texts(language)} | {code: Texts(code) for code in languages()}
     guesser = Guesser(assets, preset, show_all)
     examples = load_examples(assets.folder)
-    app = gr.Blocks(
+    app = mistakes.Blocks(
         title=texts[language]("page.title"),
         fill_width=True,
         analytics_enabled=False,
         delete_cache=(_HOUR, _HOUR),
     )
+    app.texts = texts
     with app:
         _build_page(Page(guesser, texts[language], True, examples), texts)
     for code, text in texts.items():
@@ -87,6 +89,8 @@ def launch(
         UserError: as `build_app`, or the port is taken.
     """
     app = build_app(assets, preset, language, show_all)
+    if block:
+        faults.keep_visitors_out()
     try:
         app.launch(
             server_name=host,
@@ -100,6 +104,7 @@ def launch(
             mcp_server=importlib.util.find_spec("mcp") is not None,
             max_file_size=images.MAX_BYTES,
             footer_links=["api", "settings"],
+            app_kwargs=http_mistakes.app_kwargs(Texts(language)),
             theme=theme(),
             css_paths=_STYLES,
             head=f"<script>{''.join(path.read_text('utf-8') for path in _SCRIPTS)}</script>",
@@ -108,6 +113,7 @@ def launch(
         if "port" not in str(error):
             raise
         raise UserError(f"Port {port} is taken; choose another one with --port.") from None
+    mistakes.answer_models(app)
     print(f"{Texts(language)('page.title')}: {app.local_url}", flush=True)
     if block:
         app.block_thread()
