@@ -77,11 +77,12 @@ class Sentences:
             response = Response(f"event: error\ndata: {told}\n\n", media_type="text/event-stream")
             await response(scope, receive, send)
             return
-        started = False
+        started = ended = False
 
         async def noted(message: Message) -> None:
-            nonlocal started
+            nonlocal started, ended
             started = started or message["type"] == "http.response.start"
+            ended = started and not message.get("more_body", "body" not in message)
             await send(message)
 
         try:
@@ -93,6 +94,8 @@ class Sentences:
             if not started:
                 key, status = ("mistake.call", 400) if mistake else ("mistake.fault", 500)
                 await _refused(self.text(key), status)(scope, receive, send)
+            elif not ended:  # an answer that only ends would be told as an error in the log
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _refused(sentence: str, status: int) -> JSONResponse:
@@ -117,8 +120,6 @@ def _is_gone(scope: Scope) -> bool:
     asked = _ANSWER.search(scope["path"]) if scope["method"] == "GET" else None
     if asked is None:
         return False
-    queue = scope["app"].get_blocks()._queue
-    event = asked[1]
-    return event not in queue.event_ids_to_events and not any(
-        event in events for events in queue.pending_event_ids_session.values()
-    )
+    # An event stands there from the moment it is asked for until its answer was fetched.
+    pending = scope["app"].get_blocks()._queue.pending_event_ids_session
+    return not any(asked[1] in events for events in pending.values())
