@@ -107,7 +107,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def chromium() -> Iterator[tuple[Any, dict]]:
+def chromium(flags: Sequence[str] = ()) -> Iterator[tuple[Any, dict]]:
     """Headless Chromium, and an empty dictionary for what `pages` keeps of it."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if not path or not Path(path).exists():
@@ -115,7 +115,7 @@ def chromium() -> Iterator[tuple[Any, dict]]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
         yield browser, {}
         browser.close()
 

@@ -21,7 +21,7 @@ from img2prompt.ui.texts import ENGLISH, Texts, languages
 TABS = ("guess", "map", "compare", "batch", "play", "learn")  # ids, and names of the modules
 _HERE = Path(__file__).parent
 _STYLES = [_HERE / "style.css", *sorted((_HERE / "styles").glob("*.css"))]
-_SCRIPTS = [_HERE / "page.js", _HERE / "map.js"]
+_SCRIPTS = [_HERE / "page.js", _HERE / "plain_http.js", _HERE / "map.js"]
 _HOUR = 3600
 # Names that every system has: a web font would be a request to somebody else's server.
 _FONT = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
@@ -107,7 +107,7 @@ def launch(
             app_kwargs=http_mistakes.app_kwargs(Texts(language)),
             theme=theme(),
             css_paths=_STYLES,
-            head=f"<script>{''.join(path.read_text('utf-8') for path in _SCRIPTS)}</script>",
+            head=_scripts(app.texts),
         )
     except OSError as error:
         if "port" not in str(error):
@@ -152,6 +152,19 @@ def theme() -> gr.Theme:
         input_placeholder_color="*neutral_500",
         input_placeholder_color_dark="*neutral_400",
     )
+
+
+def _scripts(texts: dict[str, Texts]) -> str:
+    """The page's own scripts, and what its upload boxes say instead over plain http."""
+    plain = {
+        text(key): {way: text(f"guess.placeholder_{way}") for way in ("keys", "touch")}
+        for text in texts.values()
+        for key in ("guess.placeholder", "compare.first_placeholder")
+    }
+    # "<" would let a text end the script.
+    told = json.dumps(plain).replace("<", "\\u003c")
+    code = "".join(path.read_text("utf-8") for path in _SCRIPTS)
+    return f"<script>window.img2promptPlaceholders = {told};\n{code}</script>"
 
 
 def _build_page(page: Page, texts: dict[str, Texts]) -> None:
