@@ -61,11 +61,22 @@ def served(
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], port: int, folder: Path, environment: dict[str, str]
+    command: Sequence[str],
+    port: int,
+    folder: Path,
+    environment: dict[str, str],
+    log_path: Path | None = None,
 ) -> Iterator[str]:
-    """A command that serves the page, run in a folder while the block runs: its address."""
+    """A command that serves the page, run in a folder while the block runs: its address.
+
+    What it prints goes to `log_path`, if given.
+    """
     clean = {key: value for key, value in os.environ.items() if "GRADIO" not in key}
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
+    with (
+        log_path.open("w+", encoding="utf-8")
+        if log_path is not None
+        else tempfile.TemporaryFile("w+", encoding="utf-8")
+    ) as log:
 
         def told() -> str:
             log.seek(0)
@@ -96,7 +107,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def chromium() -> Iterator[tuple[Any, dict]]:
+def chromium(flags: Sequence[str] = ()) -> Iterator[tuple[Any, dict]]:
     """Headless Chromium, and an empty dictionary for what `pages` keeps of it."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if not path or not Path(path).exists():
@@ -104,7 +115,7 @@ def chromium() -> Iterator[tuple[Any, dict]]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
         yield browser, {}
         browser.close()
 

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import small_page
 from hypothesis import settings
 from PIL import Image
 
@@ -38,6 +39,12 @@ def address() -> Iterator[str]:
     """The address of the shipped app, started once for all browser tests."""
     with browser_kit.served() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Artifacts as they ship, but small (`small_page`); not to be changed."""
+    return small_page.write(tmp_path_factory.mktemp("small"))
 
 
 # A module's and not the session's: while it runs, asyncio.run fails in every other test.

@@ -16,49 +16,27 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
+from small_page import SIDE, picture, write_manifest
 
 from img2prompt.artifacts import Assets
 from img2prompt.embedding import EMBEDDING_FILE, WordVectors
 from img2prompt.errors import UserError
-from img2prompt.files import sha256_of, write_json
+from img2prompt.files import write_json
 from img2prompt.prediction import PredictedWord, Prediction
-from img2prompt.projection import MAP_FILE, VocabularyMap
+from img2prompt.projection import MAP_FILE
 from img2prompt.safety import BLOCKED_WORDS
 from img2prompt.ui.answer import View, answer_html
 from img2prompt.ui.texts import Texts
 
 ROOT = Path(__file__).resolve().parent.parent
-SIDE = 32
 ENGLISH = Texts()
 NOT_A_PICTURE = "This is not a picture we can read; use one of PNG, JPEG, WEBP, GIF, BMP, TIFF."
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Artifacts as they ship, but small: two untrained models, an embedding, a map, an example."""
-    from img2prompt.models import notebook, original
-
-    folder = tmp_path_factory.mktemp("assets")
-    random = np.random.default_rng(1)
-    words = [f"word{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(80)]
-    vectors = WordVectors(
-        words, random.normal(size=(80, 100)).astype(np.float32), np.arange(80, 0, -1)
-    )
-    vectors.save(folder / EMBEDDING_FILE)
-    space = random.uniform(-1, 1, size=(60, 3)).astype(np.float32)
-    themes = np.arange(60) % 2
-    places = (space[:, :2], space, themes, ("worda", "wordb"))
-    VocabularyMap(vectors, tuple(words[:60]), *places, vectors.counts[:60], "chance").save(
-        folder / MAP_FILE
-    )
-    original.build(vectors, SIDE).save(folder / "gaze.keras")
-    notebook.build(vectors, SIDE).save(folder / "notebook.keras")
-    _write_manifest(folder)
-    (folder / "examples").mkdir()
-    _picture(9).save(folder / "examples" / "noise.png")
-    entry = {"file": "noise.png", "title": "Noise", "alt": 'Coloured "noise" & nothing else'}
-    write_json(folder / "examples" / "examples.json", [entry])
-    return folder
+def folder(small_folder: Path) -> Path:
+    """Artifacts as they ship, but small; see `small_page`."""
+    return small_folder
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +56,7 @@ def client(address: str) -> Client:
 
 
 def test_a_picture_gets_words_as_plain_data(client: Client, tmp_path: Path) -> None:
-    _picture(1).save(tmp_path / "noise.png")
+    picture(1).save(tmp_path / "noise.png")
     data = client.predict(handle_file(tmp_path / "noise.png"), "gaze", 10, api_name="/predict")
     words = [row["word"] for row in data["words"]]
     scores = [row["score"] for row in data["words"]]
@@ -88,7 +66,7 @@ def test_a_picture_gets_words_as_plain_data(client: Client, tmp_path: Path) -> N
 
 
 def test_the_preset_and_the_number_of_words_count(client: Client, tmp_path: Path) -> None:
-    _picture(2).save(tmp_path / "noise.png")
+    picture(2).save(tmp_path / "noise.png")
     file = handle_file(tmp_path / "noise.png")
     for count in (1, 3, 20):
         data = client.predict(file, "notebook", count, api_name="/predict")
@@ -101,7 +79,7 @@ def test_no_picture_means_no_answer(client: Client) -> None:
 
 
 def test_a_picture_is_scored_against_the_truth(client: Client, tmp_path: Path) -> None:
-    _picture(2).save(tmp_path / "noise.png")
+    picture(2).save(tmp_path / "noise.png")
     file = handle_file(tmp_path / "noise.png")
     answer = client.predict(file, "gaze", 4, api_name="/predict")
     word = answer["words"][0]["word"]
@@ -172,7 +150,7 @@ def test_files_that_cannot_be_used_get_one_sentence(
 ) -> None:
     if content is None:
         buffer = io.BytesIO()
-        _picture(3, side=256).save(buffer, "PNG")
+        picture(3, side=256).save(buffer, "PNG")
         content = buffer.getvalue()[: len(buffer.getvalue()) // 2]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(AppError) as failure:
@@ -181,9 +159,9 @@ def test_files_that_cannot_be_used_get_one_sentence(
 
 
 def test_odd_pictures_are_answered(client: Client, tmp_path: Path) -> None:
-    frames = [_picture(seed).convert("P") for seed in (4, 5)]
+    frames = [picture(seed).convert("P") for seed in (4, 5)]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
-    clear = _picture(6).convert("RGBA")
+    clear = picture(6).convert("RGBA")
     clear.putalpha(90)
     clear.save(tmp_path / "clear.png")
     deep = np.random.default_rng(7).integers(0, 65536, size=(40, 40)).astype(np.uint16)
@@ -230,7 +208,7 @@ def test_a_page_without_map_and_examples_still_answers(folder: Path, tmp_path: P
 
     for name in ("gaze.keras", EMBEDDING_FILE):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
-    _write_manifest(tmp_path)
+    write_manifest(tmp_path)
     app = launch(Assets(tmp_path), host="127.0.0.1", block=False)
     try:
         client = Client(app.local_url, verbose=False)
@@ -254,13 +232,13 @@ def test_an_explanation_is_kept_while_pictures_are_few(folder: Path) -> None:
     from img2prompt.ui.service import EXPLAINED, Guesser
 
     guesser = Guesser(Assets(folder), "notebook")
-    picture = folder / "examples" / "noise.png"
-    words = tuple(word.word for word in guesser(picture, "notebook", 3).words)
-    first = guesser.explain(picture, "notebook", words)
-    assert guesser.explain(picture, "notebook", words) is first
+    noise = folder / "examples" / "noise.png"
+    words = tuple(word.word for word in guesser(noise, "notebook", 3).words)
+    first = guesser.explain(noise, "notebook", words)
+    assert guesser.explain(noise, "notebook", words) is first
     for word in guesser.vectors.words[:EXPLAINED]:
-        guesser.explain(picture, "notebook", (word,))
-    assert guesser.explain(picture, "notebook", words) is not first
+        guesser.explain(noise, "notebook", (word,))
+    assert guesser.explain(noise, "notebook", words) is not first
     with pytest.raises(UserError, match="no longer here"):
         guesser.explain(folder / "gone.png", "notebook", words)
 
@@ -279,11 +257,11 @@ def test_blocked_words_show_only_where_they_are_switched_on(folder: Path, tmp_pa
     original.build(renamed, SIDE).save(tmp_path / "assets" / "gaze.keras")
     (tmp_path / "assets" / MAP_FILE).unlink()
     (tmp_path / "assets" / "notebook.keras").unlink()
-    _write_manifest(tmp_path / "assets")
-    picture = folder / "examples" / "noise.png"
+    write_manifest(tmp_path / "assets")
+    noise = folder / "examples" / "noise.png"
 
     def shown(show_all: bool) -> set[str]:
-        answer = Guesser(Assets(tmp_path / "assets"), show_all=show_all)(picture, "gaze", 50)
+        answer = Guesser(Assets(tmp_path / "assets"), show_all=show_all)(noise, "gaze", 50)
         near = {other for word in answer.words for other, _ in word.alternatives}
         return near | {word.word for word in answer.words}
 
@@ -306,7 +284,7 @@ def test_examples_stay_in_their_folder(tmp_path: Path) -> None:
 
     assert load_examples(tmp_path) == []
     (tmp_path / "examples").mkdir()
-    _picture(1).save(tmp_path / "outside.png")
+    picture(1).save(tmp_path / "outside.png")
     for name in ("../outside.png", "missing.png"):
         entry = {"file": name, "title": "x", "alt": "x"}
         write_json(tmp_path / "examples" / "examples.json", [entry])
@@ -399,17 +377,3 @@ def test_the_command_tells_errors_in_one_line(folder: Path, arguments: list[str]
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")
     assert "Traceback" not in done.stderr
-
-
-def _picture(seed: int, side: int = 48) -> Image.Image:
-    noise = np.random.default_rng(seed).integers(0, 256, size=(side, side, 3))
-    return Image.fromarray(noise.astype(np.uint8))
-
-
-def _write_manifest(folder: Path) -> None:
-    files = {
-        path.name: {"sha256": sha256_of(path), "size": path.stat().st_size}
-        for path in folder.iterdir()
-        if path.suffix in (".npz", ".keras")
-    }
-    write_json(folder / "manifest.json", {"default": "gaze", "files": files})

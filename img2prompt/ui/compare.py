@@ -142,10 +142,11 @@ def build(page: Page) -> None:
         return now, one if now else (other_than(one) if one == two else two)
 
     def bring(
-        event: gr.SelectData, guessed: str | None, first: str | None, before: str | None
+        event: gr.EventData, guessed: str | None, first: str | None, before: str | None
     ) -> tuple:
         """The Guess tab's picture, unless another one was put here."""
-        here = event.value == text("page.tab_compare")
+        data = event._data if isinstance(event._data, dict) else {}
+        here = data.get("value") == text("page.tab_compare")
         if not here or guessed is None or first not in (None, before) or guessed == before:
             return gr.skip(), gr.skip()
         return guessed, guessed

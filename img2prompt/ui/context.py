@@ -1,10 +1,10 @@
 """What every tab is handed: the models, the texts, and what the tabs share."""
 
 import contextlib
+import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -117,7 +117,8 @@ class Page:
 
     def check_picture(self, path: str | None) -> None:
         """Raise `UserError` where an uploaded picture is gone: uploads are deleted in time."""
-        if path is not None and not Path(path).is_file():
+        # Not Path.is_file: it raises where no file could have such a name.
+        if path is not None and not os.path.isfile(path):  # noqa: PTH113
             raise UserError(self.text("page.gone"))
 
 

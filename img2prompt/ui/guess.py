@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.components.plot import PlotData
 
 from img2prompt.errors import UserError
-from img2prompt.file_prompts import read_prompt
+from img2prompt.file_prompts import MAX_PROMPT, read_prompt
 from img2prompt.images import open_image
 from img2prompt.map_figures import map_figure
 from img2prompt.prediction import Prediction
@@ -128,6 +128,7 @@ def build(page: Page) -> None:
                 placeholder=text("truth.placeholder"),
                 lines=1,
                 max_lines=6,
+                max_length=MAX_PROMPT,
                 elem_id="guess-truth",
             )
             compared = gr.HTML("", apply_default_css=False, elem_id="truth")

@@ -11,15 +11,18 @@ from gradio import processing_utils
 from gradio.components.plot import PlotData
 
 from img2prompt import evaluation, export
-from img2prompt.arithmetic import ExpressionError, beginning, known_word, solve
+from img2prompt.arithmetic import MOST_CHARACTERS, ExpressionError, beginning, known_word, solve
 from img2prompt.errors import UserError
 from img2prompt.kinds import KINDS
 from img2prompt.map_figures import Group, picture_part, sum_part, vocabulary_figure, word_part
 from img2prompt.safety import mask
 from img2prompt.ui import map_card
+from img2prompt.ui.arguments import plain
 from img2prompt.ui.context import WATCH, Page, looked_at_now, one_of
 
 NEIGHBOURS = 10
+MOST_NEIGHBOURS = 50
+MAX_WORD = 200  # characters of a search
 PLANE, SPACE = "2-D", "3-D"
 BY_KIND, BY_THEME = "kind", "theme"
 # Okabe and Ito's colours, told apart by the colour-blind; their yellow darker, to show on white.
@@ -64,6 +67,7 @@ def build(page: Page) -> None:
             label=text("map.search"),
             placeholder=text("map.search_placeholder"),
             max_lines=1,
+            max_length=MAX_WORD,
             scale=2,
             min_width=220,
             elem_id="map-search",
@@ -106,6 +110,7 @@ def build(page: Page) -> None:
                 placeholder=text("map.sum_placeholder"),
                 info=text("map.sum_info"),
                 max_lines=1,
+                max_length=MOST_CHARACTERS,
                 elem_id="map-sum",
             )
             gr.HTML(map_card.sums_html(text), apply_default_css=False, elem_id="map-sums")
@@ -178,8 +183,8 @@ def build(page: Page) -> None:
         data = event._data if isinstance(event._data, dict) else {}
         word, written = data.get("word"), data.get("sum")
         return (
-            word if isinstance(word, str) else gr.skip(),
-            written if isinstance(written, str) else gr.skip(),
+            plain(word)[:MAX_WORD] if isinstance(word, str) else gr.skip(),
+            plain(written)[:MOST_CHARACTERS] if isinstance(written, str) else gr.skip(),
         )
 
     def save_whole() -> str:
@@ -238,7 +243,7 @@ def _api(page: Page) -> None:
         return
     guesser = page.guesser
 
-    def neighbours(word: str, count: float = NEIGHBOURS) -> dict:
+    def neighbours(word: str, count: int = NEIGHBOURS) -> dict:
         """List the words of Stable Diffusion prompts that are used most like a word.
 
         Neighbours come by falling score, the cosine (−1 to 1) between the words' vectors; words
@@ -253,13 +258,11 @@ def _api(page: Page) -> None:
             {"word", "count", "kind", "neighbours": [{"word", "score", "count"}]}
         """
         with page.errors():
-            known = known_word(word or "", guesser.vectors)
+            known = known_word(word, guesser.vectors)
             if known is None:
-                typed = mask((word or "").strip()[:40], guesser.blocked)
+                typed = mask(word.strip()[:40], guesser.blocked)
                 raise UserError(page.text("map.unknown", word=typed))
-            if count is None or not 1 <= count <= 50:
-                raise UserError(page.text("map.error_count", most=50))
-            near = guesser.vectors.neighbours(known, round(count), answers_only=True)
+            near = guesser.vectors.neighbours(known, count, answers_only=True)
             return {
                 "word": known,
                 "count": guesser.count(known),
@@ -284,13 +287,14 @@ def _api(page: Page) -> None:
         """
         with page.errors():
             try:
-                return solve(expression or "", guesser.vectors, NEIGHBOURS).to_dict()
+                return solve(expression, guesser.vectors, NEIGHBOURS).to_dict()
             except ExpressionError as error:
                 raise UserError(mask(str(error), guesser.blocked)) from None
 
     found, worked = gr.JSON(visible=False), gr.JSON(visible=False)
-    word, count = gr.Textbox(visible=False), gr.Number(NEIGHBOURS, visible=False)
-    expression = gr.Textbox(visible=False)
+    word = gr.Textbox(visible=False, max_length=MAX_WORD)
+    count = gr.Number(NEIGHBOURS, minimum=1, maximum=MOST_NEIGHBOURS, precision=0, visible=False)
+    expression = gr.Textbox(visible=False, max_length=MOST_CHARACTERS)
     gr.Button(visible=False).click(neighbours, [word, count], found, **page.api("neighbours"))
     gr.Button(visible=False).click(arithmetic, expression, worked, **page.api("arithmetic"))
 
@@ -362,6 +366,6 @@ def _depth(dimension: str) -> int:
 
 
 def _short(value: str) -> str:
-    if len(value) > 200:
+    if len(value) > MAX_WORD:
         raise ValueError(value)
-    return value
+    return plain(value)

@@ -19,6 +19,7 @@ from starlette.middleware import Middleware
 from img2prompt import images
 from img2prompt.artifacts import Assets
 from img2prompt.errors import UserError
+from img2prompt.ui import faults, http_mistakes, mistakes
 from img2prompt.ui.context import Page
 from img2prompt.ui.examples import load_examples
 from img2prompt.ui.gate import LOCAL_NAMES, Gate, Rules, host_name
@@ -29,10 +30,15 @@ from img2prompt.ui.uploads import Uploads, private_folder
 TABS = ("guess", "map", "compare", "batch", "play", "learn")  # ids, and names of the modules
 _HERE = Path(__file__).parent
 _STYLES = [_HERE / "style.css", *sorted((_HERE / "styles").glob("*.css"))]
+<<<<<<< HEAD
 _SCRIPTS = [_HERE / "page.js", _HERE / "map.js"]
 SESSIONS = 1_000  # whose state is kept at a time; the longest idle goes first
 # Sites of the hub that show a Space in a frame.
 _HUB = ("https://huggingface.co", "https://*.hf.space")
+=======
+_SCRIPTS = [_HERE / "page.js", _HERE / "plain_http.js", _HERE / "map.js"]
+_HOUR = 3600
+>>>>>>> d13b7c474c43176845a1bf2d8e57f5c4da9525c4
 # Names that every system has: a web font would be a request to somebody else's server.
 _FONT = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 _MONO = ["ui-monospace", "Menlo", "Consolas", "Liberation Mono", "monospace"]
@@ -62,11 +68,12 @@ def build_app(
     private_folder()  # Gradio's components ask for it when they are made
     guesser = Guesser(assets, preset, show_all)
     examples = load_examples(assets.folder)
-    app = gr.Blocks(
+    app = mistakes.Blocks(
         title=texts[language]("page.title"),
         fill_width=True,
         analytics_enabled=False,
     )
+    app.texts = texts
     with app:
         _build_page(Page(guesser, texts[language], True, examples), texts)
     for code, text in texts.items():
@@ -104,11 +111,15 @@ def launch(
     uploads = Uploads(private_folder())
     rules = Rules(
         uploads,
-        page_texts(language),
+        app.texts,
         hosts=answered_hosts(host, allow_hosts),
         framed_by=_HUB if get_space() else (),
         proxied=get_space() is not None,
     )
+    web = http_mistakes.app_kwargs(Texts(language))
+    web["middleware"].insert(0, Middleware(Gate, rules))  # the first one is the outermost
+    if block:
+        faults.keep_visitors_out()
     try:
         app.launch(
             server_name=host,
@@ -122,16 +133,17 @@ def launch(
             mcp_server=importlib.util.find_spec("mcp") is not None,
             max_file_size=images.MAX_BYTES,
             footer_links=["api", "settings"],
+            app_kwargs=web | {"lifespan": uploads.lifespan},
             theme=theme(),
             css_paths=_STYLES,
-            head=f"<script>{''.join(path.read_text('utf-8') for path in _SCRIPTS)}</script>",
+            head=_scripts(app.texts),
             state_session_capacity=SESSIONS,
-            app_kwargs={"middleware": [Middleware(Gate, rules)], "lifespan": uploads.lifespan},
         )
     except OSError as error:
         if "port" not in str(error):
             raise
         raise UserError(f"Port {port} is taken; choose another one with --port.") from None
+    mistakes.answer_models(app)
     print(f"{Texts(language)('page.title')}: {app.local_url}", flush=True)
     if block:
         _serve(app)
@@ -209,6 +221,19 @@ def theme() -> gr.Theme:
         input_placeholder_color="*neutral_500",
         input_placeholder_color_dark="*neutral_400",
     )
+
+
+def _scripts(texts: dict[str, Texts]) -> str:
+    """The page's own scripts, and what its upload boxes say instead over plain http."""
+    plain = {
+        text(key): {way: text(f"guess.placeholder_{way}") for way in ("keys", "touch")}
+        for text in texts.values()
+        for key in ("guess.placeholder", "compare.first_placeholder")
+    }
+    # "<" would let a text end the script.
+    told = json.dumps(plain).replace("<", "\\u003c")
+    code = "".join(path.read_text("utf-8") for path in _SCRIPTS)
+    return f"<script>window.img2promptPlaceholders = {told};\n{code}</script>"
 
 
 def _build_page(page: Page, texts: dict[str, Texts]) -> None:

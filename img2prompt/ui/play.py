@@ -12,6 +12,7 @@ from img2prompt.ui.context import Page
 from img2prompt.ui.service import Guesser
 
 OURS, REAL = "ours", "real"
+MAX_TYPED = 400  # characters; ten words have a quarter of that
 
 # Enter goes on: from the answer to the next round, and from there back to typing.
 _FOCUS_NEXT = "() => { setTimeout(() => { document.querySelector('#play-next')?.focus(); }, 150); }"
@@ -54,6 +55,7 @@ def build(page: Page) -> None:
                 info=text("play.hint", most=MOST_WORDS),
                 lines=1,
                 max_lines=1,
+                max_length=MAX_TYPED,
                 elem_id="play-guess",
             )
             counter = gr.HTML(

@@ -1,0 +1,119 @@
+"""The page over plain http from another machine: no clipboard, no camera, and no dead buttons."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from browser_kit import DESK, EXAMPLE, PHONE, WAIT, choose, chromium, keep, open_tab, served, words
+
+pytestmark = pytest.mark.browser
+
+NAME = "school.test"
+OPTIONS: tuple[str, ...] = ()  # of app.py, so that it answers to that name
+
+
+@pytest.fixture(scope="module")
+def plain_address() -> Iterator[str]:
+    """The page under a name that a browser does not take for its own machine."""
+    with served(OPTIONS) as url:
+        yield url.replace("127.0.0.1", NAME)
+
+
+@pytest.fixture(scope="module")
+def plain_browser() -> Iterator[Any]:
+    """Chromium that finds the name on this machine."""
+    with chromium([f"--host-resolver-rules=MAP {NAME} 127.0.0.1"]) as (browser, _):
+        yield browser
+
+
+@pytest.fixture
+def open_plain(plain_browser: Any, plain_address: str) -> Iterator[Any]:
+    """(path, **context) → the page; afterwards its console holds no error."""
+    errors: list[str] = []
+    contexts = []
+
+    def open_it(path: str = "", **options: Any) -> Any:
+        contexts.append(plain_browser.new_context(locale="en-GB", **({"viewport": DESK} | options)))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(WAIT)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+        page.goto(plain_address + path)
+        page.wait_for_selector("#tabs button[role=tab]")
+        assert not page.evaluate("window.isSecureContext")
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+@pytest.mark.parametrize(
+    "path, told, compare",
+    [("", "or paste one with Ctrl+V", "Compare"), ("de", "mit Strg+V", "Vergleichen")],
+)
+def test_what_cannot_work_is_not_offered(open_plain, path: str, told: str, compare: str) -> None:
+    page = open_plain(path)
+    box = page.locator("#guess-picture")
+    box.get_by_text(told).wait_for()
+    keep(page, f"plain-http-{path or 'en'}")
+    open_tab(page, compare)
+    page.locator("#compare-first").get_by_text(told).wait_for()
+    for one in (box, page.locator("#compare-first"), page.locator("#compare-second")):
+        assert one.locator("[data-testid=source-select]").count() == 0
+        assert one.get_by_label(re.compile("camera|clipboard", re.I)).count() == 0
+
+
+def test_a_phone_is_told_to_tap(open_plain) -> None:
+    page = open_plain(viewport=PHONE, has_touch=True, is_mobile=True)
+    page.locator("#guess-picture").get_by_text("to choose a picture").wait_for()
+    assert "Ctrl" not in page.inner_text("#guess-picture")
+
+
+def test_the_prompt_is_copied_another_way(open_plain) -> None:
+    page = open_plain()
+    choose(page, EXAMPLE)
+    words(page, 10)
+    prompt = page.input_value("#prompt textarea")
+    assert prompt
+    page.locator("#prompt button").first.click()
+    # A person pastes; the page may not read the clipboard here.
+    box = page.locator("#guess-truth textarea")
+    box.fill("")
+    box.focus()
+    page.keyboard.press("Control+V")
+    assert box.input_value() == prompt
+    assert page.locator("body > textarea").count() == 0
+
+
+def test_a_pasted_picture_is_answered(open_plain) -> None:
+    page = open_plain()
+    _paste(page, "body")
+    first = words(page, 10)
+    # Over a picture that is there already, too.
+    page.locator("#guess-count input[type=number]").fill("4")
+    page.keyboard.press("Enter")
+    assert words(page, 4) == first[:4]
+
+
+def test_text_is_pasted_where_somebody_types(open_plain) -> None:
+    page = open_plain()
+    page.locator("#guess-truth textarea").focus()
+    _paste(page, "#guess-truth textarea")
+    page.wait_for_timeout(1000)
+    assert page.locator("#answer .row").count() == 0
+
+
+def _paste(page: Any, target: str) -> None:
+    """Ctrl+V with a picture in the clipboard, as the browser tells the page of it."""
+    page.evaluate(
+        """async ([target, bytes]) => {
+            const carried = new DataTransfer();
+            carried.items.add(new File([new Uint8Array(bytes)], 'a.jpg', { type: 'image/jpeg' }));
+            const options = { clipboardData: carried, bubbles: true, cancelable: true };
+            document.querySelector(target).dispatchEvent(new ClipboardEvent('paste', options));
+        }""",
+        [target, list(EXAMPLE.read_bytes())],
+    )
