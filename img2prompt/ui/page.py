@@ -30,15 +30,10 @@ from img2prompt.ui.uploads import Uploads, private_folder
 TABS = ("guess", "map", "compare", "batch", "play", "learn")  # ids, and names of the modules
 _HERE = Path(__file__).parent
 _STYLES = [_HERE / "style.css", *sorted((_HERE / "styles").glob("*.css"))]
-<<<<<<< HEAD
-_SCRIPTS = [_HERE / "page.js", _HERE / "map.js"]
+_SCRIPTS = [_HERE / "page.js", _HERE / "plain_http.js", _HERE / "map.js"]
 SESSIONS = 1_000  # whose state is kept at a time; the longest idle goes first
 # Sites of the hub that show a Space in a frame.
 _HUB = ("https://huggingface.co", "https://*.hf.space")
-=======
-_SCRIPTS = [_HERE / "page.js", _HERE / "plain_http.js", _HERE / "map.js"]
-_HOUR = 3600
->>>>>>> d13b7c474c43176845a1bf2d8e57f5c4da9525c4
 # Names that every system has: a web font would be a request to somebody else's server.
 _FONT = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 _MONO = ["ui-monospace", "Menlo", "Consolas", "Liberation Mono", "monospace"]
