@@ -25,7 +25,7 @@ from img2prompt.ui.uploads import Uploads, is_private_file
 
 JSON_BYTES = 2**20  # a batch of 2,000 pictures names each by 300 bytes
 MCP_BYTES = 16 * 2**20  # a language model may send a picture as text: up to 12 MB of it
-MAX_DEPTH = 32  # of JSON; the page's own calls have 6
+MAX_DEPTH = 200  # of JSON; the page's own calls have 6, and Gradio follows what is deeper by recursion
 NAME_LENGTH = 255  # characters of a file's name or type that a call may tell
 
 # A file that is not an upload of this server, as the components get to see it.
@@ -124,7 +124,9 @@ class Gate:
             # MCP's tools become calls of this same server, which are checked when they come.
             tool = _MCP.fullmatch(path) is not None
             body = await _body(limited(receive, MCP_BYTES if tool else JSON_BYTES, "body"))
-            body = checked_json(body, self.rules.uploads, texts=not tool)
+            # All tools of language models come in one session, which is nobody's own.
+            own = Headers(scope=scope).get("x-gradio-user") != "mcp"
+            body = checked_json(body, self.rules.uploads, texts=not tool, sessions=own)
             await self.app(_with_length(scope, len(body)), _replay(body, receive), send)
 
     def _tell(self, scope: Scope, refused: Refused) -> Response:
@@ -216,7 +218,7 @@ def host_name(host: str) -> str:
         return ""
 
 
-def checked_json(body: bytes, uploads: Uploads, texts: bool = True) -> bytes:
+def checked_json(body: bytes, uploads: Uploads, texts: bool = True, sessions: bool = True) -> bytes:
     """A call's JSON with nothing in it that Gradio could take for a file but uploads.
 
     An upload keeps its path, name, size and type; `REFUSED` takes the place of every other file,
@@ -226,6 +228,7 @@ def checked_json(body: bytes, uploads: Uploads, texts: bool = True) -> bytes:
         body: JSON in UTF-8.
         uploads: which files visitors sent, and whose they are.
         texts: also refuse a mere text that names a file of this server's folder.
+        sessions: whether the call's session is one visitor's own.
 
     Raises:
         Refused: no JSON, or nested too deep.
@@ -234,7 +237,7 @@ def checked_json(body: bytes, uploads: Uploads, texts: bool = True) -> bytes:
         call = json.loads(body)
         _check_depth(call)
         session = call.get("session_hash") if isinstance(call, dict) else None
-        known = session if isinstance(session, str) else None
+        known = session if sessions and isinstance(session, str) else None
         refused = (lambda text: uploads.is_foreign(text, known)) if texts else (lambda _: False)
         checked = _checked(call, lambda named: uploads.resolve(named, known), refused)
         return json.dumps(checked).encode("ascii")
