@@ -1,0 +1,274 @@
+"""Uploads: how much there is room for, whose they are, and that they go in time."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import anyio
+import browser_kit
+import httpx
+import pytest
+import small_page
+from starlette.requests import Request
+
+from img2prompt.ui import receive, uploads
+from img2prompt.ui.receive import Refused, limited, receive_files
+from img2prompt.ui.uploads import FullError, Uploads
+
+HOST = {"Host": "localhost"}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Uploads:
+    """An empty folder for uploads, as a start makes it."""
+    (tmp_path / "start").mkdir()
+    return Uploads(tmp_path / "start")
+
+
+def put(store: Uploads, name: str = "a.png", client: str = "me", data: bytes = b"1234") -> str:
+    """A file that a client sent."""
+    with store.delivery(client) as arriving:
+        store.count(arriving, files=1)
+        store.count(arriving, size=len(data))
+        path = arriving.folder / name
+        path.write_bytes(data)
+        arriving.kept[str(path)] = len(data)
+    return str(path)
+
+
+def test_only_names_that_were_given_out_are_known(store: Uploads) -> None:
+    path = put(store)
+    assert store.resolve(path, "s") == path
+    assert store.resolve(f"http://anywhere/gradio_api/file={path}", "s") == path
+    assert store.resolve(f"{path}/", "s") is None and store.resolve(f"{path}/../a.png", "s") is None
+    (Path(path).parent / "other.png").write_bytes(b"1")
+    assert store.resolve(str(Path(path).parent / "other.png"), "s") is None
+    assert store.resolve("http://[::1/", "s") is None and store.resolve("", "s") is None
+
+
+def test_a_call_without_a_session_binds_nothing(store: Uploads) -> None:
+    path = put(store)
+    assert store.resolve(path, None) == store.resolve(path, None) == path
+    assert store.resolve(path, "a") == path
+    assert store.resolve(path, None) is None and store.resolve(path, "b") is None
+    assert store.resolve(path, "a") == path
+
+
+@pytest.mark.parametrize(
+    "limit, value",
+    [("CLIENT_BYTES", 11), ("CLIENT_FILES", 2), ("ALL_BYTES", 11), ("ALL_FILES", 2)],
+)
+def test_there_is_room_for_so_much(
+    store: Uploads, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
+) -> None:
+    monkeypatch.setattr(uploads, limit, value)
+    first = put(store)
+    put(store)
+    with pytest.raises(FullError):
+        put(store)
+    if limit.startswith("CLIENT"):
+        put(store, client="somebody else")
+    else:
+        with pytest.raises(FullError):
+            put(store, client="somebody else")
+    Path(first).unlink()
+    store.sweep()
+    put(store)  # what was deleted makes room
+
+
+def test_some_of_the_disk_stays_free(store: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "FREE_BYTES", 2**60)
+    with pytest.raises(FullError):
+        put(store)
+
+
+def test_what_is_not_kept_is_deleted(store: Uploads) -> None:
+    with pytest.raises(ValueError), store.delivery("me") as arriving:
+        store.count(arriving, size=5, files=1)
+        (arriving.folder / "part").write_bytes(b"begun")
+        raise ValueError
+    assert not any(store.folder.iterdir()) and store._deliveries == []
+
+
+def test_old_files_of_any_start_are_swept(tmp_path: Path, store: Uploads) -> None:
+    young, old = put(store), put(store)
+    other = tmp_path / "start-of-another" / "uploads" / "x"
+    other.mkdir(parents=True)
+    (other / "left.png").write_bytes(b"1")
+    outside = tmp_path.parent / "outside.png"
+    outside.write_bytes(b"1")
+    long_ago = time.time() - uploads.MAX_AGE - 1
+    (other / "link").symlink_to(outside)
+    for path in (Path(old), other / "left.png", outside):
+        os.utime(path, (long_ago, long_ago))
+    os.utime(other / "link", (long_ago, long_ago), follow_symlinks=False)
+    for folder in (other, other.parent, other.parent.parent):
+        os.utime(folder, (long_ago, long_ago))
+    store.sweep()
+    assert Path(young).exists() and outside.exists()
+    assert not Path(old).exists() and not (other / "left.png").exists()
+    assert store.resolve(old, "s") == old  # known, so that the page can say that it is gone
+    store.sweep(time.time() + uploads.REMEMBERED + 1)
+    assert store.resolve(old, "s") is None and not Path(young).exists()
+
+
+def test_a_slow_sender_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receive, "IDLE_SECONDS", 0.05)
+
+    async def silent() -> Any:
+        await anyio.sleep(60)
+
+    async def drip() -> Any:
+        await anyio.sleep(0.02)
+        return {"type": "http.request", "body": b"a", "more_body": True}
+
+    async def read(source: Any) -> None:
+        receive_within = limited(source, 1000, "body")
+        while True:
+            await receive_within()
+
+    for source in (silent, drip):
+        with pytest.raises(Refused, match="slow"):
+            anyio.run(read, source)
+
+
+@pytest.mark.parametrize("fails", ["write", "rename"])
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(
+    store: Uploads, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    if fails == "write":
+        monkeypatch.setattr(receive._Parser, "on_part_data", full)
+    else:
+        monkeypatch.setattr(Path, "rename", full)
+    body = (
+        b'--x\r\ncontent-disposition: form-data; name="files"; filename="a"\r\n\r\nabc\r\n--x--\r\n'
+    )
+
+    async def sent() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/",
+        "query_string": b"",
+        "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
+    }
+    with pytest.raises(Refused, match="full") as refused:
+        anyio.run(receive_files, Request(scope, sent), store, "me")
+    assert refused.value.status == 507 and not any(store.folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    "sent, shown",
+    [
+        ("../../evil.png", "evil.png"),
+        ("..", "file"),
+        (".bashrc", "bashrc"),
+        ("a\0b.png", "ab.png"),
+        ("", "file"),
+        ("ä 1.png", "ä 1.png"),
+        ("x" * 500 + ".png", "x" * 116 + ".png"),
+    ],
+)
+def test_a_files_name_stays_in_its_folder(sent: str, shown: str) -> None:
+    assert receive._name(sent, 3) == f"3/{shown}"
+
+
+def start(folder: Path, assets: Path, wrap: tuple[str, ...] = ()) -> tuple[Any, str]:
+    """The page as a process of its own that keeps its uploads below `folder`, and its address."""
+    port = browser_kit.free_port()
+    environment = {key: value for key, value in os.environ.items() if "GRADIO" not in key}
+    environment["GRADIO_TEMP_DIR"] = str(folder)
+    command = [*wrap, sys.executable, str(browser_kit.ROOT / "app.py")]
+    command += ["--port", str(port), "--assets", str(assets)]
+    log = (folder.parent / f"log-{port}.txt").open("w")
+    app = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}/"
+    deadline = time.monotonic() + browser_kit.START_SECONDS
+    while not browser_kit._answers(address):
+        assert app.poll() is None and time.monotonic() < deadline, "app.py did not start"
+        time.sleep(0.2)
+    return app, address
+
+
+def upload(address: str, data: bytes) -> Path:
+    sent = httpx.post(f"{address}gradio_api/upload", files={"files": ("a.png", data)}, timeout=60)
+    return Path(sent.raise_for_status().json()[0])
+
+
+def end(app: subprocess.Popen, number: int = signal.SIGTERM, pid: int | None = None) -> float:
+    """Seconds that a process takes to end after a signal."""
+    began = time.monotonic()
+    os.kill(pid or app.pid, number)
+    assert app.wait(timeout=60) == (0 if number != signal.SIGKILL else -signal.SIGKILL)
+    return time.monotonic() - began
+
+
+def test_a_start_has_a_private_folder_that_goes_with_it(small_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "temporary"
+    app, address = start(folder, small_folder)
+    path = upload(address, b"1234")
+    root = next(folder.glob("img2prompt*"))
+    assert path.is_relative_to(root) and stat.S_IMODE(root.stat().st_mode) == 0o700
+    seconds = end(app)
+    assert not any(root.iterdir())
+    assert seconds < 5 * busy()
+
+
+def test_what_a_killed_page_left_goes_with_the_next_start(
+    small_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "temporary"
+    app, address = start(folder, small_folder)
+    old, young = upload(address, b"old"), upload(address, b"young")
+    end(app, signal.SIGKILL)
+    assert old.exists() and young.exists()
+    os.utime(old, (time.time() - 4000, time.time() - 4000))
+    app, address = start(folder, small_folder)
+    try:
+        deadline = time.monotonic() + 60
+        while old.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert young.exists()  # another page may still be using it
+    finally:
+        end(app, signal.SIGINT)
+
+
+def test_sigterm_ends_a_page_at_work(small_folder: Path, tmp_path: Path) -> None:
+    """In a batch, an open upload and an open answer, which nobody waits for."""
+    folder = tmp_path / "temporary"
+    app, address = start(folder, small_folder)
+    small_page.picture(1, 1500).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    paths = [str(upload(address, data)) for _ in range(30)]
+    files = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
+    call = {"data": [files, "gaze", 5]}
+    asked = httpx.post(f"{address}gradio_api/call/batch", json=call, timeout=60).json()
+    with httpx.stream("GET", f"{address}gradio_api/call/batch/{asked['event_id']}", timeout=60):
+        assert end(app) < 5 * busy()
+    assert not any(next(folder.glob("img2prompt*")).iterdir())
+
+
+def test_sigterm_ends_the_first_process_of_a_container(small_folder: Path, tmp_path: Path) -> None:
+    """PID 1 gets no signal that it has no handler for."""
+    wrap = ("unshare", "--fork", "--pid", "--kill-child")
+    if subprocess.run([*wrap, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no right to make a namespace of processes")
+    app, _ = start(tmp_path / "temporary", small_folder, wrap)
+    children = Path(f"/proc/{app.pid}/task/{app.pid}/children").read_text().split()
+    assert end(app, pid=int(children[0])) < 5 * busy()
+
+
+def busy() -> float:
+    """How much longer things may take here than on an idle machine: other work counts."""
+    return max(1.0, os.getloadavg()[0])
