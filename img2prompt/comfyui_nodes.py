@@ -1,4 +1,4 @@
-"""What ComfyUI's nodes call the things that carry a prompt: input names, output slots, kinds of node.
+"""What ComfyUI's nodes call what carries a prompt: input names, output slots, kinds of node.
 
 ComfyUI has thousands of nodes by hundreds of authors. We go by the names of their inputs, which are
 few and alike, and name a kind of node only where its inputs don't tell enough.
@@ -96,7 +96,8 @@ def makes_of_text(inputs: Inputs) -> bool:
 def parts(kind: str, inputs: Inputs) -> list[str]:
     """The inputs that a node puts together to one text, in order; [] for any other node."""
     found = sorted((key for key in inputs if PART.match(key)), key=lambda key: (len(key), key))
-    if len(found) > 1 and (JOINS.search(kind) or any(key in inputs for key in DELIMITERS)):
+    joins = JOINS.search(kind) or inputs.get("action") == "append"
+    if len(found) > 1 and (joins or any(key in inputs for key in DELIMITERS)):
         return found
     return []
 
@@ -106,6 +107,8 @@ def delimiter(inputs: Inputs) -> str:
     for key in DELIMITERS:
         if isinstance(inputs.get(key), str):
             return inputs[key].replace("\\n", "\n")
+    if inputs.get("tidy_tags") == "yes":
+        return ", "
     return "\n" if str(inputs.get("linebreak_addition", "")).lower() == "true" else ""
 
 

@@ -40,7 +40,7 @@ def read_graph(graph: str, workflow: str = "") -> FilePrompt | None:
 
     Args:
         graph: JSON, node number → `class_type` and `inputs`: ComfyUI's "prompt".
-        workflow: JSON of the page that the graph was drawn on; it names the output slots. May be "".
+        workflow: JSON of the page that the graph was drawn on, "" for none. It names the slots.
 
     Raises:
         ValueError: there is a prompt in the graph, but its nodes are not known here.
@@ -351,7 +351,7 @@ def _first(inputs: Inputs, keys: Iterable[str]) -> str | None:
 
 
 def _slot_names(workflow: str) -> dict[tuple[str, int], str]:
-    """(node, slot) → what the drawn graph calls that output; {} where there is none that is read."""
+    """(node, slot) → what the drawn graph calls that output; {} where no graph can be read."""
     try:
         drawn = json.loads(workflow)["nodes"]
         return {

@@ -80,9 +80,14 @@ _MAKERS = ("exif.Software", "exif.Make", "exif.Model", "exif.Artist", "exif.XPKe
 _MAKERS = (*_MAKERS, "xmp.CreatorTool", "xmp.creator", "xmp.Software", "xmp.DigitalSourceType")
 _MAKERS = (*_MAKERS, "Software", "Source", "Author", "Title", "iptc.program")
 _MAKER = re.compile(
-    r"diffusion|stability\.?ai|novelai|midjourney|comfyui|invokeai|automatic1111|fooocus|dreamstudio|"
-    r"dream ?studio|nightcafe|vqgan|craiyon|dall.?e|openai|\bimagen\b|firefly|leonardo\.?ai|ideogram|"
+    r"diffusion|stability\.?ai|novelai|midjourney|comfyui|invokeai|automatic1111|fooocus|vqgan|"
+    r"dream ?studio|nightcafe|craiyon|dall.?e|openai|\bimagen\b|firefly|leonardo\.?ai|ideogram|"
     r"\bflux|sdxl|playground ?ai|\bai.?generated|trainedAlgorithmicMedia|text-to-image",
+    re.IGNORECASE,
+)
+# What a program says of itself, in whatever file.
+_GREETING = re.compile(
+    r"screenshot\b|(?:created|made|edited|generated|saved|processed) (?:with|by|in|using)\b",
     re.IGNORECASE,
 )
 
@@ -171,7 +176,8 @@ def _read(texts: dict[str, str]) -> Reading:
             empty = empty or told
     if unknown or empty:
         return Reading("found", unknown) if unknown else Reading("empty", empty)
-    if failed or any(key in fields for key in SIGNS) and not _only_enlarged(fields):
+    signs = any(key in fields for key in SIGNS)
+    if failed or (signs and not _only_enlarged(fields)):
         return Reading("unreadable")
     return Reading("none")
 
@@ -253,8 +259,11 @@ def _json(key: str, **more: Any) -> Callable[[Fields], FilePrompt | None]:
 
 def _comment(fields: Fields) -> FilePrompt | None:
     """PNG's own "Comment": NovelAI's settings, or a table of another tool; GIMP's greeting too."""
-    if not fields["Comment"].lstrip().startswith("{"):
-        return read_web_ui(fields["Comment"]) if looks_like(fields["Comment"]) else None
+    comment = fields["Comment"]
+    if not comment.lstrip().startswith("{"):
+        return read_web_ui(comment) if looks_like(comment) else None
+    if not any(key in comment for key in ('"uc"', '"prompt"', '"v4_prompt"')):
+        return None
     return read_novelai(fields) or _json("Comment")(fields)
 
 
@@ -288,7 +297,7 @@ def _description(texts: Fields) -> FilePrompt | None:
         return None
     for name in _DESCRIPTIONS:
         words = clean(texts.get(name, ""))
-        if not words or words.startswith(("{", "[")) or _MAKER.fullmatch(words):
+        if not words or words.startswith(("{", "[")) or _GREETING.match(words):
             continue
         if any(words == clean(texts.get(other, "")) for other in _MAKERS):
             continue  # "AI generated image" says what it is, not what it shows

@@ -4,6 +4,7 @@ What the texts mean is not known here. Fields of EXIF, XMP and IPTC are named "e
 "xmp.description" and so on; PNG chunks keep their keys, and a JPEG's or GIF's comment is "comment".
 """
 
+import contextlib
 import re
 from typing import Any
 from xml.etree import ElementTree
@@ -29,8 +30,8 @@ _TAGS = {
     0x9C9F: "XPSubject",
 }
 _XMP_NAMES = frozenset(
-    "description title creator CreatorTool UserComment DigitalSourceType Software parameters prompt "
-    "ImageDescription negative_prompt workflow".split()
+    "description title creator CreatorTool UserComment DigitalSourceType Software parameters "
+    "prompt".split()
 )
 _IPTC_NAMES = {(2, 120): "caption", (2, 65): "program"}
 # EXIF's UserComment begins with the name of its encoding, filled up to eight bytes; eight zeros
@@ -157,10 +158,8 @@ def _comment(image: Image.Image) -> dict[str, str]:
 def _exif_texts(image: Image.Image) -> dict[str, str]:
     exif = image.getexif()
     folders: list[dict[int, Any]] = [dict(exif)]
-    try:
+    with contextlib.suppress(Exception):  # the first folder stays
         folders.append(exif.get_ifd(_EXIF_FOLDER))
-    except Exception:  # the first folder stays
-        pass
     texts: dict[str, str] = {}
     for folder in reversed(folders):  # UserComment belongs into the second one
         for tag, name in _TAGS.items():

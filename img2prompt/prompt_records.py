@@ -13,7 +13,7 @@ from img2prompt import text
 
 MAX_PROMPT = 20_000  # characters; a longer text is no prompt
 MAX_NAME = 200  # of a tool, a model, a sampler
-# Areas, characters and samplers have a prompt each. They stand side by side, as NovelAI writes them.
+# Areas, characters and samplers have a prompt each; they are put side by side, as in NovelAI.
 BESIDE = " | "
 _UNUSABLE = re.compile("[\0-\x08\x0b-\x1f\x7f\ufeff\ufffe\uffff]")
 

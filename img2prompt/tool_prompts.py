@@ -246,7 +246,7 @@ def read_midjourney(text: str) -> FilePrompt | None:
 
 
 def read_mochi(text: str) -> FilePrompt | None:
-    """ "Include in Image: a red fox; Exclude from Image: …; Model: …", as Mochi Diffusion writes."""
+    """ "Include in Image: a red fox; Exclude from Image: …", as Mochi Diffusion writes."""
     if not text.lstrip().startswith("Include in Image:"):
         return None
     cuts = re.split(

@@ -54,7 +54,8 @@ def _prompt(prompt: str, marks: dict[str, str], text: Texts) -> str:
     """The prompt as it is written, the words that count marked where they stand."""
     parts = []
     for piece in re.split(r"(\w+)", prompt):
-        found = [word for word in words_of.words(piece) if word in marks]
+        spoken = words_of.words(words_of.without_commands(piece))
+        found = [word for word in spoken if word in marks]
         parts.append(_marked(piece, marks[found[0]], text) if found else escape(piece))
     return "".join(parts)
 
