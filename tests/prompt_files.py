@@ -14,15 +14,17 @@ PICTURE = Image.linear_gradient("L").convert("RGB").resize((16, 16))
 
 
 def png(texts: dict[str, str], **options: Any) -> bytes:
+    """A PNG with a chunk a text: iTXt where it is not ASCII."""
     info = PngImagePlugin.PngInfo()
     for key, value in texts.items():
         info.add_itxt(key, value) if not value.isascii() else info.add_text(key, value, **options)
     return saved("PNG", pnginfo=info)
 
 
-def saved(format: str, **options: Any) -> bytes:
+def saved(format: str, picture: Image.Image = PICTURE, **options: Any) -> bytes:
+    """The picture as a file's bytes."""
     buffer = io.BytesIO()
-    PICTURE.save(buffer, format, **options)
+    picture.save(buffer, format, **options)
     return buffer.getvalue()
 
 
@@ -34,6 +36,7 @@ def commented(format: str, comment: bytes) -> bytes:
 
 
 def unicode_comment(text: str, order: str = "be") -> bytes:
+    """A UserComment as piexif writes Unicode."""
     return b"UNICODE\0" + text.encode(f"utf-16-{order}")
 
 
@@ -57,6 +60,7 @@ def fooocus_exif(format: str, text: str, scheme: str) -> bytes:
 def exif_file(format: str, tags: dict[int, Any], inner: dict[int, Any] | None = None) -> bytes:
     """A picture with EXIF tags in the first folder, and in EXIF's own one."""
     exif = Image.Exif()
+    exif[0x0132] = "2026:01:01 00:00:00"  # Pillow writes no empty first folder into a PNG
     for tag, value in tags.items():
         exif[tag] = value
     for tag, value in (inner or {}).items():
@@ -78,6 +82,8 @@ def xmp_file(format: str, body: str, attributes: str = "") -> bytes:
         info = PngImagePlugin.PngInfo()
         info.add_itxt("XML:com.adobe.xmp", packet)
         return saved("PNG", pnginfo=info)
+    if format == "TIFF":
+        return exif_file("TIFF", {700: packet.encode()})
     return saved(format, xmp=packet.encode())
 
 
