@@ -47,7 +47,7 @@ KEYS = (
 # Keys that no reader asks for, but that say that a picture maker was here.
 SIGNS = (*KEYS[:-3], "prompt", "extraMetadata", "workflow", "invokeai_graph", "invokeai_workflow")
 SIGNS = (*SIGNS, "fooocus_scheme", "smproj")
-_BESIDE = ("Description", "Source", "Software", "workflow", "negative_prompt", "Negative Prompt")
+_BESIDE = ("Description", "Source", "Software", "workflow")
 # Fields of free text, in which tools write whole tables or texts.
 _COMMENTS = (
     "exif.UserComment",
@@ -186,7 +186,7 @@ def _readings(fields: Fields, texts: Fields) -> Iterator[Callable[[], FilePrompt
     for key in KEYS:
         if key in fields:
             yield lambda key=key: _READERS[key](fields)
-    yield lambda: _plain_prompt(fields)
+    yield lambda: _plain_prompt(texts)
     for name in _DESCRIPTIONS:
         if name in texts:
             for read in TEXT_READERS:
@@ -196,8 +196,10 @@ def _readings(fields: Fields, texts: Fields) -> Iterator[Callable[[], FilePrompt
 
 def _fields(texts: Fields) -> dict[str, str]:
     """The texts by PNG's keys, wherever they stood in the file."""
-    named = ("Prompt", *KEYS, *SIGNS, *_BESIDE)
+    named = (*KEYS, *SIGNS, *_BESIDE)
     fields = {key: texts[key] for key in named if key in texts}
+    if fields.get("parameters", "").lstrip().startswith("{"):
+        fields |= _table_fields(fields.pop("parameters"))
     for name in _COMMENTS:
         comment = texts.get(name, "").strip("\0 \n")
         if label := _LABELLED.match(comment):
@@ -232,7 +234,7 @@ def _table_fields(comment: str) -> dict[str, str]:
     }
     if graph:
         inner["prompt"] = graph
-    if not set(inner) - {"negative_prompt", "Negative Prompt", "Software", "Description"}:
+    if not set(inner) - set(_BESIDE):
         return {"parameters": comment}
     return {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in inner.items()
@@ -273,14 +275,16 @@ def _graph(fields: Fields) -> FilePrompt | None:
     return read_graph(fields["prompt"], fields.get("workflow", ""))
 
 
-def _plain_prompt(fields: Fields) -> FilePrompt | None:
-    """A text under the key "prompt" that is no graph: the words themselves, as many scripts do."""
+def _plain_prompt(texts: Fields) -> FilePrompt | None:
+    """A text under the key "prompt" that is no graph: the words themselves, each setting under a
+    key of its own beside it, as Easy Diffusion and many scripts do.
+    """
     for key in ("prompt", "Prompt"):
-        words = fields.get(key, "")
+        words = texts.get(key, "")
         if words.strip() and not words.lstrip().startswith(("{", "[")):
-            told = ("negative_prompt", "Negative Prompt")
-            negative = next((fields[key] for key in told if key in fields), "")
-            return record(f'"{key}"', words, negative)
+            told = read_table(dict(texts), tool=f'"{key}"')
+            negative = texts.get("negative_prompt", texts.get("Negative Prompt", ""))
+            return told or record(f'"{key}"', words, negative)
     return None
 
 

@@ -122,16 +122,21 @@ MADE = frozenset((*SETTINGS["sampler"], *SETTINGS["seed"], *SETTINGS["steps"], "
 _HASHED = re.compile(r"[0-9A-F]{8}")
 
 
-def read_table(table: Any) -> FilePrompt | None:
-    """The prompt of a table of settings, "" where it is told and empty; None for other tables."""
+def read_table(table: Any, tool: str = "JSON") -> FilePrompt | None:
+    """The prompt of a table of settings, "" where it is told and empty; None for other tables.
+
+    Args:
+        table: any JSON; only an object can be one.
+        tool: how a tool is called that the table does not name.
+    """
     if not isinstance(table, dict):
         return None
     inner = table.get("sui_image_params")
     if isinstance(inner, dict):
         return _of_keys("SwarmUI", {"swarm_version": "", "prompt": "", **inner}, TABLES[0][2])
-    for tool, needed, keys in TABLES:
+    for known, needed, keys in TABLES:
         if all(key in table for key in needed):
-            found = _of_keys(tool, table, keys)
+            found = _of_keys(known, table, keys)
             if found is not None:
                 return found
     key = next((key for key in PROMPTS if isinstance(table.get(key), str)), None)
@@ -144,7 +149,7 @@ def read_table(table: Any) -> FilePrompt | None:
         field: next((_plain(table[k]) for k in keys if k in table), None)
         for field, keys in SETTINGS.items()
     }
-    return record(clean(table.get("software")) or "JSON", prompt, negative, settings)
+    return record(clean(table.get("software")) or tool, prompt, negative, settings)
 
 
 def _of_keys(tool: str, table: dict, keys: dict[str, str]) -> FilePrompt | None:

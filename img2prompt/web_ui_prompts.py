@@ -73,8 +73,8 @@ def read_web_ui(text: str) -> FilePrompt:
         {
             "model": table.get("model") or table.get("model hash"),
             "sampler": table.get("sampler"),
-            "seed": table.get("seed"),
-            "steps": table.get("steps"),
+            "seed": table.get("seed", "").partition(",")[0],
+            "steps": table.get("steps", "").partition(",")[0],
         },
     )
 
