@@ -106,6 +106,9 @@ class Reading:
     told: FilePrompt | None = None
 
 
+NOTHING = Reading("none")
+
+
 def read_prompt(source: ImageSource) -> FilePrompt | None:
     """The prompt that a picture file carries, never empty; None where none can be read.
 
@@ -147,9 +150,9 @@ def _read_hidden(image: Image.Image) -> Reading:
     except ValueError:
         return Reading("unreadable")
     except Exception:  # damaged pixels, which whoever shows the picture tells of
-        return Reading("none")
+        return NOTHING
     if text is None:
-        return Reading("none")
+        return NOTHING
     reading = _read({"comment": text})
     return Reading("unreadable") if reading.state == "none" else reading
 
@@ -179,7 +182,7 @@ def _read(texts: dict[str, str]) -> Reading:
     signs = any(key in fields for key in SIGNS)
     if failed or (signs and not _only_enlarged(fields)):
         return Reading("unreadable")
-    return Reading("none")
+    return NOTHING
 
 
 def _readings(fields: Fields, texts: Fields) -> Iterator[Callable[[], FilePrompt | None]]:
