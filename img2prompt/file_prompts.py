@@ -282,10 +282,11 @@ def _plain_prompt(texts: Fields) -> FilePrompt | None:
     """A text under the key "prompt" that is no graph: the words themselves, each setting under a
     key of its own beside it, as Easy Diffusion and many scripts do.
     """
+    texts = {key.removeprefix("SD:"): value for key, value in texts.items()}  # sd-webui's keys
     for key in ("prompt", "Prompt"):
         words = texts.get(key, "")
         if words.strip() and not words.lstrip().startswith(("{", "[")):
-            told = read_table(dict(texts), tool=f'"{key}"')
+            told = read_table(texts, tool=f'"{key}"')
             negative = texts.get("negative_prompt", texts.get("Negative Prompt", ""))
             return told or record(f'"{key}"', words, negative)
     return None

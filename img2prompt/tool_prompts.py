@@ -113,7 +113,7 @@ TABLES: tuple[tuple[str, tuple[str, ...], dict[str, str]], ...] = (
 PROMPTS = ("prompt", "Prompt", "positive_prompt", "positivePrompt", "positive")
 NEGATIVES = ("negative_prompt", "negativePrompt", "negativeprompt", "Negative Prompt", "negative")
 SETTINGS = {
-    "model": ("model", "Model", "model_name", "base_model", "sd_model", "checkpoint"),
+    "model": ("model", "Model", "model_name", "base_model", "base_model_name", "checkpoint"),
     "sampler": ("sampler", "sampler_name", "Sampler", "scheduler"),
     "seed": ("seed", "Seed"),
     "steps": ("steps", "Steps", "num_inference_steps", "iterations"),
@@ -213,26 +213,47 @@ def read_old_invokeai(fields: Fields) -> FilePrompt | None:
     """InvokeAI before version 3: "sd-metadata", and before that the command line in "Dream".
 
     Raises:
+        ValueError: neither is in a form that we know.
         Exception: `sd-parsers`' own, for what it cannot read.
     """
-    told = {key: fields[key] for key in ("sd-metadata", "Dream") if key in fields}
-    if len(told.get("Dream", "")) > MAX_DREAM:
-        del told["Dream"]
-    if "sd-metadata" in told:
+    told = {}
+    if "sd-metadata" in fields:
         # Version 2.3 writes one text where the parser knows a list of weighted ones.
-        table = json.loads(told["sd-metadata"])
-        image = table.get("image")
-        if isinstance(image, dict) and isinstance(image.get("prompt"), str):
+        table = json.loads(fields["sd-metadata"])
+        image = table["image"]
+        if isinstance(image.get("prompt"), str):
             image["prompt"] = [{"prompt": image["prompt"]}]
+        image.setdefault("sampler", "unknown")
         told["sd-metadata"] = json.dumps(table)
+    else:
+        told["Dream"] = _command(fields["Dream"])
     found = InvokeAIParser().parse(told)
     sampler = found.samplers[0]
     settings = {**found.metadata, **sampler.parameters, "sampler": sampler.name}
     settings["model"] = sampler.model and sampler.model.name
-    sides = (found.prompts, found.negative_prompts)
-    return record(
-        "InvokeAI", *(", ".join(clean(p.value) for p in side) for side in sides), settings
+    positive, negative = (
+        ", ".join(clean(each.value) for each in side).replace(_QUOTE, '"')
+        for side in (found.prompts, found.negative_prompts)
     )
+    return record("InvokeAI", positive, negative, settings)
+
+
+_COMMAND = re.compile(r'"(.*?)"(?=\s+-|\Z)(.*)', re.DOTALL)
+_QUOTE = "\ue000"  # stands for a quote within the prompt; nobody writes this character
+
+
+def _command(dream: str) -> str:
+    """InvokeAI's command line as `sd-parsers` reads it (d3x-at/sd-parsers 0.6,
+    parsers/_invokeai/_variant_dream.py): that one ends the prompt at the first quote and at a line
+    end, takes "-s50" for a switch without a value, and gives up without a sampler.
+    """
+    found = _COMMAND.match(dream.strip()) if len(dream) <= MAX_DREAM else None
+    if found is None:
+        raise ValueError("no command line, or one too long for the parser's regular expressions")
+    words = " ".join(found[1].replace('\\"', '"').split()).replace('"', _QUOTE)
+    options = dict(re.findall(r"\s-([ACHsSW])\s*([^\s-]\S*)", found[2]))
+    options.setdefault("A", "unknown")
+    return f'"{words}"' + "".join(f" -{key} {value}" for key, value in options.items())
 
 
 _MIDJOURNEY = re.compile(r"Job ID: ?[0-9a-f-]{36}", re.IGNORECASE)

@@ -1,5 +1,6 @@
 """The texts of a file: EXIF's comment in every encoding, XMP, IPTC, mojibake, hidden bits."""
 
+import struct
 import time
 import zlib
 
@@ -78,6 +79,18 @@ def test_a_comment_is_found_in_either_folder_and_of_any_type(format: str) -> Non
             continue  # Pillow writes no second folder there
         found = read_prompt(exif_file(format, first, inner))
         assert found is not None and (found.prompt, found.seed) == (WORDS, 5), (first, inner)
+
+
+@pytest.mark.parametrize("kind", [1, 2, 7])
+def test_a_comment_of_type_byte_ascii_or_undefined_is_read(kind: int) -> None:
+    """As bytes: Pillow writes the type that the standard names, programs write others."""
+    for head in (b"", UNDEFINED, ASCII):
+        data = head + TOLD.encode()
+        entry = struct.pack("<HHHII", 1, 0x9286, kind, len(data), 26) + bytes(4)
+        exif = b"Exif\0\0II*\0" + struct.pack("<I", 8) + entry + data
+        for format in ("JPEG", "WEBP"):
+            found = read_prompt(saved(format, exif=exif))
+            assert found is not None and (found.prompt, found.seed) == (WORDS, 5), (head, format)
 
 
 def test_utf8_in_a_latin1_chunk_is_mended_and_latin1_stays() -> None:

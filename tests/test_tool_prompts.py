@@ -348,9 +348,37 @@ def test_what_a_saver_did_not_find_is_looked_for_in_the_graph() -> None:
     assert found == FilePrompt(YES, NO, "ComfyUI", sampler="lcm", steps=9)
 
 
+@pytest.mark.parametrize(
+    "dream",
+    [
+        f'"{YES} [{NO}]" -s 20 -S 5 -W 512 -C 7.5 -A euler',
+        f'"{YES} [{NO}]" -s20 -S5 -W512 -C7.5 -Aeuler',
+        f'"{YES} [{NO}]" -v -s20 -b1 --hires_fix -S5 -A euler -I "a b.png"',
+        f' "{YES}\n[{NO}]" -s 20 -S 5 -A euler\n',
+    ],
+)
+def test_invokeais_command_lines_are_read(dream: str) -> None:
+    assert read_prompt(png({"Dream": dream})) == FilePrompt(
+        YES, NO, "InvokeAI", sampler="euler", seed=5, steps=20
+    )
+
+
+def test_a_command_line_may_lack_settings_and_hold_quotes() -> None:
+    found = read_prompt(png({"Dream": '"a sign that says "no"" -s50'}))
+    assert found == FilePrompt('a sign that says "no"', "", "InvokeAI", steps=50)
+    assert read_prompt(png({"Dream": '"a fox"'})) == FilePrompt("a fox", "", "InvokeAI")
+    old = {"image": {"prompt": f"{YES} [{NO}]", "steps": 20, "seed": 5}, "model_weights": "dream"}
+    found = read_prompt(png({"sd-metadata": json.dumps(old)}))
+    assert found == FilePrompt(YES, NO, "InvokeAI", "dream", None, 5, 20)
+
+
 def test_a_plain_text_under_prompt_is_the_prompt() -> None:
     found = read_prompt(png({"prompt": YES, "negative_prompt": NO}))
     assert found == FilePrompt(YES, NO, '"prompt"')
+    table = {"prompt": YES, "negative_prompt": NO, "seed": "5", "steps": "20", "sampler": "euler"}
+    expected = FilePrompt(YES, NO, '"prompt"', None, "euler", 5, 20)
+    assert read_prompt(png(table)) == expected
+    assert read_prompt(png({f"SD:{key}": value for key, value in table.items()})) == expected
 
 
 @pytest.mark.parametrize(
