@@ -200,6 +200,11 @@ def test_a_text_behind_the_pixels_is_found() -> None:
     text = b"parameters\0" + b"a red fox\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 5"
     found = read_prompt(with_chunk(data, b"tEXt", text, before=b"IEND"))
     assert found is not None and found.prompt == "a red fox" and found.seed == 5
+    # Whether or not the pixels are whole, and what stands before them too.
+    both = with_chunk(png({"Software": "a"}), b"tEXt", text, before=b"IEND")
+    at = both.index(b"IDAT") + 8
+    for data in (both, both[:at] + b"\xff" * 9 + both[at + 9 :]):
+        assert read_prompt(data).prompt == "a red fox"
 
 
 def test_parameters_without_settings_are_a_prompt_all_the_same() -> None:
