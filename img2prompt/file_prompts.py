@@ -44,9 +44,12 @@ KEYS = (
     "prompt",
     "extraMetadata",
 )
-# Keys that no reader asks for, but that say that a picture maker was here.
-SIGNS = (*KEYS[:-3], "prompt", "extraMetadata", "workflow", "invokeai_graph", "invokeai_workflow")
-SIGNS = (*SIGNS, "fooocus_scheme", "smproj")
+# Keys that say that a picture maker was here, also where no reader understands what stands there.
+# Every painting program writes a "Comment".
+SIGNS = (
+    *(key for key in KEYS if key != "Comment"),
+    *("workflow", "invokeai_graph", "invokeai_workflow", "fooocus_scheme", "smproj"),
+)
 _BESIDE = ("Description", "Source", "Software", "workflow")
 # Fields of free text, in which tools write whole tables or texts.
 _COMMENTS = (
@@ -76,9 +79,10 @@ _DESCRIPTIONS = (
     "exif.UserComment",
     "xmp.title",
 )
-_MAKERS = ("exif.Software", "exif.Make", "exif.Model", "exif.Artist", "exif.XPKeywords")
-_MAKERS = (*_MAKERS, "xmp.CreatorTool", "xmp.creator", "xmp.Software", "xmp.DigitalSourceType")
-_MAKERS = (*_MAKERS, "Software", "Source", "Author", "Title", "iptc.program")
+_MAKERS = (
+    "exif.Software exif.Make exif.Model exif.Artist exif.XPKeywords xmp.CreatorTool xmp.creator "
+    "xmp.Software xmp.DigitalSourceType Software Source Author Title iptc.program"
+).split()
 _MAKER = re.compile(
     r"diffusion|stability\.?ai|novelai|midjourney|comfyui|invokeai|automatic1111|fooocus|vqgan|"
     r"dream ?studio|nightcafe|craiyon|dall.?e|openai|\bimagen\b|firefly|leonardo\.?ai|ideogram|"

@@ -82,7 +82,7 @@ def content_words(prompt: str, known: Container[str] | None = None) -> list[str]
 
     Commands to a user interface are no words of the prompt: BREAK in capitals, `<lora:name:1>`,
     and of `(fur:1.2)` the weight. Nothing else cuts them out, so the words of an embedding's
-    corpus stay what they were; of the pack's 511,086 prompts two hold one.
+    corpus stay what they were.
 
     Args:
         prompt: any text.

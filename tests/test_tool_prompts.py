@@ -21,10 +21,11 @@ from prompt_files import (
     xmp_file,
 )
 
-from img2prompt import web_ui_prompts
+from img2prompt import file_texts, hidden_texts, prompt_records, tool_prompts, web_ui_prompts
 from img2prompt.file_prompts import Reading, read_making, read_prompt
 from img2prompt.prompt_records import FilePrompt
 from img2prompt.tool_prompts import read_midjourney, read_mochi, read_table, read_vqgan
+from img2prompt.ui.texts import Texts
 
 CASES = Path(__file__).with_name("cases")
 REAL = Path(__file__).resolve().parent.parent.parent / "shared"
@@ -489,6 +490,18 @@ def test_any_settings_are_read(line: str) -> None:
     assert all(
         isinstance(v, str) for v in web_ui_prompts.read_settings("Steps: 20, " + line).values()
     )
+
+
+def test_the_document_tells_the_limits_and_the_tools() -> None:
+    document = (Path(__file__).parent.parent / "docs" / "prompts-in-files.md").read_text("utf-8")
+    for limit in (file_texts.MAX_TEXT, prompt_records.MAX_PROMPT):
+        assert f"{limit:,}" in document
+    assert f"{hidden_texts.MAX_PIXELS // 10**6} million" in document
+    flat = " ".join(document.split())
+    for tool, _, _ in tool_prompts.TABLES:
+        assert tool in flat or f"{tool}s" in flat
+    for state in ("empty", "unreadable"):
+        assert Texts()(f"truth.{state}", tool="tool").partition(". ")[0] in flat
 
 
 def _same(found: str, expected: str) -> bool:
