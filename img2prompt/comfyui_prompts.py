@@ -89,7 +89,7 @@ class _Graph:
             }
         prompt = beside(sides[POSITIVE].texts)
         if not prompt and not (samplers and sides[POSITIVE].whole):
-            if samplers or any(map(self.holds_text, self.inputs)):
+            if any(map(self.holds_text, self.inputs)):
                 raise ValueError("a prompt in nodes that are not known here")
             return None
         settings = self.settings(samplers[0])
@@ -321,9 +321,14 @@ class _Graph:
         }
 
     def holds_text(self, number: str) -> bool:
-        texts = (self.inputs[number].get(key) for key in (*nodes.HALVES, *nodes.TEXTS))
-        told = any(isinstance(text, str) and text.strip() for text in texts)
-        return told and bool(nodes.HOLDS_TEXT.search(self.kinds[number]))
+        """Whether words stand in a node, or are written there while the graph runs."""
+        kind, inputs = self.kinds[number], self.inputs[number]
+        texts = [value for value in inputs.values() if isinstance(value, str)]
+        if any(len(value[:MAX_PROMPT].split()) > 2 for value in texts):
+            return True  # no name of a file or of a setting has so many words
+        told = any(inputs.get(key) in texts for key in (*nodes.HALVES, *nodes.TEXTS))
+        written = bool(nodes.WRITTEN_LATER.search(kind))
+        return written or (told and bool(nodes.HOLDS_TEXT.search(kind)))
 
 
 def _all(told: Iterable[_Told]) -> _Told:

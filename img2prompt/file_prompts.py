@@ -15,7 +15,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from img2prompt.comfyui_prompts import read_graph
-from img2prompt.file_texts import MAX_TEXT, read_texts
+from img2prompt.file_texts import read_texts
 from img2prompt.hidden_texts import hidden_text
 from img2prompt.images import ImageSource, open_encoded
 from img2prompt.prompt_records import FilePrompt, clean, record
@@ -68,6 +68,7 @@ _COMMENTS = (
     "UserComment",
 )
 _LABELLED = re.compile(r"(prompt|workflow|parameters|extra_?metadata): ?(?=\{)", re.IGNORECASE)
+_OBJECT = re.compile(r'\s{0,99}\{\s{0,99}["}]')  # JSON; "{red|blue} fox" are words
 # A plain description is a prompt only where the file names a picture maker as what made it.
 _DESCRIPTIONS = (
     "exif.ImageDescription",
@@ -205,14 +206,15 @@ def _fields(texts: Fields) -> dict[str, str]:
     """The texts by PNG's keys, wherever they stood in the file."""
     named = (*KEYS, *SIGNS, *_BESIDE)
     fields = {key: texts[key] for key in named if key in texts}
-    if fields.get("parameters", "").lstrip().startswith("{"):
-        fields |= _table_fields(fields.pop("parameters"))
+    if _OBJECT.match(fields.get("parameters", "")):
+        parameters = fields.pop("parameters")
+        fields |= _table_fields(parameters) or {"parameters": parameters}
     for name in _COMMENTS:
         comment = texts.get(name, "").strip("\0 \n")
         if label := _LABELLED.match(comment):
             key = {"extrametadata": "extraMetadata"}.get(label[1].lower(), label[1].lower())
             fields.setdefault(key, comment[label.end() :])
-        elif comment.startswith("{"):
+        elif _OBJECT.match(comment):
             for key, value in _table_fields(comment).items():
                 fields.setdefault(key, value)
         elif looks_like(comment):
@@ -225,8 +227,9 @@ def _table_fields(comment: str) -> dict[str, str]:
     try:
         table = json.loads(comment.rstrip("\0 \n"))
     except (ValueError, RecursionError):
-        # Cut off, or a format of somebody's own that happens to begin with a brace.
-        return {"parameters": comment} if re.search(r'"\w*prompt\w*"', comment[:MAX_TEXT]) else {}
+        # Cut off, or a web UI's text whose prompt is written as JSON.
+        told = re.search(r'"\w{0,40}prompt\w{0,40}"', comment) or looks_like(comment)
+        return {"parameters": comment} if told else {}
     if not isinstance(table, dict):
         return {}
     if any(isinstance(node, dict) and "class_type" in node for node in table.values()):
@@ -250,7 +253,7 @@ def _table_fields(comment: str) -> dict[str, str]:
 
 def _parameters(fields: Fields) -> FilePrompt | None:
     text = fields["parameters"]
-    if text.lstrip().startswith("{"):
+    if _OBJECT.match(text) and not looks_like(text):
         return read_table(json.loads(text.rstrip("\0 \n")))
     for read in TEXT_READERS:
         if (told := read(text)) is not None:

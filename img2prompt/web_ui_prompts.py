@@ -71,7 +71,7 @@ def read_web_ui(text: str) -> FilePrompt:
         positive,
         negative,
         {
-            "model": table.get("model") or table.get("model hash"),
+            "model": table.get("model") or table.get("unet") or table.get("model hash"),
             "sampler": table.get("sampler"),
             "seed": table.get("seed", "").partition(",")[0],
             "steps": table.get("steps", "").partition(",")[0],

@@ -332,9 +332,14 @@ def test_empty_prompts_are_told_apart_from_none_and_from_unknown_ones() -> None:
         "save": node("SaveImage", images=["up", 0], filename_prefix="x"),
     }
     assert read_graph(json.dumps(larger)) is None
+    seen = node("SVD_img2vid_Conditioning", clip_vision=["model", 1], init_image=["empty", 0])
+    film = graph(seen=seen, sampler=sampler(["seen", 0], ["seen", 1]))
+    assert read_graph(json.dumps({k: v for k, v in film.items() if k not in ("yes", "no")})) is None
     for strange in (
         graph(yes=encoder(["llm", 0]), llm=node("TextGenerate", prompt="You write prompts.")),
         graph(yes=node("LoadConditioning", file="a.pt")),
+        {"own": node("Mine", my_words=YES), "make": sampler(["own", 0], ["own", 1])},
+        {"own": node("LLM"), "make": sampler(["own", 0], ["own", 1])},
         {
             "words": node("StrangeTextThing", text=YES),
             "save": node("SaveImage", images=["words", 0]),

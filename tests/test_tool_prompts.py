@@ -295,6 +295,17 @@ def test_what_stands_in_quotes_is_no_setting() -> None:
     assert (settings["seed"], settings["sampler"]) == ("5", "Euler, x")
 
 
+@pytest.mark.parametrize(
+    "words", ["{red|blue} fox", '{"scene": "a red fox", "style": "oil"}', "{scene: a red fox}"]
+)
+def test_words_may_begin_with_a_brace(words: str) -> None:
+    written = f"{words}\nNegative prompt: {NO}\nSteps: 20, Seed: 5, Unet: dream"
+    expected = FilePrompt(words, NO, "AUTOMATIC1111", "dream", None, 5, 20)
+    for data in (png({"parameters": written}), commented("JPEG", unicode_comment(written))):
+        assert read_prompt(data) == expected
+    assert read_prompt(png({"parameters": "{red|blue} fox"})).prompt == "{red|blue} fox"
+
+
 def test_an_empty_prompt_is_told_and_is_no_prompt() -> None:
     (path,) = CASES.glob("10*/empty.png")
     assert read_prompt(path) is None
