@@ -69,6 +69,7 @@ _COMMENTS = (
 )
 _LABELLED = re.compile(r"(prompt|workflow|parameters|extra_?metadata): ?(?=\{)", re.IGNORECASE)
 _OBJECT = re.compile(r'\s{0,99}\{\s{0,99}["}]')  # JSON; "{red|blue} fox" are words
+_PROMPT_KEY = re.compile(r'"\w{0,40}prompt\w{0,40}"', re.IGNORECASE)
 # A plain description is a prompt only where the file names a picture maker as what made it.
 _DESCRIPTIONS = (
     "exif.ImageDescription",
@@ -228,7 +229,7 @@ def _table_fields(comment: str) -> dict[str, str]:
         table = json.loads(comment.rstrip("\0 \n"))
     except (ValueError, RecursionError):
         # Cut off, or a web UI's text whose prompt is written as JSON.
-        told = re.search(r'"\w{0,40}prompt\w{0,40}"', comment) or looks_like(comment)
+        told = _PROMPT_KEY.search(comment) or looks_like(comment)
         return {"parameters": comment} if told else {}
     if not isinstance(table, dict):
         return {}
@@ -245,7 +246,9 @@ def _table_fields(comment: str) -> dict[str, str]:
     if graph:
         inner["prompt"] = graph
     if not set(inner) - set(_BESIDE):
-        return {"parameters": comment}
+        # Cameras and telephones write JSON too.
+        told = _PROMPT_KEY.search(comment) or {"c", "uc"} <= set(table)
+        return {"parameters": comment} if told else {}
     return {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in inner.items()
     }

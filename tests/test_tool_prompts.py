@@ -430,7 +430,14 @@ def test_other_descriptions_are_none(words: str, program: str) -> None:
         saved("GIF", comment=words.encode()),
     ):
         assert read_making(data) == Reading("none")
-    assert read_making(png({"Comment": '{"not": "a prompt"}', "Software": "x"})).state == "none"
+    for table in ('{"not": "ours"}', '{"lens": {"c": 1}, "Software": "Phone 9"}', "{}", "{cut off"):
+        for data in (
+            commented("JPEG", b"ASCII\0\0\0" + table.encode()),
+            saved("JPEG", comment=table.encode()),
+            exif_file("WEBP", {0x010E: table.encode(), 0x0131: "Phone 9"}),
+            png({"Comment": table, "Software": "x"}),
+        ):
+            assert read_making(data) == Reading("none"), table
     assert read_making(png({"Comment": "{no JSON"})).state == "none"
 
 
