@@ -1,254 +1,349 @@
 """The true prompt that a picture file carries, as the tool that made the picture wrote it there.
 
-Automatic1111's web UI and its kin, ComfyUI, InvokeAI, NovelAI and Fooocus are read, each from
-where it writes: PNG text chunks, the EXIF of JPEG and WebP, JPEG comments. We take the texts out of
-the file; what they mean says `sd-parsers` (MIT). Its own reading of files is not used: it keeps the
-last picture's comment in a global, and finds neither ComfyUI's nor Fooocus's EXIF. A file comes
-from anybody, so every text is bounded before a parser sees it.
+`file_texts` takes the texts out of the file, `comfyui_prompts`, `web_ui_prompts` and `tool_prompts`
+say what they mean, and this module asks them in turn. docs/prompts-in-files.md lists the tools and
+forms. A file comes from anybody: every text is bounded before it is read, and damaged metadata is
+no reason to stop.
 """
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
-from sd_parsers.data import PromptInfo
-from sd_parsers.parsers import (
-    AUTOMATIC1111Parser,
-    ComfyUIParser,
-    FooocusParser,
-    InvokeAIParser,
-    NovelAIParser,
-)
 
+from img2prompt.comfyui_prompts import read_graph
+from img2prompt.file_texts import read_texts
+from img2prompt.hidden_texts import hidden_text
 from img2prompt.images import ImageSource, open_encoded
+from img2prompt.prompt_records import FilePrompt, clean, record
+from img2prompt.tool_prompts import (
+    TEXT_READERS,
+    Fields,
+    read_novelai,
+    read_old_invokeai,
+    read_table,
+)
+from img2prompt.web_ui_prompts import looks_like, read_web_ui
 
-MAX_TEXT = 2**20  # characters of one text; a big ComfyUI graph has a tenth
-# The parsers search these with regular expressions that take quadratic time on hostile text.
-MAX_PARAMETERS = 50_000
-MAX_DREAM = 4_000
-MAX_SOURCE = 200
-# Of a ComfyUI graph; the paths from every sampler are followed.
-MAX_NODES = 1_000
-MAX_SAMPLERS = 10
-MAX_PROMPT = 20_000  # characters; a longer one is no prompt
+State = Literal["found", "empty", "unreadable", "none"]
 
-USER_COMMENT = 0x9286
-EXIF_FOLDER = 0x8769
-INVOKEAI_KEYS = ("invokeai_metadata", "sd-metadata", "Dream")
-KEYS = ("parameters", "prompt", *INVOKEAI_KEYS, "Description", "Source", "Comment")
-_UNUSABLE = re.compile("[\0-\x08\x0b-\x1f\x7f]")
+# Where tools write, in the order in which they are asked. The keys are those of PNG; a comment's
+# JSON and EXIF's "prompt: {…}" are brought under the same keys.
+KEYS = (
+    "sui_image_params",
+    "generation_data",
+    "parameters-json",
+    "parameters",
+    "invokeai_metadata",
+    "sd-metadata",
+    "Dream",
+    "Comment",
+    "prompt",
+    "extraMetadata",
+)
+# Keys that say that a picture maker was here, also where no reader understands what stands there.
+# Every painting program writes a "Comment".
+SIGNS = (
+    *(key for key in KEYS if key != "Comment"),
+    *("workflow", "invokeai_graph", "invokeai_workflow", "fooocus_scheme", "smproj"),
+)
+_BESIDE = ("Description", "Source", "Software", "workflow")
+# Fields of free text, in which tools write whole tables or texts.
+_COMMENTS = (
+    "exif.UserComment",
+    "xmp.UserComment",
+    "comment",
+    "exif.Make",
+    "exif.Model",
+    "exif.ImageDescription",
+    "exif.XPComment",
+    "xmp.parameters",
+    "xmp.prompt",
+    "xmp.description",
+    "Description",
+    "iptc.caption",
+    "UserComment",
+)
+_LABELLED = re.compile(r"(prompt|workflow|parameters|extra_?metadata): ?(?=\{)", re.IGNORECASE)
+_OBJECT = re.compile(r'\s{0,99}\{\s{0,99}["}]')  # JSON; "{red|blue} fox" are words
+_PROMPT_KEY = re.compile(r'"\w{0,40}prompt\w{0,40}"', re.IGNORECASE)
+# A plain description is a prompt only where the file names a picture maker as what made it.
+_DESCRIPTIONS = (
+    "exif.ImageDescription",
+    "xmp.description",
+    "Description",
+    "iptc.caption",
+    "exif.XPTitle",
+    "exif.XPComment",
+    "exif.UserComment",
+    "xmp.title",
+)
+_MAKERS = (
+    "exif.Software exif.Make exif.Model exif.Artist exif.XPKeywords xmp.CreatorTool xmp.creator "
+    "xmp.Software xmp.DigitalSourceType Software Source Author Title iptc.program"
+).split()
+_MAKER = re.compile(
+    r"diffusion|stability\.?ai|novelai|midjourney|comfyui|invokeai|automatic1111|fooocus|vqgan|"
+    r"dream ?studio|nightcafe|craiyon|dall.?e|openai|\bimagen\b|firefly|leonardo\.?ai|ideogram|"
+    r"\bflux|sdxl|playground ?ai|\bai.?generated|trainedAlgorithmicMedia|text-to-image",
+    re.IGNORECASE,
+)
+# What a program says of itself, in whatever file.
+_GREETING = re.compile(
+    r"screenshot\b|(?:created|made|edited|generated|saved|processed) (?:with|by|in|using)\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
-class FilePrompt:
-    """What a file says of its own making.
+class Reading:
+    """What could be read of a file's making.
 
     Attributes:
-        prompt: never empty.
-        negative: what was not wanted; "" where there is none.
-        tool: the program's name; that of the web UI stands for its kin too.
-        model: the checkpoint's name or hash, if known.
-        sampler: its name, if known.
-        seed, steps: if known.
+        state: "found"; "empty" where the file tells its making with an empty prompt; "unreadable"
+            where it carries a prompt in a form that we cannot read; "none".
+        told: the prompt and the settings; None unless the state is "found" or "empty".
     """
 
-    prompt: str
-    negative: str
-    tool: str
-    model: str | None = None
-    sampler: str | None = None
-    seed: int | None = None
-    steps: int | None = None
+    state: State
+    told: FilePrompt | None = None
+
+
+NOTHING = Reading("none")
 
 
 def read_prompt(source: ImageSource) -> FilePrompt | None:
-    """The prompt that a picture file carries; None where it carries none that can be read.
+    """The prompt that a picture file carries, never empty; None where none can be read.
 
-    Damaged metadata is no metadata: it never stops a guess.
+    `read_making` also says why there is none.
 
     Args:
-        source: a path or encoded bytes; PNG, JPEG and WebP can carry a prompt.
+        source: a path or encoded bytes.
+
+    Raises:
+        ImageError: the file is no picture we take, as `images.open_encoded`.
+    """
+    reading = read_making(source)
+    return reading.told if reading.state == "found" else None
+
+
+def read_making(source: ImageSource) -> Reading:
+    """What a picture file says of its own making. Damaged metadata never stops a guess.
+
+    Args:
+        source: a path or encoded bytes; PNG, JPEG and WebP can carry a prompt, and any format that
+            has EXIF.
 
     Raises:
         ImageError: the file is no picture we take, as `images.open_encoded`.
     """
     image = open_encoded(source)
+    texts = read_texts(image)
+    reading = _read(texts)
+    if reading.state == "found":
+        return reading
+    hidden = _read_hidden(image)
+    order: tuple[State, ...] = ("found", "empty", "unreadable", "none")
+    return min(reading, hidden, key=lambda each: order.index(each.state))
+
+
+def _read_hidden(image: Image.Image) -> Reading:
     try:
-        texts = _texts(image)
-    except Exception:  # Pillow's readers raise many types on damaged metadata
-        return None
-    for keys, tool, parse in _TOOLS:
-        if not any(key in texts for key in keys):
-            continue
+        text = hidden_text(image)
+    except ValueError:
+        return Reading("unreadable")
+    except Exception:  # damaged pixels, which whoever shows the picture tells of
+        return NOTHING
+    if text is None:
+        return NOTHING
+    reading = _read({"comment": text})
+    return Reading("unreadable") if reading.state == "none" else reading
+
+
+def _read(texts: dict[str, str]) -> Reading:
+    """Ask every reader in turn; the first prompt that is found counts."""
+    fields = _fields(texts)
+    empty: FilePrompt | None = None
+    unknown: FilePrompt | None = None
+    failed = False
+    for read in _readings(fields, texts):
         try:
-            found = _file_prompt(tool, parse(texts))
-        except Exception:  # so do the parsers, by KeyError, AttributeError, RecursionError …
+            told = read()
+        except Exception:  # readers raise many types on hostile text, RecursionError among them
+            failed = True
             continue
-        if found is not None:
-            return found
+        if told is None:
+            continue
+        if told.prompt == "unknown":  # a ComfyUI node writes it where it finds no text itself
+            unknown = unknown or told
+        elif told.prompt:
+            return Reading("found", told)
+        else:
+            empty = empty or told
+    if unknown or empty:
+        return Reading("found", unknown) if unknown else Reading("empty", empty)
+    signs = any(key in fields for key in SIGNS)
+    if failed or (signs and not _only_enlarged(fields)):
+        return Reading("unreadable")
+    return NOTHING
+
+
+def _readings(fields: Fields, texts: Fields) -> Iterator[Callable[[], FilePrompt | None]]:
+    for key in KEYS:
+        if key in fields:
+            yield lambda key=key: _READERS[key](fields)
+    yield lambda: _plain_prompt(texts)
+    for name in _DESCRIPTIONS:
+        if name in texts:
+            for read in TEXT_READERS:
+                yield lambda read=read, name=name: read(texts[name])
+    yield lambda: _description(texts)
+
+
+def _fields(texts: Fields) -> dict[str, str]:
+    """The texts by PNG's keys, wherever they stood in the file."""
+    named = (*KEYS, *SIGNS, *_BESIDE)
+    fields = {key: texts[key] for key in named if key in texts}
+    if _OBJECT.match(fields.get("parameters", "")):
+        parameters = fields.pop("parameters")
+        fields |= _table_fields(parameters) or {"parameters": parameters}
+    for name in _COMMENTS:
+        comment = texts.get(name, "").strip("\0 \n")
+        if label := _LABELLED.match(comment):
+            key = {"extrametadata": "extraMetadata"}.get(label[1].lower(), label[1].lower())
+            fields.setdefault(key, comment[label.end() :])
+        elif _OBJECT.match(comment):
+            for key, value in _table_fields(comment).items():
+                fields.setdefault(key, value)
+        elif looks_like(comment):
+            fields.setdefault("parameters", comment)
+    return fields
+
+
+def _table_fields(comment: str) -> dict[str, str]:
+    """A comment's JSON: an object of what PNG keeps in single texts, or one of those itself."""
+    try:
+        table = json.loads(comment.rstrip("\0 \n"))
+    except (ValueError, RecursionError):
+        # Cut off, or a web UI's text whose prompt is written as JSON.
+        told = _PROMPT_KEY.search(comment) or looks_like(comment)
+        return {"parameters": comment} if told else {}
+    if not isinstance(table, dict):
+        return {}
+    if any(isinstance(node, dict) and "class_type" in node for node in table.values()):
+        extra = table.get("extraMetadata")  # Civitai puts it among the nodes
+        beside = {"extraMetadata": extra} if isinstance(extra, str) else {}
+        return {"prompt": comment, **beside}
+    graph = table.get("prompt")
+    if isinstance(graph, str) and not graph.lstrip().startswith("{"):
+        graph = None  # the words themselves, among other settings
+    inner = {
+        key: table[key] for key in (*KEYS, *SIGNS, *_BESIDE) if key in table and key != "prompt"
+    }
+    if graph:
+        inner["prompt"] = graph
+    if not set(inner) - set(_BESIDE):
+        # Cameras and telephones write JSON too.
+        told = _PROMPT_KEY.search(comment) or {"c", "uc"} <= set(table)
+        return {"parameters": comment} if told else {}
+    return {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in inner.items()
+    }
+
+
+def _parameters(fields: Fields) -> FilePrompt | None:
+    text = fields["parameters"]
+    if _OBJECT.match(text) and not looks_like(text):
+        return read_table(json.loads(text.rstrip("\0 \n")))
+    for read in TEXT_READERS:
+        if (told := read(text)) is not None:
+            return told
+    return read_web_ui(text)
+
+
+def _json(key: str, **more: Any) -> Callable[[Fields], FilePrompt | None]:
+    def read(fields: Fields) -> FilePrompt | None:
+        table = json.loads(fields[key].rstrip("\0 \n"))
+        return read_table({**more, **table}) if isinstance(table, dict) else None
+
+    return read
+
+
+def _comment(fields: Fields) -> FilePrompt | None:
+    """PNG's own "Comment": NovelAI's settings, or a table of another tool; GIMP's greeting too."""
+    comment = fields["Comment"]
+    if not comment.lstrip().startswith("{"):
+        return read_web_ui(comment) if looks_like(comment) else None
+    if not any(key in comment for key in ('"uc"', '"prompt"', '"v4_prompt"')):
+        return None
+    return read_novelai(fields) or _json("Comment")(fields)
+
+
+def _graph(fields: Fields) -> FilePrompt | None:
+    if not fields["prompt"].lstrip().startswith("{"):
+        return None
+    return read_graph(fields["prompt"], fields.get("workflow", ""))
+
+
+def _plain_prompt(texts: Fields) -> FilePrompt | None:
+    """A text under the key "prompt" that is no graph: the words themselves, each setting under a
+    key of its own beside it, as Easy Diffusion and many scripts do.
+    """
+    texts = {key.removeprefix("SD:"): value for key, value in texts.items()}  # sd-webui's keys
+    for key in ("prompt", "Prompt"):
+        words = texts.get(key, "")
+        if words.strip() and not words.lstrip().startswith(("{", "[")):
+            told = read_table(texts, tool=f'"{key}"')
+            negative = texts.get("negative_prompt", texts.get("Negative Prompt", ""))
+            return told or record(f'"{key}"', words, negative)
     return None
 
 
-def _texts(image: Image.Image) -> dict[str, str]:
-    """The file's texts of `KEYS`, of whatever tool."""
-    texts: dict[str, Any] = {}
-    if image.format == "PNG":
-        texts |= image.info
-        data = image.fp.getvalue()
-        pixels = data.find(b"IDAT")
-        if any(data.rfind(kind) > pixels for kind in (b"tEXt", b"iTXt", b"zTXt")):
-            texts |= image.text  # texts behind the pixels are only found by decoding them
-    comment = image.info.get("comment")
-    if isinstance(comment, bytes):
-        texts |= _comment_texts(comment.decode("utf-8", "replace"))
-    exif = image.getexif()
-    for value in exif.values():
-        # ComfyUI writes "prompt:{…}" and "workflow:{…}" into the tags of camera and maker.
-        if isinstance(value, str) and value[:7].lower() == "prompt:":
-            texts["prompt"] = value[7:]
-    # Fooocus writes the comment into the first folder, as text; all others where it belongs.
-    comment = exif.get(USER_COMMENT) or exif.get_ifd(EXIF_FOLDER).get(USER_COMMENT)
-    if comment:
-        texts |= _comment_texts(comment if isinstance(comment, str) else _decoded(comment))
-    wanted = {key: texts[key] for key in KEYS if isinstance(texts.get(key), str)}
-    return {key: value for key, value in wanted.items() if len(value) <= MAX_TEXT}
+def _description(texts: Fields) -> FilePrompt | None:
+    """A plain description, where the file says that a picture maker made it.
 
-
-def _comment_texts(comment: str) -> dict[str, Any]:
-    """A comment is a web UI's `parameters`, or a JSON object of what PNG keeps in single texts."""
-    if len(comment) <= MAX_TEXT and comment.lstrip().startswith("{"):
-        try:
-            table = json.loads(comment)
-        except (ValueError, RecursionError):
-            return {}
-        inner = {key: table[key] for key in KEYS if key in table and key != "prompt"}
-        if isinstance(table.get("prompt"), dict):  # a graph; Fooocus has a text of that name
-            inner["prompt"] = table["prompt"]
-        if inner:
-            return {k: v if isinstance(v, str) else json.dumps(v) for k, v in inner.items()}
-        return {"parameters": comment}
-    # Cameras and painting programs leave comments too ("Created with GIMP").
-    return {"parameters": comment} if "Steps: " in comment else {}
-
-
-def _decoded(comment: bytes) -> str:
-    """EXIF's UserComment: eight bytes that name the encoding, then the text."""
-    kind, body = comment[:8], comment[8:]
-    if kind != b"UNICODE\0":
-        return body.decode("utf-8", "replace")
-    # The standard leaves the byte order open: zeros stand before ASCII letters or behind them.
-    little = body[1::2].count(0) > body[::2].count(0)
-    return body.decode("utf-16-le" if little else "utf-16-be", "replace")
-
-
-def _web_ui(texts: dict[str, str]) -> PromptInfo | dict[str, str]:
-    parameters = texts["parameters"]
-    if parameters.lstrip().startswith("{"):
-        raise ValueError("this is JSON, of Fooocus or of a tool we don't know")
-    if len(parameters) > MAX_PARAMETERS:
-        raise ValueError("too long for the parser's regular expressions")
-    try:
-        return AUTOMATIC1111Parser().parse(texts)
-    except Exception:
-        # No line of settings, or "Negative prompt:" twice: the prompt itself is plain enough.
-        prompt, _, rest = parameters.partition("\nNegative prompt:")
-        prompt = re.split(r"\nSteps: ", prompt, maxsplit=1)[0]
-        return {"prompt": prompt, "negative": re.split(r"\nSteps: ", rest, maxsplit=1)[0]}
-
-
-def _fooocus(texts: dict[str, str]) -> PromptInfo:
-    return FooocusParser().parse(texts)
-
-
-def _invokeai(texts: dict[str, str]) -> PromptInfo:
-    fields = {key: texts[key] for key in INVOKEAI_KEYS if key in texts}
-    if len(fields.get("Dream", "")) > MAX_DREAM:
-        del fields["Dream"]
-    if "invokeai_metadata" in fields:
-        # Since version 4 the model's name has another key, and FLUX pictures have no scheduler.
-        table = json.loads(fields["invokeai_metadata"])
-        table.setdefault("scheduler", "")
-        model = table.get("model")
-        if isinstance(model, dict) and "name" in model:
-            table["model"] = {"model_name": model["name"]}
-        elif not isinstance(model, dict):
-            table.pop("model", None)
-        fields["invokeai_metadata"] = json.dumps(table)
-    return InvokeAIParser().parse(fields)
-
-
-def _novelai(texts: dict[str, str]) -> PromptInfo:
-    fields = {"Source": "", **texts}
-    fields["Source"] = fields["Source"][:MAX_SOURCE]
-    fields.setdefault("Description", json.loads(texts["Comment"]).get("prompt"))
-    return NovelAIParser().parse(fields)
-
-
-def _comfyui(texts: dict[str, str]) -> PromptInfo:
-    """The parser follows the links of `workflow`, which pictures made through ComfyUI's own
-    interface for programs lack and newer versions write otherwise; the graph has the same ones.
+    A camera's "OLYMPUS DIGITAL CAMERA", GIMP's greeting and a photographer's caption are none: in
+    such a file nothing names a program that makes pictures of words.
     """
-    graph = json.loads(texts["prompt"])
-    if len(graph) > MAX_NODES:
-        raise ValueError("too many nodes to follow their links")
-    links, samplers = [], 0
-    for number, node in graph.items():
-        inputs = node.get("inputs", {})
-        samplers += "sampler_name" in inputs or node.get("class_type") == "WanVideoSampler"
-        # Encoders of SDXL and FLUX have a text for each of their halves, mostly the same.
-        halves = [inputs[key] for key in ("text_g", "t5xxl", "text_l", "clip_l") if key in inputs]
-        if halves:
-            inputs.setdefault("text", next((half for half in halves if half), ""))
-        for name, value in inputs.items():
-            if isinstance(value, list) and len(value) == 2:
-                links.append([0, str(value[0]), value[1], number, 0, name.upper()])
-    if samplers > MAX_SAMPLERS:
-        raise ValueError("too many samplers to follow their links")
-    return ComfyUIParser().parse({"prompt": graph, "workflow": {"links": links}})
-
-
-_TOOLS: tuple[tuple[tuple[str, ...], str, Callable[[dict[str, str]], Any]], ...] = (
-    (("parameters",), "Fooocus", _fooocus),
-    (("parameters",), "AUTOMATIC1111", _web_ui),
-    (INVOKEAI_KEYS, "InvokeAI", _invokeai),
-    (("Comment",), "NovelAI", _novelai),
-    (("prompt",), "ComfyUI", _comfyui),
-)
-
-
-def _file_prompt(tool: str, found: PromptInfo | dict[str, str]) -> FilePrompt | None:
-    if isinstance(found, dict):
-        prompt, negative = _clean(found["prompt"]), _clean(found["negative"])
-        return FilePrompt(prompt, negative, tool) if 0 < len(prompt) <= MAX_PROMPT else None
-    sampler = found.samplers[0]
-    settings = {**found.metadata, **sampler.parameters}
-    prompt = ", ".join(filter(None, (_clean(p.value) for p in found.prompts)))
-    if not 0 < len(prompt) <= MAX_PROMPT:
-        return None
-    if tool == "AUTOMATIC1111" and str(settings.get("Version", "")).startswith("Fooocus"):
-        tool = "Fooocus"
-    negative = ", ".join(filter(None, (_clean(p.value) for p in found.negative_prompts)))
-    return FilePrompt(
-        prompt,
-        negative[:MAX_PROMPT],
-        tool,
-        model=_clean(str(sampler.model))[:MAX_SOURCE] or None if sampler.model else None,
-        sampler=_clean(sampler.name)[:MAX_SOURCE] or None,
-        seed=_integer(settings.get("seed", settings.get("noise_seed"))),
-        steps=_integer(settings.get("steps")),
+    maker = next(
+        (texts[name] for name in _MAKERS if _MAKER.search(texts.get(name, "")[:500])), None
     )
+    if maker is None:
+        return None
+    for name in _DESCRIPTIONS:
+        words = clean(texts.get(name, ""))
+        if not words or words.startswith(("{", "[")) or _GREETING.match(words):
+            continue
+        if any(words == clean(texts.get(other, "")) for other in _MAKERS):
+            continue  # "AI generated image" says what it is, not what it shows
+        return record(f"{name.rpartition('.')[2]}, {maker[:80]}", words)
+    return None
 
 
-def _clean(value: Any) -> str:
-    """A text without what no UTF-8 file and no page can show; "" for anything but a text."""
-    if not isinstance(value, str):
-        return ""
-    return _UNUSABLE.sub("", value.encode("utf-8", "replace").decode("utf-8")).strip()
+def _only_enlarged(fields: Fields) -> bool:
+    """Whether all there is is a graph that makes no picture of words."""
+    if {key for key in SIGNS if key in fields} - {"prompt", "workflow"} or "prompt" not in fields:
+        return False
+    try:
+        return read_graph(fields["prompt"]) is None
+    except Exception:
+        return False
 
 
-def _integer(value: Any) -> int | None:
-    digits = str(value)
-    return int(digits) if re.fullmatch(r"\d{1,20}", digits, re.ASCII) else None
+_READERS: dict[str, Callable[[Fields], FilePrompt | None]] = {
+    "sui_image_params": lambda fields: read_table(
+        {"sui_image_params": json.loads(fields["sui_image_params"])}
+    ),
+    "generation_data": _json("generation_data"),
+    "parameters-json": _json("parameters-json"),
+    "parameters": _parameters,
+    "invokeai_metadata": _json("invokeai_metadata", app_version=""),
+    "sd-metadata": read_old_invokeai,
+    "Dream": read_old_invokeai,
+    "Comment": _comment,
+    "prompt": _graph,
+    "extraMetadata": _json("extraMetadata", cfgScale=None),
+}

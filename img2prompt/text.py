@@ -12,6 +12,11 @@ WORD = re.compile(r"[^\W_]+", re.UNICODE)
 # `<lora:name:0.8>` and other tags of web user interfaces steer the program, not the picture.
 # The name stops at the first colon, so that a prompt of nothing but colons takes no longer.
 _TAG = re.compile(r"<[^<>\s:]*:[^<>]*>")
+# What web user interfaces take for commands: BREAK and AND cut a prompt into parts, ADDCOMM and
+# its kin into regions, both in capitals only; "embedding:name" names a file.
+_COMMANDS = re.compile(
+    r"\b(?:BREAK|AND|ADDCOMM|ADDBASE|ADDCOL|ADDROW)\b|\bembedding:[^\s,()<>]+", re.UNICODE
+)
 _POSSESSIVE = re.compile(r"(?<=\w)['’]s\b", re.IGNORECASE)
 
 # Function words, and words that only ask for a picture ("image", "picture" …) stay out of the
@@ -67,12 +72,25 @@ def is_content_word(word: str) -> bool:
     return len(word) > 1 or not word.isascii()
 
 
+def without_commands(prompt: str) -> str:
+    """A prompt without the words that only tell a user interface what to do: BREAK, AND …"""
+    return _COMMANDS.sub(" ", prompt)
+
+
 def content_words(prompt: str, known: Container[str] | None = None) -> list[str]:
     """The distinct content words of a prompt in order of first appearance.
+
+    Commands to a user interface are no words of the prompt: BREAK in capitals, `<lora:name:1>`,
+    and of `(fur:1.2)` the weight. Nothing else cuts them out, so the words of an embedding's
+    corpus stay what they were.
 
     Args:
         prompt: any text.
         known: keep only words in this container (a vocabulary), if given.
+
+    >>> content_words("a dog BREAK (fur:1.2), <lora:x:1> a tea break")
+    ['dog', 'fur', 'tea', 'break']
     """
-    distinct = dict.fromkeys(word for word in words(prompt) if is_content_word(word))
+    spoken = words(without_commands(prompt))
+    distinct = dict.fromkeys(word for word in spoken if is_content_word(word))
     return [word for word in distinct if known is None or word in known]

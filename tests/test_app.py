@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from small_page import SIDE, picture, write_manifest
 
 from img2prompt.artifacts import Assets
@@ -93,6 +93,25 @@ def test_a_picture_is_scored_against_the_truth(client: Client, tmp_path: Path) -
     blocked = min(BLOCKED_WORDS)
     score = client.predict(file, "gaze", 4, f"{word} {blocked}", api_name="/score")
     assert blocked not in str(score) and score["found"] == [word]
+
+
+def test_a_score_says_why_a_file_has_no_prompt(client: Client, tmp_path: Path) -> None:
+    for parameters, told in (
+        ("Negative prompt: blurry\nSteps: 20, Seed: 3, Size: 5x5", "prompt in this file is empty"),
+        ('{"secret": "a fox"}', "in a form that we cannot read"),
+    ):
+        info = PngImagePlugin.PngInfo()
+        info.add_text("parameters", parameters)
+        picture(2).save(tmp_path / "told.png", pnginfo=info)
+        file = handle_file(tmp_path / "told.png")
+        with pytest.raises(AppError, match=told):
+            client.predict(file, "gaze", 4, "", api_name="/score")
+    info = PngImagePlugin.PngInfo()
+    info.add_text("parameters", "wordaa BREAK wordab\nNegative prompt: blurry\nSteps: 20, Seed: 3")
+    picture(2).save(tmp_path / "told.png", pnginfo=info)
+    score = client.predict(handle_file(tmp_path / "told.png"), "gaze", 4, "", api_name="/score")
+    assert sorted(score["found"] + score["missed"]) == ["wordaa", "wordab"]
+    assert score["unknown"] == []  # BREAK is no word
 
 
 def test_words_are_looked_up_and_added(client: Client) -> None:

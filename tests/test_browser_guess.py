@@ -179,6 +179,16 @@ def test_the_truth_of_a_file_stands_beside_the_guess(open_page, tmp_path: Path) 
     # F1 of 2 right among 10 said and 3 true.
     assert f"{2 * 2 / 13:.2f}" in page.inner_text("#truth dl")
     assert page.locator("#truth dt").count() == 3
+    said = page.inner_text("#file-says")
+    assert "What the file says of its making" in said
+    assert page.locator("#file-says dt").all_inner_texts() == [
+        "Model",
+        "Sampler",
+        "Steps",
+        "Seed",
+        "Negative prompt",
+    ]
+    assert page.locator("#file-says dd").all_inner_texts() == ["x", "Euler a", "20", "1", "hands"]
     keep(page, "guess-truth-light")
 
     box = page.locator("#guess-truth textarea")
@@ -186,6 +196,24 @@ def test_the_truth_of_a_file_stands_beside_the_guess(open_page, tmp_path: Path) 
     box.press("Enter")
     page.wait_for_function("document.querySelectorAll('#truth .mark.invented').length === 10")
     assert "you typed" in page.inner_text("#truth .note")
+
+
+def test_a_file_whose_prompt_is_empty_or_unreadable_is_told(open_page, tmp_path: Path) -> None:
+    page = open_page("de")
+    for parameters, sentence in (
+        (
+            "Negative prompt: hands\nSteps: 20, Seed: 3, Size: 5x5",
+            "Prompt in dieser Datei ist leer",
+        ),
+        ('{"secret": "a fox"}', "in einer Form in sich, die wir nicht lesen"),
+    ):
+        told = PngImagePlugin.PngInfo()
+        told.add_text("parameters", parameters)
+        Image.open(EXAMPLE).save(tmp_path / "told.png", pnginfo=told)
+        choose(page, tmp_path / "told.png")
+        page.locator("#file-says .note", has_text=sentence).wait_for()
+        assert page.input_value("#guess-truth textarea") == ""
+        assert page.locator("#truth section").count() == 0
 
 
 def test_an_example_answers_from_the_keyboard_and_can_be_cleared(open_page) -> None:

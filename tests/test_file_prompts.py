@@ -1,25 +1,30 @@
 """The prompt a file carries: each tool's way of writing it, in each format it writes."""
 
-import io
 import json
-import struct
 import time
-import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, PngImagePlugin
+from prompt_files import (
+    PICTURE,
+    comfy_exif,
+    commented,
+    fooocus_exif,
+    png,
+    saved,
+    unicode_comment,
+    with_chunk,
+)
 
-from img2prompt import file_prompts
+from img2prompt import comfyui_prompts, file_prompts
 from img2prompt.file_prompts import FilePrompt, read_prompt
 from img2prompt.images import ImageError, open_image
 
 PROMPT = "a red fox in the snow, (detailed fur:1.2), by Ossip Zadkine, Märchenwald"
 NEGATIVE = "blurry, low quality"
-PICTURE = Image.linear_gradient("L").convert("RGB").resize((16, 16))
 
 A1111 = (
     f"{PROMPT}\nNegative prompt: {NEGATIVE}\n"
@@ -120,47 +125,6 @@ NOVEL = {
 }
 
 
-def png(texts: dict[str, str], **options: Any) -> bytes:
-    info = PngImagePlugin.PngInfo()
-    for key, value in texts.items():
-        info.add_itxt(key, value) if not value.isascii() else info.add_text(key, value, **options)
-    return saved("PNG", pnginfo=info)
-
-
-def saved(format: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    PICTURE.save(buffer, format, **options)
-    return buffer.getvalue()
-
-
-def commented(format: str, comment: bytes) -> bytes:
-    """As piexif writes a UserComment: in EXIF's own folder, an encoding's name before it."""
-    exif = Image.Exif()
-    exif.get_ifd(0x8769)[0x9286] = comment
-    return saved(format, exif=exif)
-
-
-def unicode_comment(text: str, order: str = "be") -> bytes:
-    return b"UNICODE\0" + text.encode(f"utf-16-{order}")
-
-
-def comfy_exif(format: str, graph: dict = COMFY) -> bytes:
-    """As ComfyUI's SaveAnimatedWEBP: the graph in the tag of the camera's model."""
-    exif = Image.Exif()
-    exif[0x0110] = f"prompt:{json.dumps(graph)}"
-    exif[0x010F] = f"workflow:{json.dumps(WORKFLOW)}"
-    return saved(format, exif=exif)
-
-
-def fooocus_exif(format: str, text: str, scheme: str) -> bytes:
-    """As Fooocus: the comment as plain text in the first folder."""
-    exif = Image.Exif()
-    exif[0x9286] = text
-    exif[0x0131] = "Fooocus v2.5.5"
-    exif[0x927C] = scheme
-    return saved(format, exif=exif)
-
-
 WEB_UI = FilePrompt(PROMPT, NEGATIVE, "AUTOMATIC1111", "v1-5-pruned", "DPM++ 2M", 965400086, 20)
 COMFYUI = FilePrompt(PROMPT, NEGATIVE, "ComfyUI", "dream.safetensors", "euler", 156680208700286, 25)
 INVOKEAI = FilePrompt(PROMPT, NEGATIVE, "InvokeAI", "dreamshaper", "euler_a", 2321, 28)
@@ -185,8 +149,8 @@ FILES = {
         COMFYUI,
     ),
     "comfyui png without workflow": (png({"prompt": json.dumps(COMFY)}), COMFYUI),
-    "comfyui webp": (comfy_exif("WEBP"), COMFYUI),
-    "comfyui jpeg": (comfy_exif("JPEG"), COMFYUI),
+    "comfyui webp": (comfy_exif("WEBP", COMFY, WORKFLOW), COMFYUI),
+    "comfyui jpeg": (comfy_exif("JPEG", COMFY, WORKFLOW), COMFYUI),
     "comfyui jpeg comment": (
         commented("JPEG", unicode_comment(json.dumps({"prompt": COMFY, "workflow": WORKFLOW}))),
         COMFYUI,
@@ -234,8 +198,13 @@ def test_one_files_comment_is_never_anothers(tmp_path: Path) -> None:
 def test_a_text_behind_the_pixels_is_found() -> None:
     data = png({})
     text = b"parameters\0" + b"a red fox\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 5"
-    found = read_prompt(_with_chunk(data, b"tEXt", text, before=b"IEND"))
+    found = read_prompt(with_chunk(data, b"tEXt", text, before=b"IEND"))
     assert found is not None and found.prompt == "a red fox" and found.seed == 5
+    # Whether or not the pixels are whole, and what stands before them too.
+    both = with_chunk(png({"Software": "a"}), b"tEXt", text, before=b"IEND")
+    at = both.index(b"IDAT") + 8
+    for data in (both, both[:at] + b"\xff" * 9 + both[at + 9 :]):
+        assert read_prompt(data).prompt == "a red fox"
 
 
 def test_parameters_without_settings_are_a_prompt_all_the_same() -> None:
@@ -243,7 +212,9 @@ def test_parameters_without_settings_are_a_prompt_all_the_same() -> None:
     assert found == FilePrompt("a red fox", "blurry", "AUTOMATIC1111")
     twice = "a red fox\nNegative prompt: no Negative prompt: here\nSteps: 20, Sampler: Euler"
     found = read_prompt(png({"parameters": twice}))
-    assert found == FilePrompt("a red fox", "no Negative prompt: here", "AUTOMATIC1111")
+    assert found == FilePrompt(
+        "a red fox", "no Negative prompt: here", "AUTOMATIC1111", None, "Euler", None, 20
+    )
 
 
 def test_comfyuis_encoders_of_two_texts_and_sampler_pairs_are_read() -> None:
@@ -332,7 +303,7 @@ def test_a_graph_that_leads_everywhere_ends_soon() -> None:
         ends = {"positive": [str((i + 1) % n), 0], "model": [str((i + 1) % n), 0]}
         return {"class_type": "x", "inputs": settings | ends | back}
 
-    most = (file_prompts.MAX_NODES, file_prompts.MAX_SAMPLERS)
+    most = (comfyui_prompts.MAX_NODES, comfyui_prompts.MAX_SAMPLERS)
     for n, samplers in (most, (3_000, 1), (500, 500)):
         data = png({"prompt": json.dumps({str(i): node(i, n, samplers) for i in range(n)})})
         start = time.process_time()
@@ -355,7 +326,7 @@ def test_damaged_exif_is_no_prompt_and_stops_no_guess() -> None:
 
 @given(data=st.binary(max_size=400), key=st.sampled_from(file_prompts.KEYS))
 def test_random_texts_never_fail(data: bytes, key: str) -> None:
-    read_prompt(_with_chunk(saved("PNG"), b"tEXt", key.encode() + b"\0" + data, before=b"IDAT"))
+    read_prompt(with_chunk(saved("PNG"), b"tEXt", key.encode() + b"\0" + data, before=b"IDAT"))
     read_prompt(commented("JPEG", data))
 
 
@@ -383,9 +354,3 @@ def test_any_json_never_fails(key: str, value: Any) -> None:
 def test_random_files_are_refused_in_a_sentence(data: bytes) -> None:
     with pytest.raises(ImageError):
         read_prompt(data)
-
-
-def _with_chunk(data: bytes, kind: bytes, body: bytes, before: bytes) -> bytes:
-    at = data.index(before) - 4
-    check = struct.pack(">I", zlib.crc32(kind + body))
-    return data[:at] + struct.pack(">I", len(body)) + kind + body + check + data[at:]

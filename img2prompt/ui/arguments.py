@@ -19,7 +19,7 @@ MAX_DEPTH = 20  # lists and objects within each other; a list of files has four
 _NUMBER = re.compile(r"[+-]?\d{1,9}(?:[.,]\d{0,9})?", re.ASCII)
 
 
-class Misunderstood(ValueError):  # noqa: N818: it is what the page says, not an error of ours
+class Misunderstood(ValueError):  # the page says it; it is no error of ours
     """A value that its component cannot take.
 
     Attributes:

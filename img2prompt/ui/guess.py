@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.components.plot import PlotData
 
 from img2prompt.errors import UserError
-from img2prompt.file_prompts import MAX_PROMPT, read_prompt
+from img2prompt.file_prompts import MAX_PROMPT, NOTHING, Reading, read_making
 from img2prompt.images import open_image
 from img2prompt.map_figures import map_figure
 from img2prompt.prediction import Prediction
@@ -20,7 +20,7 @@ from img2prompt.ui.context import Page, one_of, shown
 from img2prompt.ui.examples import ON_LOAD as EXAMPLES_ON_LOAD
 from img2prompt.ui.examples import examples_html
 from img2prompt.ui.picture import Picture
-from img2prompt.ui.truth import truth_html
+from img2prompt.ui.truth import file_html, truth_html
 from img2prompt.ui.uploads import lend
 
 MAX_WORDS = 20
@@ -42,11 +42,13 @@ class Read:
         picture: the file; None before there is one.
         prompt: the prompt that it carries, "" for none.
         tool: the program that wrote it there.
+        making: all that could be read of it, or why it could not.
     """
 
     picture: str | None = None
     prompt: str = ""
     tool: str = ""
+    making: Reading = NOTHING
 
 
 def build(page: Page) -> None:
@@ -132,6 +134,7 @@ def build(page: Page) -> None:
                 elem_id="guess-truth",
             )
             compared = gr.HTML("", apply_default_css=False, elem_id="truth")
+            says = gr.HTML("", apply_default_css=False, elem_id="file-says")
             gr.HTML(
                 f"<h2>{escape(text('guess.map'))}</h2><p>"
                 f"{escape(text('guess.map_hint' if guesser.map is not None else 'guess.no_map'))}"
@@ -166,6 +169,7 @@ def build(page: Page) -> None:
             kept.prompt,
             answer.save_html(kept, text) if kept.words else "",
             _compare(page, kept, truth, read),
+            file_html(read.making, text, guesser.blocked),
             _plot(page, kept if kept.words else None),
             truth,
             read,
@@ -213,7 +217,7 @@ def build(page: Page) -> None:
         **page.private("describe"),
         **quiet,
     )
-    answers = [words, prompt, save, compared, plot]
+    answers = [words, prompt, save, compared, says, plot]
     # One event, so that an answer to the picture before never comes after this one's.
     gr.on(
         [picture.change, preset.change, count.change, minimum.change, order.change],
@@ -306,10 +310,10 @@ def _api(page: Page) -> None:
                 raise UserError(page.text("guess.waiting"))
             page.check_picture(image)
             if not (truth or "").strip():
-                found = read_prompt(image)
-                if found is None:
-                    raise UserError(page.text("truth.none"))
-                truth = found.prompt
+                making = read_making(image)
+                if making.state != "found":
+                    raise UserError(page.text(f"truth.score_{making.state}"))
+                truth = making.told.prompt
             truth = mask(truth, guesser.blocked)
             prediction = guesser(image, preset, round(words))
             said = [word.word for word in prediction.words]
@@ -326,14 +330,15 @@ def _api(page: Page) -> None:
 
 def _blank(page: Page, sentence: str | None = None) -> tuple:
     sentence = sentence if sentence is not None else page.text("guess.waiting")
-    return answer.waiting_html(sentence, page.text), "", "", "", _plot(page, None)
+    return answer.waiting_html(sentence, page.text), "", "", "", "", _plot(page, None)
 
 
 def _read(page: Page, image: str) -> Read:
-    found = read_prompt(image)
-    if found is None:
-        return Read(image)
-    return Read(image, mask(found.prompt, page.guesser.blocked), found.tool)
+    making = read_making(image)
+    if making.state != "found":
+        return Read(image, making=making)
+    hidden = page.guesser.blocked
+    return Read(image, mask(making.told.prompt, hidden), mask(making.told.tool, hidden), making)
 
 
 def _compare(page: Page, prediction: Prediction, truth: str, read: Read) -> str:

@@ -1,15 +1,20 @@
-"""The truth beside the guess: the prompt with its words marked, and the picture's figures."""
+"""The truth beside the guess: the prompt with its words marked, and the picture's figures.
+
+Below it stands what else the file says of its making.
+"""
 
 import re
 from html import escape
 
 from img2prompt import text as words_of
+from img2prompt.file_prompts import Reading
 from img2prompt.safety import mask
 from img2prompt.scoring import Score
 from img2prompt.ui.texts import Texts
 
 # A sign beside the colour, for those who cannot tell the colours apart.
 SIGNS = {"found": "✓", "missed": "○", "invented": "✗"}
+MAX_SHOWN = 600  # characters of a negative prompt; whole lists of faults stand there
 
 
 def truth_html(prompt: str, score: Score, note: str, text: Texts, hidden: frozenset[str]) -> str:
@@ -50,11 +55,44 @@ def truth_html(prompt: str, score: Score, note: str, text: Texts, hidden: frozen
     )
 
 
+def file_html(making: Reading, text: Texts, hidden: frozenset[str]) -> str:
+    """Seed, steps, sampler, model and negative prompt, whichever the file tells; or why it tells no
+    prompt. "" where there is nothing to say.
+
+    Args:
+        making: what was read of the file.
+        text: the language.
+        hidden: words that must not be shown.
+    """
+    told = making.told
+    note = ""
+    if making.state in ("empty", "unreadable"):
+        tool = mask(told.tool, hidden) if told else ""
+        note = f'<p class="note">{escape(text(f"truth.{making.state}", tool=tool))}</p>'
+    entries = []
+    for name in ("model", "sampler", "steps", "seed", "negative"):
+        value = getattr(told, name, None)
+        if value is None or value == "":
+            continue
+        shown = mask(str(value), hidden)
+        if len(shown) > MAX_SHOWN:
+            shown = f"{shown[:MAX_SHOWN].rstrip()} …"
+        entries.append(
+            f'<div class="{name}"><dt>{escape(text(f"truth.{name}"))}</dt>'
+            f"<dd>{escape(shown)}</dd></div>"
+        )
+    if not note and not entries:
+        return ""
+    listed = f"<dl>{''.join(entries)}</dl>" if entries else ""
+    return f"<section><h3>{escape(text('truth.file'))}</h3>{note}{listed}</section>"
+
+
 def _prompt(prompt: str, marks: dict[str, str], text: Texts) -> str:
     """The prompt as it is written, the words that count marked where they stand."""
     parts = []
     for piece in re.split(r"(\w+)", prompt):
-        found = [word for word in words_of.words(piece) if word in marks]
+        spoken = words_of.words(words_of.without_commands(piece))
+        found = [word for word in spoken if word in marks]
         parts.append(_marked(piece, marks[found[0]], text) if found else escape(piece))
     return "".join(parts)
 
