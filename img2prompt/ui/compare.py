@@ -10,7 +10,7 @@ from gradio import processing_utils
 from img2prompt.errors import UserError
 from img2prompt.likeness import Likeness, likeness
 from img2prompt.prediction import Prediction
-from img2prompt.ui.context import Page
+from img2prompt.ui.context import Page, shown
 from img2prompt.ui.picture import Picture
 from img2prompt.ui.service import Guesser
 from img2prompt.ui.texts import Texts
@@ -152,6 +152,8 @@ def build(page: Page) -> None:
         return guessed, guessed
 
     def show_lesson() -> tuple:
+        if not lesson:
+            raise shown(UserError(text("guess.no_example")))
         paths = [processing_utils.save_file_to_cache(p, pictures[0].GRADIO_CACHE) for p in lesson]
         known = _LESSON_PRESET in guesser.assets.presets
         return (*paths, *([_LESSON_PRESET] * 2 if known else [gr.skip()] * 2))

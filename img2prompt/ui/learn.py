@@ -9,7 +9,7 @@ from gradio import processing_utils
 
 from img2prompt.anatomy import anatomy
 from img2prompt.errors import UserError
-from img2prompt.ui.context import WATCH, Page, looked_at_now
+from img2prompt.ui.context import WATCH, Page, looked_at_now, shown
 from img2prompt.ui.lesson import answers_html, figures_html, steps_html
 
 CARD = ("what", "learned", "good", "bad", "not")  # questions of the model card, in order
@@ -70,6 +70,8 @@ def build(page: Page) -> None:
         return answers_html(said, text)
 
     def example() -> str:
+        if not page.examples:
+            raise shown(UserError(text("guess.no_example")))
         # gradio serves only what lies in its own cache.
         return processing_utils.save_file_to_cache(page.examples[0].path, page.picture.GRADIO_CACHE)
 

@@ -122,20 +122,28 @@ def answer_models(app: Blocks) -> None:
 
     async def call(request: Any) -> Any:
         try:
-            tool = request.params.name
-            event = tools.get_block_fn_from_endpoint_name(tools.tool_to_endpoint.get(tool, ""))
-            if event is not None:
-                text, sent = app.text_of(event), request.params.arguments or {}
-                request.params.arguments = read = _named(event, sent, text)
-                for name in tools.get_input_schema(tool)[0].get("required", ()):
-                    if name not in read:
-                        raise _said(text("mistake.missing", name=name))
+            request.params.arguments = _tool_arguments(app, tools, request.params)
         except gr.Error as error:
             said = types.TextContent(type="text", text=error.message)
             return types.ServerResult(types.CallToolResult(content=[said], isError=True))
         return await answer(request)
 
     handlers[types.CallToolRequest] = call
+
+
+def _tool_arguments(app: Blocks, tools: Any, params: Any) -> dict[str, Any]:
+    """What a tool is called with, read; `tools` is Gradio's server of tools."""
+    names = tools.tool_to_endpoint
+    event = tools.get_block_fn_from_endpoint_name(names.get(params.name, ""))
+    text = app.text_of(event)
+    if event is None:
+        shown = escape(plain(params.name)[:SHOWN_NAME])
+        raise _said(text("mistake.tool", name=shown, names=", ".join(names)))
+    read = _named(event, params.arguments or {}, text)
+    for name in tools.get_input_schema(params.name)[0].get("required", ()):
+        if name not in read:
+            raise _said(text("mistake.missing", name=name))
+    return read
 
 
 def _named(block_fn: BlockFunction, sent: dict[str, Any], text: Texts) -> dict[str, Any]:
