@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import errno
 import itertools
 import json
 import math
@@ -24,6 +25,7 @@ from test_mcp import call as call_tool
 from test_mcp import upload
 
 from img2prompt.artifacts import Assets
+from img2prompt.errors import UserError
 from img2prompt.ui.arguments import READERS
 from img2prompt.ui.mistakes import Blocks
 from img2prompt.ui.page import build_app
@@ -428,6 +430,34 @@ def test_a_fault_of_ours_is_logged_without_what_was_sent(
     assert "Traceback" in caplog.text and MARKER not in caplog.text
     for told in ("KeyError", "RuntimeError", __file__, "in fail"):
         assert told in caplog.text
+
+
+@pytest.mark.parametrize(
+    "raised, told, logged",
+    [
+        (KeyError(MARKER), "inside the page itself", True),
+        (OSError(errno.ENOSPC, MARKER), "inside the page itself", True),
+        (FileNotFoundError(errno.ENOENT, MARKER), "Use via API", False),
+        (UserError("The <b> is too large; make it smaller."), "The &lt;b&gt; is too large;", False),
+    ],
+)
+def test_a_component_tells_mistakes_from_faults(
+    raised: Exception, told: str, logged: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(gr.Textbox):
+        is_template = True
+
+        def preprocess(self, payload: Any) -> None:
+            raise raised
+
+    with Blocks() as app:
+        app.texts = {"en": Texts("en")}
+        box = Broken(max_length=100)
+        box.submit(print, box, api_name="fail")
+    with pytest.raises(gr.Error) as said:
+        asyncio.run(app.process_api(0, [MARKER]))
+    assert told in said.value.message and not said.value.print_exception
+    assert ("Traceback" in caplog.text) is logged and MARKER not in caplog.text
 
 
 def test_libraries_log_where_and_not_what() -> None:

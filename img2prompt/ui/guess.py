@@ -334,7 +334,8 @@ def _read(page: Page, image: str) -> Read:
     found = read_prompt(image)
     if found is None:
         return Read(image)
-    return Read(image, mask(found.prompt, page.guesser.blocked), found.tool)
+    # Masked, a prompt may have grown beyond what its box takes.
+    return Read(image, mask(found.prompt, page.guesser.blocked)[:MAX_PROMPT], found.tool)
 
 
 def _compare(page: Page, prediction: Prediction, truth: str, read: Read) -> str:
