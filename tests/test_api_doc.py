@@ -94,4 +94,5 @@ def test_a_mistake_is_an_error_event(address: str) -> None:
     page = f"{address}gradio_api/call/arithmetic"
     event = httpx.post(page, json={"data": ["castle +"]}).json()["event_id"]
     said = httpx.get(f"{page}/{event}").text
-    assert "event: error" in said
+    assert said.startswith("event: error\ndata: ")
+    assert json.loads(said.splitlines()[1].removeprefix("data: "))["error"].endswith(".")

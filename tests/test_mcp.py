@@ -110,8 +110,8 @@ def test_text_is_answered(address: str) -> None:
 @pytest.mark.parametrize(
     "tool, arguments, sentence",
     [
-        ("predict", {}, "'image' is a required property"),
-        ("predict", {"image": "dog.jpg"}, "provide a url"),
+        ("predict", {}, "“image” is missing; give it"),
+        ("predict", {"image": "dog.jpg"}, "upload it and give its address"),
         ("neighbours", {"word": "qwertyuiop", "count": 5}, "qwertyuiop"),
         ("arithmetic", {"expression": "castle +"}, "word"),
     ],

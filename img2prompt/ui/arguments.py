@@ -13,7 +13,7 @@ import gradio as gr
 from pydantic import ValidationError
 
 from img2prompt.batch import MAX_FILES
-from img2prompt.file_prompts import MAX_PROMPT
+from img2prompt.prompt_records import MAX_PROMPT
 
 MAX_DEPTH = 20  # lists and objects within each other; a list of files has four
 _NUMBER = re.compile(r"[+-]?\d{1,9}(?:[.,]\d{0,9})?", re.ASCII)

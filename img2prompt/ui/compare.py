@@ -9,7 +9,7 @@ import gradio as gr
 from img2prompt.errors import UserError
 from img2prompt.likeness import Likeness, likeness
 from img2prompt.prediction import Prediction
-from img2prompt.ui.context import Page
+from img2prompt.ui.context import Page, shown
 from img2prompt.ui.picture import Picture
 from img2prompt.ui.service import Guesser
 from img2prompt.ui.texts import Texts
@@ -152,6 +152,8 @@ def build(page: Page) -> None:
         return guessed, guessed
 
     def show_lesson() -> tuple:
+        if not lesson:
+            raise shown(UserError(text("guess.no_example")))
         paths = [lend(picture) for picture in lesson]
         known = _LESSON_PRESET in guesser.assets.presets
         return (*paths, *([_LESSON_PRESET] * 2 if known else [gr.skip()] * 2))

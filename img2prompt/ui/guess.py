@@ -338,7 +338,9 @@ def _read(page: Page, image: str) -> Read:
     if making.state != "found":
         return Read(image, making=making)
     hidden = page.guesser.blocked
-    return Read(image, mask(making.told.prompt, hidden), mask(making.told.tool, hidden), making)
+    # Masked, a prompt may have grown beyond what its box takes.
+    prompt = mask(making.told.prompt, hidden)[:MAX_PROMPT]
+    return Read(image, prompt, mask(making.told.tool, hidden), making)
 
 
 def _compare(page: Page, prediction: Prediction, truth: str, read: Read) -> str:

@@ -72,6 +72,10 @@ class Sentences:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if "/custom_component/" in scope["path"]:
+            # The page has none, and Gradio prints what it is asked for.
+            await JSONResponse({"detail": "Not Found"}, 404)(scope, receive, send)
+            return
         if _is_gone(scope):
             told = json.dumps({"error": self.text("mistake.gone")})
             response = Response(f"event: error\ndata: {told}\n\n", media_type="text/event-stream")

@@ -8,7 +8,7 @@ import gradio as gr
 
 from img2prompt.anatomy import anatomy
 from img2prompt.errors import UserError
-from img2prompt.ui.context import WATCH, Page, looked_at_now
+from img2prompt.ui.context import WATCH, Page, looked_at_now, shown
 from img2prompt.ui.lesson import answers_html, figures_html, steps_html
 from img2prompt.ui.uploads import lend
 
@@ -70,6 +70,8 @@ def build(page: Page) -> None:
         return answers_html(said, text)
 
     def example() -> str:
+        if not page.examples:
+            raise shown(UserError(text("guess.no_example")))
         return lend(page.examples[0].path)
 
     quiet = {"show_progress": "hidden"}

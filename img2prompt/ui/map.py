@@ -154,8 +154,7 @@ def build(page: Page) -> None:
         try:
             solution = solve(written, vectors, NEIGHBOURS)
         except ExpressionError as error:
-            told = text(f"map.error_{error.reason}", **error.values)
-            return map_card.sentence_html(mask(told, guesser.blocked))
+            return map_card.sentence_html(_told(error, page))
         part = sum_part(vocabulary, names, solution, _depth(dimension))
         return map_card.sum_html(solution, part, text)
 
@@ -289,7 +288,7 @@ def _api(page: Page) -> None:
             try:
                 return solve(expression, guesser.vectors, NEIGHBOURS).to_dict()
             except ExpressionError as error:
-                raise UserError(mask(str(error), guesser.blocked)) from None
+                raise UserError(_told(error, page)) from None
 
     found, worked = gr.JSON(visible=False), gr.JSON(visible=False)
     word = gr.Textbox(visible=False, max_length=MAX_WORD)
@@ -297,6 +296,11 @@ def _api(page: Page) -> None:
     expression = gr.Textbox(visible=False, max_length=MOST_CHARACTERS)
     gr.Button(visible=False).click(neighbours, [word, count], found, **page.api("neighbours"))
     gr.Button(visible=False).click(arithmetic, expression, worked, **page.api("arithmetic"))
+
+
+def _told(error: ExpressionError, page: Page) -> str:
+    """Why a sum cannot be worked out, in the page's language."""
+    return mask(page.text(f"map.error_{error.reason}", **error.values), page.guesser.blocked)
 
 
 def _figure(page: Page, dimensions: int, colour: str) -> PlotData:

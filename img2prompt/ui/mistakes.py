@@ -15,6 +15,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.block_function import BlockFunction
+from gradio.exceptions import ComponentProcessingError
 
 from img2prompt.errors import UserError
 from img2prompt.ui.arguments import Misunderstood, plain, understood
@@ -48,18 +49,21 @@ class Blocks(gr.Blocks):
     ) -> list[Any]:
         """Gradio's, on arguments that were understood."""
         text = self.text_of(block_fn)
+        inputs = read_arguments(block_fn, inputs, text)
         try:
-            inputs = read_arguments(block_fn, inputs, text)
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
         except gr.Error as error:
-            if error.print_exception:  # Gradio's own, which quotes what was sent
-                raise _said(text(_of_files(block_fn, inputs))) from None
-            raise
-        except Exception as error:
-            if isinstance(error, MemoryError) or getattr(error, "errno", None) in FULL:
-                raise  # no mistake of a visitor's
-            # All else was read above: it is a file that was never uploaded here.
-            raise _said(text(_of_files(block_fn, inputs))) from None
+            if not error.print_exception:
+                raise
+        except (ValueError, OSError) as error:
+            # Gradio wraps what a component raises.
+            cause = error.__cause__ if isinstance(error, ComponentProcessingError) else error
+            if isinstance(cause, UserError):
+                raise _said(escape(text.sentence(str(cause)))) from None
+            if not isinstance(cause, ValueError | OSError) or _is_full(cause):
+                raise
+        # All else was read above: it is a file that was never uploaded here, or is gone.
+        raise _said(text(_of_files(block_fn, inputs))) from None
 
     async def process_api(
         self,
@@ -78,7 +82,7 @@ class Blocks(gr.Blocks):
         try:
             return await super().process_api(event, inputs, state, request, *args, **kwargs)
         except UserError as error:
-            raise _said(text.sentence(str(error))) from None
+            raise _said(escape(text.sentence(str(error)))) from None
         except gr.Error as error:
             if not error.print_exception:
                 raise
@@ -122,20 +126,28 @@ def answer_models(app: Blocks) -> None:
 
     async def call(request: Any) -> Any:
         try:
-            tool = request.params.name
-            event = tools.get_block_fn_from_endpoint_name(tools.tool_to_endpoint.get(tool, ""))
-            if event is not None:
-                text, sent = app.text_of(event), request.params.arguments or {}
-                request.params.arguments = read = _named(event, sent, text)
-                for name in tools.get_input_schema(tool)[0].get("required", ()):
-                    if name not in read:
-                        raise _said(text("mistake.missing", name=name))
+            request.params.arguments = _tool_arguments(app, tools, request.params)
         except gr.Error as error:
             said = types.TextContent(type="text", text=error.message)
             return types.ServerResult(types.CallToolResult(content=[said], isError=True))
         return await answer(request)
 
     handlers[types.CallToolRequest] = call
+
+
+def _tool_arguments(app: Blocks, tools: Any, params: Any) -> dict[str, Any]:
+    """What a tool is called with, read; `tools` is Gradio's server of tools."""
+    names = tools.tool_to_endpoint
+    event = tools.get_block_fn_from_endpoint_name(names.get(params.name, ""))
+    text = app.text_of(event)
+    if event is None:
+        shown = escape(plain(params.name)[:SHOWN_NAME])
+        raise _said(text("mistake.tool", name=shown, names=", ".join(names)))
+    read = _named(event, params.arguments or {}, text)
+    for name in tools.get_input_schema(params.name)[0].get("required", ()):
+        if name not in read:
+            raise _said(text("mistake.missing", name=name))
+    return read
 
 
 def _named(block_fn: BlockFunction, sent: dict[str, Any], text: Texts) -> dict[str, Any]:
@@ -214,6 +226,10 @@ def _of_files(block_fn: BlockFunction, inputs: list[Any]) -> str:
     if any(isinstance(block, gr.Image | gr.File) and value for block, value in pairs):
         return "mistake.upload"
     return _generic(block_fn)
+
+
+def _is_full(error: BaseException) -> bool:
+    return getattr(error, "errno", None) in FULL
 
 
 def _said(sentence: str) -> gr.Error:
