@@ -146,13 +146,19 @@ class Assets:
         if preset not in self.presets:
             raise UserError(f"Unknown preset {preset!r}; choose one of {', '.join(self.presets)}.")
         vectors = vectors if vectors is not None else self.embedding()
-        decoder = preset + DECODER_SUFFIX
-        return Predictor(
-            load_model(self.path(f"{preset}.keras")),
-            vectors,
-            preset,
-            Decoder.load(self.path(decoder), vectors) if decoder in self.files else None,
-        )
+        decoder = self.decoder(preset, vectors)  # first: it is small, and may be another model's
+        return Predictor(load_model(self.path(f"{preset}.keras")), vectors, preset, decoder)
+
+    def decoder(self, preset: str, vectors: WordVectors) -> Decoder | None:
+        """The decoder of a preset, if it ships with one.
+
+        Raises:
+            UserError: not to be had, damaged, or of another embedding or model.
+        """
+        name = preset + DECODER_SUFFIX
+        if name not in self.files:
+            return None
+        return Decoder.load(self.path(name), vectors, self.files[f"{preset}.keras"]["sha256"])
 
 
 def open_assets(place: str | os.PathLike | None = None, revision: str | None = None) -> Assets:
@@ -200,20 +206,22 @@ def load(preset: str | os.PathLike | None = None, *, revision: str | None = None
     if folder.is_dir():
         if (folder / MANIFEST).is_file():
             return Assets(folder).predictor()
-        vectors = WordVectors.load(folder / EMBEDDING_FILE)
-        decoder = folder / ("model" + DECODER_SUFFIX)
-        return Predictor(
-            load_model(folder / "model.keras"),
-            vectors,
-            folder.name,
-            Decoder.load(decoder, vectors) if decoder.is_file() else None,
-        )
+        return _of_run(folder)
     if named:
         return Assets().predictor(preset)
     raise UserError(
         f"There is no folder {folder}; give a preset's name, a folder with a model, or user/name "
         "of the hub."
     )
+
+
+def _of_run(folder: Path) -> Predictor:
+    """A predictor of what `scripts/train_model.py` wrote."""
+    vectors = WordVectors.load(folder / EMBEDDING_FILE)
+    path, decoder = folder / "model.keras", folder / ("model" + DECODER_SUFFIX)
+    model = load_model(path)
+    fitted = Decoder.load(decoder, vectors, sha256_of(path)) if decoder.is_file() else None
+    return Predictor(model, vectors, folder.name, fitted)
 
 
 def _is_on_hub(place: str | os.PathLike | None) -> bool:

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from img2prompt import images, text
+from img2prompt.arrays import map_array
 from img2prompt.errors import UserError
 from img2prompt.files import read_json
 
@@ -220,7 +221,7 @@ class ShardReader:
     def _open(self, folder: int, shard: str) -> np.ndarray:
         path = self._path_of(self.records.folders[folder], shard)
         try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+            return map_array(path)
         except (OSError, EOFError, ValueError):
             raise UserError(f"{path} is missing or damaged; prepare again.") from None
 
@@ -454,7 +455,7 @@ def is_whole(folder: str | os.PathLike, stem: str) -> bool:
     """
     try:
         rows = pq.read_metadata(Path(folder) / f"{stem}.parquet").num_rows
-        pixels = np.load(Path(folder) / f"{stem}.npy", mmap_mode="r", allow_pickle=False)
+        pixels = map_array(Path(folder) / f"{stem}.npy")
     except (OSError, EOFError, ValueError, pa.ArrowException):
         return False
     return len(pixels) == rows

@@ -1,7 +1,6 @@
 """Trained runs → the files in `assets/`: float16 weights and a manifest with checksums."""
 
 import os
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -11,11 +10,18 @@ from typing import Any
 import h5py
 import numpy as np
 
-from img2prompt.artifacts import DEFAULT_PRESET, MANIFEST
-from img2prompt.decoding import DECODER_PROVENANCE, DECODER_SUFFIX
+from img2prompt.artifacts import DEFAULT_PRESET, MANIFEST, Assets
+from img2prompt.decoding import DECODER_PROVENANCE, DECODER_SUFFIX, Decoder
 from img2prompt.embedding import EMBEDDING_FILE, WordVectors
 from img2prompt.errors import UserError
-from img2prompt.files import PROVENANCE_FILE, atomic_path, read_json, sha256_of, write_json
+from img2prompt.files import (
+    PROVENANCE_FILE,
+    atomic_path,
+    provenance,
+    read_json,
+    sha256_of,
+    write_json,
+)
 
 WEIGHTS = "model.weights.h5"  # the member of a `.keras` zip that holds the weights
 # Figures of docs/evaluation.json that the manifest repeats.
@@ -82,13 +88,13 @@ def ship_runs(
             `build_manifest`; `folder` is then as it was.
     """
     folder = Path(folder)
-    fingerprint = WordVectors.load(folder / EMBEDDING_FILE).fingerprint
+    vectors = WordVectors.load(folder / EMBEDDING_FILE)
     made: dict[str, dict] = {}
     sources: dict[str, Path] = {}
     for run in map(Path, runs):
         config = read_json(run / "config.json")
         name = f"{config['preset']}.keras"
-        if config["embedding"] != fingerprint:
+        if config["embedding"] != vectors.fingerprint:
             raise UserError(f"{run} was trained with another embedding than {folder}'s.")
         if not (run / "model.keras").is_file():
             raise UserError(f"{run} is not finished; train on with --resume.")
@@ -97,10 +103,13 @@ def ship_runs(
         sources[name], made[name] = run, read_json(run / PROVENANCE_FILE)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".shipping-") as scratch:
         for name, run in sources.items():
-            write_half_precision(run / "model.keras", Path(scratch) / name)
+            model, path = run / "model.keras", Path(scratch) / name
+            write_half_precision(model, path)
             if (decoder := run / ("model" + DECODER_SUFFIX)).is_file():
                 shipped = f"{name.removesuffix('.keras')}{DECODER_SUFFIX}"
-                shutil.copyfile(decoder, Path(scratch) / shipped)
+                # The same weights in another file: its decoder is bound to that one.
+                fitted = Decoder.load(decoder, vectors, sha256_of(model))
+                fitted.save(Path(scratch) / shipped, model=sha256_of(path))
                 own = run / DECODER_PROVENANCE  # of a decoder fitted after the run
                 made[shipped] = read_json(own) if own.is_file() else made[name]
         _check_manifest(folder, [*sources], evaluation, default)
@@ -109,6 +118,38 @@ def ship_runs(
         for path in Path(scratch).iterdir():
             os.replace(path, folder / path.name)
     return build_manifest(folder, data, made, evaluation, default)
+
+
+def bind_decoders(folder: str | os.PathLike, command: Sequence[str]) -> list[str]:
+    """Bind decoders that name no model, as they were written once, to the models beside them.
+
+    The numbers of each stay, and what the manifest says made it; who binds vouches that they
+    belong together.
+
+    Args:
+        folder: artifacts with a manifest, whose checksums hold.
+        command: what a person typed; the manifest adds it to what made the decoder.
+
+    Returns:
+        The names of the files that were written anew.
+
+    Raises:
+        UserError: as `Assets` and `Decoder.load`; a decoder that names another model.
+    """
+    assets, made = Assets(folder), {}
+    vectors = assets.embedding()
+    for preset in assets.presets:
+        name, model = preset + DECODER_SUFFIX, assets.files[f"{preset}.keras"]["sha256"]
+        if name not in assets.files or Decoder.model_of(assets.path(name)) is not None:
+            assets.decoder(preset, vectors)
+            continue
+        assets.path(f"{preset}.keras")
+        Decoder.load(assets.path(name), vectors).save(assets.folder / name, model=model)
+        before = assets.files[name]["made_by"]
+        made[name] = provenance(command)
+        made[name]["made_by"] = f"{before}; then bound to {preset}.keras by {made[name]['made_by']}"
+    build_manifest(assets.folder, made=made)
+    return [*made]
 
 
 def build_manifest(

@@ -44,7 +44,14 @@ from img2prompt.embedding import EMBEDDING_FILE, WordVectors
 from img2prompt.errors import UserError
 from img2prompt.evaluation import WORDS, f1_scores, is_hit, true_words
 from img2prompt.features import cache_shards, feature_path
-from img2prompt.files import PROVENANCE_FILE, atomic_path, provenance, read_json, write_json
+from img2prompt.files import (
+    PROVENANCE_FILE,
+    atomic_path,
+    provenance,
+    read_json,
+    sha256_of,
+    write_json,
+)
 from img2prompt.images import Fit, to_float
 from img2prompt.imbalance import balanced_weights, cap_mask
 from img2prompt.models import gaze, losses, notebook, original
@@ -415,9 +422,11 @@ def _finish(
     predicted = _predict(trained, plan, data.calibration)
     vectors = decoder.vectors
     true = [true_words(prompt, vectors) for prompt in data.prompts(data.calibration)]
-    fit_decoder(decoder, predicted, true).save(out / ("model" + DECODER_SUFFIX))
+    fitted = fit_decoder(decoder, predicted, true)
     with atomic_path(out / "model.keras") as temporary:
         plan.finish(trained).save(temporary)
+        # Before the model has its name, which says that the run is finished.
+        fitted.save(out / ("model" + DECODER_SUFFIX), model=sha256_of(temporary))
     shutil.rmtree(out / "checkpoint", ignore_errors=True)
     shutil.rmtree(data.own, ignore_errors=True)
     for name in ("best.weights.h5", "best.weights.json"):
@@ -542,7 +551,7 @@ def refit_decoder(
     true = [true_words(records.prompt[i], vectors) for i in index]
     plain = dataclasses.replace(Decoder.plain(vectors), prior=prior)
     decoder = fit_decoder(plain, predicted, true)
-    decoder.save(run / ("model" + DECODER_SUFFIX))
+    decoder.save(run / ("model" + DECODER_SUFFIX), model=sha256_of(run / "model.keras"))
     write_json(run / DECODER_PROVENANCE, provenance(command))
     return decoder
 
