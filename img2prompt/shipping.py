@@ -24,6 +24,7 @@ from img2prompt.files import (
 )
 
 WEIGHTS = "model.weights.h5"  # the member of a `.keras` zip that holds the weights
+_OF_BYTES = ("sha256", "size")  # what the manifest says of a file's bytes and not of its making
 # Figures of docs/evaluation.json that the manifest repeats.
 FIGURES = (
     "f1",
@@ -123,8 +124,8 @@ def ship_runs(
 def bind_decoders(folder: str | os.PathLike, command: Sequence[str]) -> list[str]:
     """Bind decoders that name no model, as they were written once, to the models beside them.
 
-    The numbers of each stay, and what the manifest says made it; who binds vouches that they
-    belong together.
+    The numbers of each stay, and so does what the manifest says made them; its `bound` says by
+    what and when they were bound. Who binds vouches that decoder and model belong together.
 
     Args:
         folder: artifacts with a manifest, whose checksums hold.
@@ -145,9 +146,8 @@ def bind_decoders(folder: str | os.PathLike, command: Sequence[str]) -> list[str
             continue
         assets.path(f"{preset}.keras")
         Decoder.load(assets.path(name), vectors).save(assets.folder / name, model=model)
-        before = assets.files[name]["made_by"]
-        made[name] = provenance(command)
-        made[name]["made_by"] = f"{before}; then bound to {preset}.keras by {made[name]['made_by']}"
+        before = {key: value for key, value in assets.files[name].items() if key not in _OF_BYTES}
+        made[name] = before | {"bound": provenance(command)}
     build_manifest(assets.folder, made=made)
     return [*made]
 

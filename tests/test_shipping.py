@@ -214,7 +214,8 @@ def test_an_older_decoder_is_refused_until_it_is_bound(
     bound = Assets(out).predictor("original").decoder
     np.testing.assert_array_equal(bound.knots, np.float32([0.0, 0.5]))
     entry = Assets(out).files[path.name]
-    assert entry["made_by"] == "python fit; then bound to original.keras by python bind it"
+    assert (entry["made_by"], entry["bound"]["made_by"]) == ("python fit", "python bind it")
+    assert entry["sha256"] == sha256_of(path)
     assert path.read_bytes() != before
     assert shipping.bind_decoders(out, ["python", "bind", "it"]) == []
 
