@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from img2prompt.errors import UserError
+from img2prompt.files import WEB_PAGE, is_web_page
 
 MEMBERS = 64  # arrays of one file; ours have eight at most
 DIRECTORY_BYTES = 2**17  # of the zip's list of them; its comment alone may have half of this
@@ -201,15 +202,6 @@ def _checked_members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.Z
     if sum(member.file_size for member in members) > max(UNPACKED_TIMES * size, UNPACKED_BYTES):
         raise UnfitError("it would unpack to far more than its size")
     return named
-
-
-WEB_PAGE = "what came is a web page: is this network asking to log in?"
-
-
-def is_web_page(start: bytes) -> bool:
-    """Whether a file begins as HTML does."""
-    head = start[:1_024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    return head.startswith((b"<!doctype html", b"<html", b"<head", b"<script", b"<body", b"<!--"))
 
 
 def _read(

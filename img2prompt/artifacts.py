@@ -8,13 +8,14 @@ a repository on the hub.
 import os
 import re
 import sys
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from img2prompt.decoding import DECODER_SUFFIX, Decoder
 from img2prompt.embedding import EMBEDDING_FILE, WordVectors
 from img2prompt.errors import UserError
-from img2prompt.files import read_json, sha256_of
+from img2prompt.files import is_plain, misfit, read_json, sha256_of
+from img2prompt.forms import Manifest
 from img2prompt.hub_models import HubRepository, is_repo_id
 from img2prompt.prediction import Predictor, load_model
 
@@ -51,10 +52,12 @@ class Assets:
         if not isinstance(self.manifest, dict) or not isinstance(self.manifest.get("files"), dict):
             raise UserError(f"{where} lists no files; {mend}.")
         for name, entry in self.files.items():
-            if not _is_plain(name):
+            if not is_plain(name):
                 raise UserError(f"{where} lists {name!r}, which is no plain file name; {mend}.")
             if not _is_entry(entry):
                 raise UserError(f"{where} lacks the SHA-256 or size of {name}; {mend}.")
+        if reason := misfit(self.manifest, Manifest):
+            raise UserError(f"{where} is not what it should be ({reason}); {mend}.")
         self._checked: dict[str, Path] = {}
 
     @classmethod
@@ -237,16 +240,10 @@ def _refuse(revision: str | None, place: str | os.PathLike | None) -> None:
         )
 
 
-def _is_plain(name: str) -> bool:
-    """Whether a name is a visible file's in the folder itself, on every system."""
-    hidden = not name or name.startswith(".")
-    return name.isprintable() and not hidden and PureWindowsPath(name).name == name
-
-
 def _is_entry(entry: Any) -> bool:
     return (
         isinstance(entry, dict)
-        and isinstance(entry.get("size"), int)
+        and type(entry.get("size")) is int  # True is one of isinstance
         and isinstance(entry.get("sha256"), str)
         and re.fullmatch("[0-9a-f]{64}", entry["sha256"]) is not None
     )

@@ -23,6 +23,7 @@ from img2prompt import images, text
 from img2prompt.arrays import map_array
 from img2prompt.errors import UserError
 from img2prompt.files import read_json
+from img2prompt.forms import Origin, Prepared
 
 SPLITS = ("train", "validation", "test")
 TRAIN_SHARE, VALIDATION_SHARE = 0.8, 0.1  # the rest is test: the original's 80/10/10
@@ -189,7 +190,7 @@ def settings_of(folder: str | os.PathLike) -> PrepareSettings:
     """The settings a prepared folder was made with."""
     path = Path(folder) / SETTINGS_FILE
     try:
-        return PrepareSettings(**read_json(path))
+        return PrepareSettings(**read_json(path, Prepared))
     except (TypeError, AttributeError):  # not a dictionary, other names, other types
         raise UserError(f"{path} does not hold the settings of prepared shards.") from None
 
@@ -288,7 +289,7 @@ def sampling_weights(records: Records, power: float = 0.5) -> np.ndarray:
 def origin_of(folder: str | os.PathLike) -> dict:
     """Where the parts of a prepared folder came from, as `Parts.origin` said; {} for a folder."""
     path = Path(folder) / ORIGIN_FILE
-    return read_json(path) if path.exists() else {}
+    return read_json(path, Origin) if path.exists() else {}
 
 
 @dataclass(frozen=True)

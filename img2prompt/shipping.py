@@ -22,6 +22,7 @@ from img2prompt.files import (
     sha256_of,
     write_json,
 )
+from img2prompt.forms import Evaluation, Made, Manifest, Run
 
 WEIGHTS = "model.weights.h5"  # the member of a `.keras` zip that holds the weights
 _OF_BYTES = ("sha256", "size")  # what the manifest says of a file's bytes and not of its making
@@ -93,7 +94,7 @@ def ship_runs(
     made: dict[str, dict] = {}
     sources: dict[str, Path] = {}
     for run in map(Path, runs):
-        config = read_json(run / "config.json")
+        config = read_json(run / "config.json", Run)
         name = f"{config['preset']}.keras"
         if config["embedding"] != vectors.fingerprint:
             raise UserError(f"{run} was trained with another embedding than {folder}'s.")
@@ -101,7 +102,7 @@ def ship_runs(
             raise UserError(f"{run} is not finished; train on with --resume.")
         if name in sources:
             raise UserError(f"{run} and {sources[name]} are of one preset; name one of them.")
-        sources[name], made[name] = run, read_json(run / PROVENANCE_FILE)
+        sources[name], made[name] = run, read_json(run / PROVENANCE_FILE, Made)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".shipping-") as scratch:
         for name, run in sources.items():
             model, path = run / "model.keras", Path(scratch) / name
@@ -112,7 +113,7 @@ def ship_runs(
                 fitted = Decoder.load(decoder, vectors, sha256_of(model))
                 fitted.save(Path(scratch) / shipped, model=sha256_of(path))
                 own = run / DECODER_PROVENANCE  # of a decoder fitted after the run
-                made[shipped] = read_json(own) if own.is_file() else made[name]
+                made[shipped] = read_json(own, Made) if own.is_file() else made[name]
         _check_manifest(folder, [*sources], evaluation, default)
         for name in sources:  # never an older model's decoder beside a new model
             (folder / (name.removesuffix(".keras") + DECODER_SUFFIX)).unlink(missing_ok=True)
@@ -195,7 +196,9 @@ def _check_manifest(
     folder: Path, coming: list[str], evaluation: str | os.PathLike | None, default: str | None
 ) -> tuple[dict, dict[str, dict], str]:
     """What a manifest needs: the one before, the figures by preset, the default preset."""
-    before = read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else {"files": {}}
+    before = (
+        read_json(folder / MANIFEST, Manifest) if (folder / MANIFEST).exists() else {"files": {}}
+    )
     default = default or before.get("default", DEFAULT_PRESET)
     for needed in (EMBEDDING_FILE, f"{default}.keras"):
         if needed not in coming and not (folder / needed).is_file():
@@ -207,7 +210,7 @@ def _check_manifest(
 def _figures(evaluation: str | os.PathLike | None, fingerprint: str) -> dict[str, dict]:
     if evaluation is None:
         return {}
-    report = read_json(evaluation)
+    report = read_json(evaluation, Evaluation)
     if report.get("abroad"):
         raise UserError(f"{evaluation} was measured abroad, on runs that don't ship.")
     if report.get("embedding") != fingerprint:

@@ -52,6 +52,7 @@ from img2prompt.files import (
     sha256_of,
     write_json,
 )
+from img2prompt.forms import Best, Run, Settings
 from img2prompt.images import Fit, to_float
 from img2prompt.imbalance import balanced_weights, cap_mask
 from img2prompt.models import gaze, losses, notebook, original
@@ -527,7 +528,7 @@ def refit_decoder(
         UserError: an unfinished run, or folders without validation pictures of its size.
     """
     run = Path(run)
-    config = read_json(run / "config.json")
+    config = read_json(run / "config.json", Run)
     vectors = WordVectors.load(run / EMBEDDING_FILE)
     prior = Decoder.plain(vectors).prior
     if weight := config.get("prior", 0.0):
@@ -1003,7 +1004,7 @@ class _BestWeights(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         score = (logs or {}).get("val_f1", 0.0)
-        best = read_json(self.record)["val_f1"] if self.record.exists() else -1.0
+        best = read_json(self.record, Best)["val_f1"] if self.record.exists() else -1.0
         if self.enabled and score > best:
             temporary = self.path.with_name("new." + self.path.name)
             self.model.save_weights(temporary)
@@ -1184,7 +1185,7 @@ def _read_batches(
 def _check_claim(out: Path, stamp: dict, resume: bool) -> None:
     path = out / "config.json"
     if path.exists():
-        if LATER_SETTINGS | read_json(path) != stamp:
+        if LATER_SETTINGS | read_json(path, Settings) != stamp:
             raise UserError(f"{out} holds another run ({path.name} differs); give another --out.")
         if not resume:
             raise UserError(f"{out} holds this run already; add --resume or give another --out.")
