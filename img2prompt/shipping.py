@@ -23,8 +23,8 @@ from img2prompt.files import (
     write_json,
 )
 from img2prompt.forms import Evaluation, Made, Manifest, Run
+from img2prompt.model_files import WEIGHTS, check_model_file
 
-WEIGHTS = "model.weights.h5"  # the member of a `.keras` zip that holds the weights
 _OF_BYTES = ("sha256", "size")  # what the manifest says of a file's bytes and not of its making
 # Figures of docs/evaluation.json that the manifest repeats.
 FIGURES = (
@@ -49,8 +49,9 @@ def write_half_precision(source: str | os.PathLike, out: str | os.PathLike) -> N
         UserError: `source` is not a `.keras` file, or a weight exceeds float16's range.
     """
     source, out = Path(source), Path(out)
-    if not source.is_file() or not zipfile.is_zipfile(source):
+    if not source.is_file():
         raise UserError(f"{source} is not a .keras file; train one with scripts/train_model.py.")
+    check_model_file(source, "train one with scripts/train_model.py")
     scratch = out.with_name(f".{out.stem}.{os.getpid()}.h5")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
