@@ -14,10 +14,11 @@ from typing import Any
 from img2prompt.decoding import DECODER_SUFFIX, Decoder
 from img2prompt.embedding import EMBEDDING_FILE, WordVectors
 from img2prompt.errors import UserError
-from img2prompt.files import is_plain, misfit, read_json, sha256_of
+from img2prompt.files import is_plain, is_web_page, misfit, read_json, sha256_of
 from img2prompt.forms import Manifest
 from img2prompt.hub_models import HubRepository, is_repo_id
 from img2prompt.prediction import Predictor, load_model
+from img2prompt.transfers import login_page
 
 # In a checkout assets/ lies beside the package; an installed package carries no models.
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -113,16 +114,23 @@ class Assets:
             if not path.is_file():
                 raise UserError(f"{path} is missing; check the repository out again.")
             if not _is_of(path, entry):
+                if _starts_as_web_page(path):
+                    raise UserError(
+                        f"{path} is a web page and not the file that {MANIFEST} names; a network "
+                        "that asks to log in may have sent it: check the repository out again."
+                    )
                 raise UserError(
                     f"{path} is not the file that {MANIFEST} names (SHA-256 differs); "
                     "check the repository out again."
                 )
             return path
-        path = self._repository.fetch(name)
+        path = self._repository.fetch(name, most=entry["size"])
         if not _is_of(path, entry):
             # The cache may have been damaged here; what is wrong on the hub stays wrong.
-            path = self._repository.fetch(name, again=True)
+            path = self._repository.fetch(name, again=True, most=entry["size"])
         if not _is_of(path, entry):
+            if _starts_as_web_page(path):
+                raise login_page(self._where(name))
             raise UserError(
                 f"{self._where(name)} is not the file that its {MANIFEST} names (SHA-256 differs, "
                 "fetched anew too) and is not used; tell whoever published it."
@@ -247,6 +255,11 @@ def _is_entry(entry: Any) -> bool:
         and isinstance(entry.get("sha256"), str)
         and re.fullmatch("[0-9a-f]{64}", entry["sha256"]) is not None
     )
+
+
+def _starts_as_web_page(path: Path) -> bool:
+    with path.open("rb") as file:
+        return is_web_page(file.read(1_024))
 
 
 def _is_of(path: Path, entry: dict[str, Any]) -> bool:
