@@ -24,6 +24,11 @@ from img2prompt.transfers import login_page
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 MANIFEST = "manifest.json"
 DEFAULT_PRESET = "gaze"
+NO_MODELS = (
+    "This installation of img2prompt holds no models, which only a checkout of the repository has; "
+    'name its folder, as in load("CHECKOUT/assets"), or a repository on the hub, as in '
+    'load("user/name") (on the command line, --preset CHECKOUT/assets).'
+)
 
 
 class Assets:
@@ -42,6 +47,8 @@ class Assets:
     ) -> None:
         self.folder = Path(folder) if folder is not None else ASSETS
         self._repository = repository
+        if folder is None and not (self.folder / MANIFEST).is_file():
+            raise UserError(NO_MODELS)
         if not (self.folder / MANIFEST).is_file():
             raise UserError(
                 f"{self.folder} holds no {MANIFEST}; give a folder of artifacts, "
