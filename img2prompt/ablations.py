@@ -22,6 +22,7 @@ from img2prompt.embedding import WordVectors, top_k
 from img2prompt.errors import UserError
 from img2prompt.features import float_feature_reader
 from img2prompt.files import read_json
+from img2prompt.forms import Run, Settings
 from img2prompt.images import to_float
 
 # Other people and other generators than the rest of the data: a stand-in for the world.
@@ -140,7 +141,7 @@ def run_ablations(
         )
         folder = out / f"{row.name}-{seed}"
         if (folder / "model.keras").exists():
-            told = LATER_SETTINGS | read_json(folder / "config.json")
+            told = LATER_SETTINGS | read_json(folder / "config.json", Settings)
             asked = dataclasses.asdict(config) | {"embedding": vectors.fingerprint}
             if {name: told.get(name) for name in asked} != asked:
                 raise UserError(f"{folder} was trained otherwise; give another folder of runs.")
@@ -384,7 +385,7 @@ def _decoder_rows(
 
 
 def _prior_of(run: Path) -> float:
-    return read_json(run / "config.json")["prior"]
+    return read_json(run / "config.json", Run).get("prior", 0.0)
 
 
 def _hubness(predicted: np.ndarray, vectors: WordVectors) -> np.ndarray:

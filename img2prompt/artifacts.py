@@ -8,20 +8,27 @@ a repository on the hub.
 import os
 import re
 import sys
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from img2prompt.decoding import DECODER_SUFFIX, Decoder
 from img2prompt.embedding import EMBEDDING_FILE, WordVectors
 from img2prompt.errors import UserError
-from img2prompt.files import read_json, sha256_of
+from img2prompt.files import is_plain, is_web_page, misfit, read_json, sha256_of
+from img2prompt.forms import Manifest
 from img2prompt.hub_models import HubRepository, is_repo_id
 from img2prompt.prediction import Predictor, load_model
+from img2prompt.transfers import login_page
 
 # In a checkout assets/ lies beside the package; an installed package carries no models.
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 MANIFEST = "manifest.json"
 DEFAULT_PRESET = "gaze"
+NO_MODELS = (
+    "This installation of img2prompt holds no models, which only a checkout of the repository has; "
+    'name its folder, as in load("CHECKOUT/assets"), or a repository on the hub, as in '
+    'load("user/name") (on the command line, --preset CHECKOUT/assets).'
+)
 
 
 class Assets:
@@ -40,6 +47,8 @@ class Assets:
     ) -> None:
         self.folder = Path(folder) if folder is not None else ASSETS
         self._repository = repository
+        if folder is None and not (self.folder / MANIFEST).is_file():
+            raise UserError(NO_MODELS)
         if not (self.folder / MANIFEST).is_file():
             raise UserError(
                 f"{self.folder} holds no {MANIFEST}; give a folder of artifacts, "
@@ -51,10 +60,12 @@ class Assets:
         if not isinstance(self.manifest, dict) or not isinstance(self.manifest.get("files"), dict):
             raise UserError(f"{where} lists no files; {mend}.")
         for name, entry in self.files.items():
-            if not _is_plain(name):
+            if not is_plain(name):
                 raise UserError(f"{where} lists {name!r}, which is no plain file name; {mend}.")
             if not _is_entry(entry):
                 raise UserError(f"{where} lacks the SHA-256 or size of {name}; {mend}.")
+        if reason := misfit(self.manifest, Manifest):
+            raise UserError(f"{where} is not what it should be ({reason}); {mend}.")
         self._checked: dict[str, Path] = {}
 
     @classmethod
@@ -110,16 +121,23 @@ class Assets:
             if not path.is_file():
                 raise UserError(f"{path} is missing; check the repository out again.")
             if not _is_of(path, entry):
+                if _starts_as_web_page(path):
+                    raise UserError(
+                        f"{path} is a web page and not the file that {MANIFEST} names; a network "
+                        "that asks to log in may have sent it: check the repository out again."
+                    )
                 raise UserError(
                     f"{path} is not the file that {MANIFEST} names (SHA-256 differs); "
                     "check the repository out again."
                 )
             return path
-        path = self._repository.fetch(name)
+        path = self._repository.fetch(name, most=entry["size"])
         if not _is_of(path, entry):
             # The cache may have been damaged here; what is wrong on the hub stays wrong.
-            path = self._repository.fetch(name, again=True)
+            path = self._repository.fetch(name, again=True, most=entry["size"])
         if not _is_of(path, entry):
+            if _starts_as_web_page(path):
+                raise login_page(self._where(name))
             raise UserError(
                 f"{self._where(name)} is not the file that its {MANIFEST} names (SHA-256 differs, "
                 "fetched anew too) and is not used; tell whoever published it."
@@ -146,13 +164,19 @@ class Assets:
         if preset not in self.presets:
             raise UserError(f"Unknown preset {preset!r}; choose one of {', '.join(self.presets)}.")
         vectors = vectors if vectors is not None else self.embedding()
-        decoder = preset + DECODER_SUFFIX
-        return Predictor(
-            load_model(self.path(f"{preset}.keras")),
-            vectors,
-            preset,
-            Decoder.load(self.path(decoder), vectors) if decoder in self.files else None,
-        )
+        decoder = self.decoder(preset, vectors)  # first: it is small, and may be another model's
+        return Predictor(load_model(self.path(f"{preset}.keras")), vectors, preset, decoder)
+
+    def decoder(self, preset: str, vectors: WordVectors) -> Decoder | None:
+        """The decoder of a preset, if it ships with one.
+
+        Raises:
+            UserError: not to be had, damaged, or of another embedding or model.
+        """
+        name = preset + DECODER_SUFFIX
+        if name not in self.files:
+            return None
+        return Decoder.load(self.path(name), vectors, self.files[f"{preset}.keras"]["sha256"])
 
 
 def open_assets(place: str | os.PathLike | None = None, revision: str | None = None) -> Assets:
@@ -200,20 +224,22 @@ def load(preset: str | os.PathLike | None = None, *, revision: str | None = None
     if folder.is_dir():
         if (folder / MANIFEST).is_file():
             return Assets(folder).predictor()
-        vectors = WordVectors.load(folder / EMBEDDING_FILE)
-        decoder = folder / ("model" + DECODER_SUFFIX)
-        return Predictor(
-            load_model(folder / "model.keras"),
-            vectors,
-            folder.name,
-            Decoder.load(decoder, vectors) if decoder.is_file() else None,
-        )
+        return _of_run(folder)
     if named:
         return Assets().predictor(preset)
     raise UserError(
         f"There is no folder {folder}; give a preset's name, a folder with a model, or user/name "
         "of the hub."
     )
+
+
+def _of_run(folder: Path) -> Predictor:
+    """A predictor of what `scripts/train_model.py` wrote."""
+    vectors = WordVectors.load(folder / EMBEDDING_FILE)
+    path, decoder = folder / "model.keras", folder / ("model" + DECODER_SUFFIX)
+    model = load_model(path)
+    fitted = Decoder.load(decoder, vectors, sha256_of(path)) if decoder.is_file() else None
+    return Predictor(model, vectors, folder.name, fitted)
 
 
 def _is_on_hub(place: str | os.PathLike | None) -> bool:
@@ -229,19 +255,18 @@ def _refuse(revision: str | None, place: str | os.PathLike | None) -> None:
         )
 
 
-def _is_plain(name: str) -> bool:
-    """Whether a name is a visible file's in the folder itself, on every system."""
-    hidden = not name or name.startswith(".")
-    return name.isprintable() and not hidden and PureWindowsPath(name).name == name
-
-
 def _is_entry(entry: Any) -> bool:
     return (
         isinstance(entry, dict)
-        and isinstance(entry.get("size"), int)
+        and type(entry.get("size")) is int  # True is one of isinstance
         and isinstance(entry.get("sha256"), str)
         and re.fullmatch("[0-9a-f]{64}", entry["sha256"]) is not None
     )
+
+
+def _starts_as_web_page(path: Path) -> bool:
+    with path.open("rb") as file:
+        return is_web_page(file.read(1_024))
 
 
 def _is_of(path: Path, entry: dict[str, Any]) -> bool:

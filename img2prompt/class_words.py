@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from img2prompt import diffusiondb, text
+from img2prompt.arrays import TEXT, Form, load_arrays
 from img2prompt.dataset import split_of
 from img2prompt.embedding import WordVectors, top_k
 from img2prompt.errors import UserError
@@ -81,6 +82,17 @@ class ClassWords:
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]
 
+    def _is_sound(self, vectors: WordVectors) -> bool:
+        """Whether the arrays fit one another and the embedding."""
+        words, numbers = self.words, (self.shares, self.names, self.background)
+        return (
+            words.shape == self.shares.shape
+            and self.names.shape == (len(words), vectors.dimensions)
+            and self.background.shape == (len(vectors),)
+            and bool(((words >= 0) & (words < len(vectors))).all())
+            and all(np.isfinite(array).all() for array in numbers)
+        )
+
     @functools.cached_property
     def _table(self) -> np.ndarray:
         table = np.zeros((len(self.words), len(self.background)), np.float32)
@@ -102,23 +114,21 @@ class ClassWords:
         path = Path(path)
         if not path.is_file():
             raise UserError(f"There is no file {path}; run scripts/count_class_words.py.")
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                loaded = cls(
-                    arrays["words"],
-                    arrays["shares"],
-                    arrays["names"],
-                    arrays["background"],
-                    str(arrays["embedding"]),
-                )
-        except Exception:  # a damaged zip, a pickle or a missing array: numpy raises many types
-            raise UserError(
-                f"{path} holds no class words; make it with scripts/count_class_words.py."
-            ) from None
+        forms = {
+            "words": Form("i", (None, None)),
+            "shares": Form("f", (None, None)),
+            "names": Form("f", (None, None)),
+            "background": Form("f", (None,)),
+            "embedding": TEXT,
+        }
+        mend = "make it with scripts/count_class_words.py"
+        loaded = cls(**load_arrays(path, forms, "holds no class words", mend))
         if loaded.embedding != vectors.fingerprint:
             raise UserError(
                 f"{path} belongs to another embedding; run scripts/count_class_words.py again."
             )
+        if not loaded._is_sound(vectors):
+            raise UserError(f"{path} holds no class words (its arrays do not fit); {mend}.")
         return loaded
 
 

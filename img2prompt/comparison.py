@@ -23,6 +23,7 @@ from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
 from img2prompt.features import cache_features, float_feature_reader
 from img2prompt.files import atomic_path, read_json, write_json
+from img2prompt.forms import Settings
 from img2prompt.images import Fit, to_float
 from img2prompt.prediction import Predictor
 
@@ -165,7 +166,7 @@ def _check_trained_without(runs: Sequence[str | os.PathLike], abroad: Sequence[s
     """Only a run's own account can say what it was not trained on."""
     for run in runs:
         path = Path(run) / "config.json"
-        left_out = read_json(path).get("without", "") if path.is_file() else ""
+        left_out = read_json(path, Settings).get("without", "") if path.is_file() else ""
         missing = set(abroad) - set(source_names(left_out))
         if missing:
             raise UserError(

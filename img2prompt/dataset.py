@@ -20,8 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from img2prompt import images, text
+from img2prompt.arrays import map_array
 from img2prompt.errors import UserError
 from img2prompt.files import read_json
+from img2prompt.forms import Origin, Prepared
 
 SPLITS = ("train", "validation", "test")
 TRAIN_SHARE, VALIDATION_SHARE = 0.8, 0.1  # the rest is test: the original's 80/10/10
@@ -188,7 +190,7 @@ def settings_of(folder: str | os.PathLike) -> PrepareSettings:
     """The settings a prepared folder was made with."""
     path = Path(folder) / SETTINGS_FILE
     try:
-        return PrepareSettings(**read_json(path))
+        return PrepareSettings(**read_json(path, Prepared))
     except (TypeError, AttributeError):  # not a dictionary, other names, other types
         raise UserError(f"{path} does not hold the settings of prepared shards.") from None
 
@@ -220,7 +222,7 @@ class ShardReader:
     def _open(self, folder: int, shard: str) -> np.ndarray:
         path = self._path_of(self.records.folders[folder], shard)
         try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+            return map_array(path)
         except (OSError, EOFError, ValueError):
             raise UserError(f"{path} is missing or damaged; prepare again.") from None
 
@@ -287,7 +289,7 @@ def sampling_weights(records: Records, power: float = 0.5) -> np.ndarray:
 def origin_of(folder: str | os.PathLike) -> dict:
     """Where the parts of a prepared folder came from, as `Parts.origin` said; {} for a folder."""
     path = Path(folder) / ORIGIN_FILE
-    return read_json(path) if path.exists() else {}
+    return read_json(path, Origin) if path.exists() else {}
 
 
 @dataclass(frozen=True)
@@ -454,7 +456,7 @@ def is_whole(folder: str | os.PathLike, stem: str) -> bool:
     """
     try:
         rows = pq.read_metadata(Path(folder) / f"{stem}.parquet").num_rows
-        pixels = np.load(Path(folder) / f"{stem}.npy", mmap_mode="r", allow_pickle=False)
+        pixels = map_array(Path(folder) / f"{stem}.npy")
     except (OSError, EOFError, ValueError, pa.ArrowException):
         return False
     return len(pixels) == rows

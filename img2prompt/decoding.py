@@ -11,12 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
+from img2prompt.arrays import TEXT, Form, load_arrays
 from img2prompt.embedding import WordVectors, top_k
 from img2prompt.errors import UserError
 from img2prompt.files import atomic_path
 
 DECODER_SUFFIX = ".decoder.npz"  # `gaze.decoder.npz` lies beside `gaze.keras`
 DECODER_PROVENANCE = "model.decoder.made.json"  # in a run's folder, of one fitted anew
+_MEND = "make it with scripts/fit_decoder.py"
+_FORMS = {
+    "prior": Form("f", (None,)),
+    "knots": Form("f", (None,)),
+    "confidences": Form("f", (None,)),
+    "embedding": TEXT,
+    "model": TEXT._replace(optional=True),
+}
 RARE = 1e-5  # added to shares before the logarithm: a word no prompt holds gets no −∞
 
 
@@ -99,8 +108,14 @@ class Decoder:
             np.asarray(fit.y_thresholds_, np.float32),
         )
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Write an `.npz`, atomically; the prior in half precision."""
+    def save(self, path: str | os.PathLike, model: str | None = None) -> None:
+        """Write an `.npz`, atomically; the prior in half precision.
+
+        Args:
+            model: SHA-256 of the `.keras` file that the decoder was fitted to, 64 hexadecimal
+                digits; unset, the file says nothing of it, and no model is loaded with it.
+        """
+        bound = {} if model is None else {"model": model}
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez(
                 file,
@@ -108,31 +123,62 @@ class Decoder:
                 knots=self.knots,
                 confidences=self.confidences,
                 embedding=self.vectors.fingerprint,
+                **bound,
             )
 
     @classmethod
-    def load(cls, path: str | os.PathLike, vectors: WordVectors) -> "Decoder":
+    def load(
+        cls, path: str | os.PathLike, vectors: WordVectors, model: str | None = None
+    ) -> "Decoder":
         """Read what `save` wrote.
 
+        Args:
+            path: the file.
+            vectors: the embedding that its words lie in.
+            model: SHA-256 of the model that it must belong to; unset, any.
+
         Raises:
-            UserError: damaged, or of another embedding.
+            UserError: damaged, of another embedding, or not of that model.
         """
         path = Path(path)
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                prior, knots, confidences = (
-                    arrays[name].astype(np.float32) for name in ("prior", "knots", "confidences")
-                )
-                embedding = str(arrays["embedding"])
-        except Exception:  # a damaged zip, a pickle or a missing array: numpy raises many types
-            raise UserError(
-                f"{path} is not a decoder; make it with scripts/fit_decoder.py."
-            ) from None
-        if embedding != vectors.fingerprint or prior.shape != (len(vectors),):
+        arrays = load_arrays(path, _FORMS, "is not a decoder", _MEND)
+        prior, knots, confidences = (
+            arrays[name].astype(np.float32) for name in ("prior", "knots", "confidences")
+        )
+        if arrays["embedding"] != vectors.fingerprint or prior.shape != (len(vectors),):
             raise UserError(f"{path} belongs to another embedding; make it again.")
-        if knots.shape != confidences.shape or not np.isfinite([*knots, *confidences]).all():
-            raise UserError(f"{path} is not a decoder; make it with scripts/fit_decoder.py.")
+        if model is not None:
+            _check_model(path, arrays.get("model"), model)
+        finite = all(np.isfinite(array).all() for array in (prior, knots, confidences))
+        # np.interp answers nonsense, and says nothing, where knots fall.
+        rising = all((np.diff(array) >= 0).all() for array in (knots, confidences))
+        shares = bool(((confidences >= 0) & (confidences <= 1)).all())
+        if knots.shape != confidences.shape or not (finite and rising and shares):
+            raise UserError(f"{path} is not a decoder (its numbers do not fit); {_MEND}.")
         return cls(vectors, prior, knots, confidences)
+
+    @staticmethod
+    def model_of(path: str | os.PathLike) -> str | None:
+        """The SHA-256 of the model that a file says it was fitted to; None where it says none.
+
+        Raises:
+            UserError: damaged.
+        """
+        return load_arrays(path, _FORMS, "is not a decoder", _MEND).get("model")
+
+
+def _check_model(path: Path, told: str | None, model: str) -> None:
+    if told is None:
+        raise UserError(
+            f"{path} does not say which model it was fitted to; fit it anew with "
+            "scripts/fit_decoder.py, or bind it to the model beside it with "
+            "scripts/build_assets.py --bind."
+        )
+    if told != model:
+        raise UserError(
+            f"{path} was fitted to another model than the one beside it; fit it anew with "
+            "scripts/fit_decoder.py."
+        )
 
 
 def prior_of_background(background: np.ndarray, weight: float) -> np.ndarray:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from img2prompt import corpus, text
+from img2prompt.arrays import UTF8, Form, load_arrays
 from img2prompt.errors import UserError
 from img2prompt.files import atomic_path
 
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 ANSWER_MIN_SHARE = 4e-6
 
 EMBEDDING_FILE = "embedding.npz"
+_FORMS = {"words": UTF8, "vectors": Form("f", (None, None)), "counts": Form("iu", (None,))}
 
 
 class EmbeddingError(UserError):
@@ -186,15 +188,13 @@ class WordVectors:
         if not path.is_file():
             raise EmbeddingError(f"There is no embedding {path}; run scripts/train_embedding.py.")
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                words = arrays["words"].tobytes().decode("utf-8").split("\n")
-                vectors = arrays["vectors"].astype(np.float32)
-                counts = arrays["counts"].astype(np.int64)
-        except Exception:  # a damaged zip, a pickle or a missing array: numpy raises many types
-            raise EmbeddingError(
-                f"{path} is not an embedding; make one with scripts/train_embedding.py."
-            ) from None
-        return cls(words, vectors, counts)
+            arrays = load_arrays(
+                path, _FORMS, "is not an embedding", "make one with scripts/train_embedding.py"
+            )
+        except UserError as error:
+            raise EmbeddingError(str(error)) from None
+        words = arrays["words"].split("\n")
+        return cls(words, arrays["vectors"].astype(np.float32), arrays["counts"].astype(np.int64))
 
     def export_word2vec(self, path: str | os.PathLike, binary: bool = False) -> None:
         """Write word2vec's own format, which gensim's `KeyedVectors` and others read."""

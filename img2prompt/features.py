@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from img2prompt.arrays import map_array
 from img2prompt.dataset import Records, ShardReader
 from img2prompt.files import atomic_path
 from img2prompt.images import to_float
@@ -42,7 +43,7 @@ def cache_shards(tower: Any, backbone: str, shards: Sequence[tuple[Path, str]]) 
     todo = [(folder, shard) for folder, shard in shards if not _is_cached(folder, backbone, shard)]
     call = tf.function(lambda pixels: tower(pixels, training=False), reduce_retracing=True)
     for folder, shard in tqdm(todo, unit="shard", desc=f"features of {backbone}", disable=not todo):
-        pixels = np.load(folder / f"{shard}.npy", mmap_mode="r", allow_pickle=False)
+        pixels = map_array(folder / f"{shard}.npy")
         blocks = [
             call(tf.constant(to_float(pixels[start : start + BATCH]))).numpy()
             for start in range(0, len(pixels), BATCH)
@@ -65,9 +66,9 @@ def float_feature_reader(records: Records, backbone: str) -> Callable[[np.ndarra
 
 def _is_cached(folder: Path, backbone: str, shard: str) -> bool:
     """Whether a shard's features are there and have its number of rows."""
-    pictures = np.load(folder / f"{shard}.npy", mmap_mode="r", allow_pickle=False)
+    pictures = map_array(folder / f"{shard}.npy")
     try:
-        features = np.load(feature_path(folder, backbone, shard), mmap_mode="r", allow_pickle=False)
+        features = map_array(feature_path(folder, backbone, shard))
     except (OSError, EOFError, ValueError):
         return False
     return len(features) == len(pictures)

@@ -10,11 +10,16 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING, Any
 
 from img2prompt.errors import SharedFailureError, UserError
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+MAX_JSON = 2**26  # bytes of one JSON file
+WEB_PAGE = "what came is a web page: is this network asking to log in?"
 PROVENANCE_FILE = "made.json"  # in a run's folder: what made its model
 
 
@@ -89,15 +94,101 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: str | os.PathLike) -> Any:
-    """Read a JSON file; raise :class:`UserError` where it is missing or not JSON."""
+def read_json(path: str | os.PathLike, form: type["BaseModel"] | None = None) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: UTF-8, with or without a byte order mark, of at most `MAX_JSON` bytes.
+        form: one of `forms`, that the value must have; it is returned as plain data all the same.
+
+    Raises:
+        UserError: missing, a folder, too large, not JSON (or a key twice, numbers or nesting
+            beyond all use), or of another form.
+    """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            data = file.read(MAX_JSON + 1)
     except FileNotFoundError:
         raise UserError(f"There is no file {path}.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise UserError(f"{path} is not a JSON file.") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder and not a JSON file; name the file.") from None
+    try:
+        value = parse_json(data)
+    except ValueError as error:
+        raise UserError(f"{path} is not a JSON file ({error}); write it anew.") from None
+    if form is not None and (reason := misfit(value, form)):
+        raise UserError(f"{path} is not what it should be ({reason}); write it anew.")
+    return value
+
+
+def parse_json(data: bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is none, or none that we read; the message says why in a few words.
+    """
+    if len(data) > MAX_JSON:
+        raise ValueError(f"it has more than {readable(MAX_JSON)}")
+    if is_web_page(data):
+        raise ValueError(WEB_PAGE)
+    try:
+        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_without_repeats)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {error.lineno}" if data.strip() else "it is empty") from None
+    except UnicodeDecodeError:
+        raise ValueError("its text is not UTF-8") from None
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
+    except _RepeatedKeyError as error:
+        raise ValueError(str(error)) from None
+    except ValueError:  # Python's limit on digits
+        raise ValueError("it holds a number of thousands of digits") from None
+
+
+def misfit(value: Any, form: type["BaseModel"]) -> str:
+    """Where a JSON value first differs from a form, in a few words; "" where it does not."""
+    from pydantic import ValidationError
+
+    try:
+        form.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = " › ".join(_printable(str(step)) for step in first["loc"])
+        told = _printable(first["msg"][:1].lower() + first["msg"][1:])
+        return f"at {place}: {told}" if place else told
+    return ""
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name is a visible file's in the folder itself, on every system."""
+    hidden = not name or name.startswith(".") or len(name) > 200
+    return name.isprintable() and not hidden and PureWindowsPath(name).name == name
+
+
+def is_web_page(data: bytes) -> bool:
+    """Whether a file begins as HTML does: what a network that wants a login sends for anything."""
+    head = data[:1_024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    return head.startswith((b"<!doctype html", b"<html", b"<head", b"<script", b"<body", b"<!--"))
+
+
+class _RepeatedKeyError(Exception):
+    """A key stands twice, so that readers differ on what it says."""
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise _RepeatedKeyError(f"it holds {_printable(twice)} twice")
+    return table
+
+
+def _printable(text: str) -> str:
+    """A foreign text in a sentence: short, and nothing that a terminal would obey."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def sha256_of(path: str | os.PathLike) -> str:

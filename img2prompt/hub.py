@@ -49,12 +49,14 @@ from img2prompt.errors import SharedFailureError, UserError
 from img2prompt.files import (
     atomic_path,
     existing_folder,
+    is_web_page,
     readable,
     sha256_of,
     told_when_full,
     write_json,
 )
 from img2prompt.subsets import DRAW, select, stem_of
+from img2prompt.transfers import API_BYTES, limited, login_page
 from img2prompt.workers import AHEAD, usable_cores
 
 # The hub's client would also tell the hub about this machine; its own switch for that,
@@ -359,7 +361,11 @@ class HubParts:
             )
             if len(file.etag) != 64 or sha256_of(partial) == file.etag:
                 break
+            with partial.open("rb") as handle:
+                page = is_web_page(handle.read(1_024))
             partial.unlink()
+            if page:
+                raise login_page(f"{file.path} of {self._repository}")
             if last:
                 raise UserError(
                     f"{file.path} came damaged twice (its SHA-256 is not the hub's); "
@@ -392,11 +398,15 @@ class HubParts:
             headers["Range"] = f"bytes={start}-"
         timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
         if start < file.size or not partial.exists():
-            with get_session().stream("GET", url, headers=headers, timeout=timeout) as answer:
+            name = f"{file.path} of {self._repository}"
+            with (
+                limited(name, file.size, start),
+                get_session().stream("GET", url, headers=headers, timeout=timeout) as answer,
+            ):
                 hf_raise_for_status(answer)
                 # 200 to a range: the server sends the whole file, so what is here goes.
                 with partial.open("ab" if answer.status_code == 206 else "wb") as handle:
-                    for chunk in answer.iter_bytes():
+                    for chunk in answer.iter_raw():
                         handle.write(chunk)
         if _size(partial) != file.size:
             raise _CutOffError
@@ -598,7 +608,7 @@ def resolve(revision: str, repository: str = REPOSITORY, endpoint: str | None = 
             revision,
             WAITS[:2],
         )
-    if info.sha is None:
+    if not re.fullmatch(r"[0-9a-f]{40}", info.sha or ""):  # it becomes a folder's name here
         raise UserError(f"The hub names no commit of {repository} at {revision}.")
     return info.sha
 
@@ -607,10 +617,11 @@ def resolve(revision: str, repository: str = REPOSITORY, endpoint: str | None = 
 def _understood(endpoint: str) -> Iterator[None]:
     """Tell of an answer that the hub's client does not understand, such as a login page's."""
     try:
-        yield
+        with limited(f"the answer of {endpoint}", API_BYTES):
+            yield
     except UserError:
         raise
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise UserError(
             f"What answers at {endpoint} is not the hub; look at the network and at HF_ENDPOINT."
         ) from None

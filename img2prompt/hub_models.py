@@ -4,14 +4,17 @@ Nothing here looks into a file; `artifacts.py` verifies what it gets.
 """
 
 import errno
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from img2prompt.errors import UserError
+from img2prompt.transfers import API_BYTES, limited
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+ENTRY_BYTES = 2**22  # of the file that says how large the others are
 SHORT = 12  # digits of a commit in a sentence
 LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
 
@@ -61,12 +64,13 @@ class HubRepository:
     def __str__(self) -> str:
         return f"{self.repo} at {shortened(self.commit)}"
 
-    def fetch(self, name: str, again: bool = False) -> Path:
+    def fetch(self, name: str, again: bool = False, most: int = ENTRY_BYTES) -> Path:
         """A file of the repository on this machine; downloaded where the cache lacks it.
 
         Args:
             name: its path in the repository.
             again: download it even so, in the place of what the cache holds.
+            most: bytes that it may have; a server that sends more is cut off.
 
         Raises:
             UserError: it cannot be had.
@@ -75,7 +79,8 @@ class HubRepository:
 
         if again and self._offline:
             raise UserError(_unreachable(self.repo, self.commit, name, again))
-        with explained(self.repo, self.commit, name, again):
+        file = f"{name} of {self.repo} at {shortened(self.commit)}"
+        with explained(self.repo, self.commit, name, again), limited(file, most):
             return Path(
                 hf_hub_download(
                     self.repo,
@@ -102,7 +107,8 @@ class HubRepository:
         from huggingface_hub import HfApi
         from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
-        with explained(self.repo, revision, entry):
+        answer = f"the hub's answer about {self.repo}"
+        with explained(self.repo, revision, entry), limited(answer, API_BYTES):
             try:
                 HfApi(endpoint=self._endpoint).model_info(self.repo, revision=revision)
             except HfHubHTTPError as error:
@@ -150,6 +156,8 @@ def explained(repo: str, revision: str | None, name: str, again: bool = False) -
 
     try:
         yield
+    except UserError:
+        raise
     except errors.GatedRepoError:
         raise UserError(
             f"{repo} is gated: ask for access on its page of the hub, and {LOG_IN}."
@@ -171,6 +179,10 @@ def explained(repo: str, revision: str | None, name: str, again: bool = False) -
     # RuntimeError is what hf_xet raises; ValueError, a download that had to be repeated and failed.
     except (errors.HTTPError, OSError, ValueError, RuntimeError) as error:
         # The client wraps what it met where it also looked into its cache.
+        if isinstance(error, json.JSONDecodeError):
+            raise UserError(
+                f"What answers for {repo} is not the hub; look at the network and at HF_ENDPOINT."
+            ) from None
         met = error if isinstance(error, errors.HfHubHTTPError) else error.__cause__
         if isinstance(met, errors.HfHubHTTPError):
             raise UserError(told_status(met.response.status_code, repo, "read")) from None

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from img2prompt import diffusiondb, text
+from img2prompt.arrays import TEXT, Form, load_arrays
 from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
 from img2prompt.files import atomic_path
@@ -110,22 +111,15 @@ class Kinds:
         path = Path(path)
         if not path.is_file():
             raise UserError(f"There is no file {path}; make it with scripts/build_kinds.py.")
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                codes = arrays["codes"].astype(np.uint8)
-                names, method = str(arrays["kinds"]).split("\n"), str(arrays["method"])
-                embedding = str(arrays["embedding"])
-        except Exception:  # a damaged zip, a pickle or a missing array: numpy raises many types
-            raise UserError(
-                f"{path} holds no kinds; make it with scripts/build_kinds.py."
-            ) from None
-        if embedding != vectors.fingerprint:
+        forms = {"codes": Form("u", (None,)), "kinds": TEXT, "method": TEXT, "embedding": TEXT}
+        arrays = load_arrays(path, forms, "holds no kinds", "make it with scripts/build_kinds.py")
+        if arrays["embedding"] != vectors.fingerprint:
             raise UserError(
                 f"{path} belongs to another embedding; make it with scripts/build_kinds.py."
             )
-        if tuple(names) != KINDS:
+        if tuple(arrays["kinds"].split("\n")) != KINDS:
             raise UserError(f"{path} knows other kinds; make it with scripts/build_kinds.py.")
-        return cls(vectors, codes, method)
+        return cls(vectors, arrays["codes"].astype(np.uint8), arrays["method"])
 
 
 def read_seeds(path: str | os.PathLike = SEEDS_FILE) -> dict[str, str]:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from img2prompt.arrays import map_array
 from img2prompt.dataset import (
     ORIGIN_FILE,
     REPORT_FILE,
@@ -208,7 +209,7 @@ def _read(path: Path, size: int) -> _Shard | None:
     """The shard, or None unless its rows are readable and its pixels are as many."""
     try:
         table = pq.read_table(path)
-        pixels = np.load(path.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+        pixels = map_array(path.with_suffix(".npy"))
     except (OSError, EOFError, ValueError, pa.ArrowException):
         return None
     if pixels.dtype != np.uint8 or pixels.shape != (table.num_rows, size, size, 3):

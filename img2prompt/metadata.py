@@ -30,6 +30,7 @@ from img2prompt.dataset import PrepareSettings, hash64, near_duplicate_key
 from img2prompt.errors import UserError
 from img2prompt.files import atomic_path, read_json, write_json
 from img2prompt.filters import DUPLICATE, USER, PairFilter, beyond_cap
+from img2prompt.forms import Index
 
 # One picture; hashes are `hash64`, 0 where there is nothing to hash. `cap` says whether a cap
 # leaves the picture out, see `CAPS`; `eligible` whether it passed the filters before the caps.
@@ -162,7 +163,7 @@ def make_rows(
             if settings.caps:
                 _decide_caps(temporary, settings)
         write_json(index, {"places": places, "sources": sources})
-    found = read_json(index)
+    found = read_json(index, Index)
     places = {stem: (start, count) for stem, (start, count) in found["places"].items()}
     return RowTable(path, places, tuple(found["sources"]), metadata is not None)
 

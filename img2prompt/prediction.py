@@ -13,6 +13,7 @@ from img2prompt import images
 from img2prompt.decoding import Decoder
 from img2prompt.embedding import WordVectors, top_k
 from img2prompt.errors import UserError
+from img2prompt.model_files import check_model_file
 
 ALTERNATIVES = 5  # nearest other words shown for each answer
 BATCH = 32  # pictures decoded and predicted together; 192×192 floats of 32 pictures are 14 MB
@@ -240,12 +241,12 @@ def load_model(path: str | os.PathLike) -> Any:
         raise UserError(
             f"{path} is not a .keras file; older formats can hide code and are refused."
         )
+    mend = "train one with scripts/train_model.py"
+    check_model_file(path, mend)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception:  # zip, HDF5 and config errors of many types
-        raise UserError(
-            f"{path} is not a model we can load; train one with scripts/train_model.py."
-        ) from None
+        raise UserError(f"{path} is not a model we can load; {mend}.") from None
 
 
 def predict_files(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from img2prompt import text
+from img2prompt.arrays import UTF8, Form, load_arrays
 from img2prompt.embedding import WordVectors, top_k
 from img2prompt.errors import UserError
 from img2prompt.files import atomic_path
@@ -42,6 +43,17 @@ _MARGIN = 0.08
 _LANDMARKS = 14
 _LANDMARK_DISTANCE = 0.34
 _LANDMARK_RANK = 500  # only words that everybody writes may name a region
+
+_FORMS = {
+    "words": UTF8,
+    "positions": Form("f", (None, 2)),
+    "space": Form("f", (None, 3)),
+    "themes": Form("iu", (None,)),
+    "labels": UTF8,
+    "counts": Form("iu", (None,)),
+    "method": UTF8,
+    "embedding": UTF8,
+}
 
 
 @dataclass(frozen=True)
@@ -191,22 +203,27 @@ class VocabularyMap:
         path = Path(path)
         if not path.is_file():
             raise UserError(f"There is no map {path}; build one with scripts/build_map.py.")
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                words = tuple(_to_text(arrays["words"]).split("\n"))
-                positions = arrays["positions"].astype(np.float32)
-                space = arrays["space"].astype(np.float32)
-                themes = arrays["themes"].astype(np.int64)
-                labels = tuple(_to_text(arrays["labels"]).split("\n"))
-                counts = arrays["counts"].astype(np.int64)
-                method, fingerprint = _to_text(arrays["method"]), _to_text(arrays["embedding"])
-        except Exception:  # a damaged zip, a pickle or a missing array: numpy raises many types
-            raise UserError(f"{path} is not a map; build one with scripts/build_map.py.") from None
-        if fingerprint != vectors.fingerprint:
+        arrays = load_arrays(path, _FORMS, "is not a map", "build one with scripts/build_map.py")
+        if arrays["embedding"] != vectors.fingerprint:
             raise UserError(
                 f"{path} belongs to another embedding; build it again with scripts/build_map.py."
             )
-        whole = cls(vectors, words, positions, space, themes, labels, counts, method)
+        words = tuple(arrays["words"].split("\n"))
+        if not all(word in vectors for word in words):
+            raise UserError(
+                f"{path} holds words that the embedding lacks; build it again with "
+                "scripts/build_map.py."
+            )
+        whole = cls(
+            vectors,
+            words,
+            arrays["positions"].astype(np.float32),
+            arrays["space"].astype(np.float32),
+            arrays["themes"].astype(np.int64),
+            tuple(arrays["labels"].split("\n")),
+            arrays["counts"].astype(np.int64),
+            arrays["method"],
+        )
         return whole._rows(
             np.array([row for row, w in enumerate(words) if w not in vectors.hidden])
         )
@@ -339,7 +356,3 @@ def _themes(
 
 def _to_bytes(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
-
-
-def _to_text(array: np.ndarray) -> str:
-    return array.tobytes().decode("utf-8")

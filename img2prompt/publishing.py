@@ -145,6 +145,9 @@ def plan_publication(
     if taken:
         raise UserError(f"{folder / MANIFEST} lists {taken.pop()}, whose place the card takes.")
     uploads = {name: assets.path(name) for name in assets.files}
+    vectors = assets.embedding()
+    for preset in assets.presets:
+        assets.decoder(preset, vectors)  # what nobody could load is not published
     uploads[MANIFEST] = folder / MANIFEST
     documents = _documents(repo, branch, _find_card(folder, card), folder, {*uploads})
     return Plan(

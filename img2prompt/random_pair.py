@@ -27,6 +27,7 @@ from img2prompt import images, text
 from img2prompt.diffusiondb import IMAGE_SUFFIXES, PARQUET_ERRORS, READ_ERRORS, REPOSITORY
 from img2prompt.errors import UserError
 from img2prompt.safety import BLOCKED_WORDS
+from img2prompt.transfers import LoginPageError, SlowError, TooMuchError, limited
 
 # The hub's client would also ask the hub what it may tell about this machine, and tell it; its
 # own switch for that, HF_HUB_DISABLE_TELEMETRY, is read before this module is.
@@ -52,6 +53,8 @@ MAX_JSON_BYTES = 8 * 2**20  # a thousand prompts have less than one
 # Of four columns in the row groups of one part. In the worst case one group holds all two million
 # rows: 2 to 8 MB a column.
 MAX_METADATA_BYTES = 48 * 2**20
+# Of one answer. The whole files are larger, and the hub says so; only ranges of them are asked for.
+MAX_ANSWER_BYTES = 2**44
 MAX_METADATA_ROWS = 20_000_000
 COLUMNS = ("part_id", "seed", "image_nsfw", "prompt_nsfw")
 
@@ -63,6 +66,7 @@ REASONS = {
     "gone": "DiffusionDB is not where it used to be; play with the pictures that come with the "
     "page.",
     "fault": "DiffusionDB's server has a fault; try again later.",
+    "portal": "What came from DiffusionDB is a web page: is this network asking to log in?",
     "damaged": "What came from DiffusionDB is damaged; try again.",
     "unrated": "DiffusionDB's ratings cannot be read, so nobody knows which pictures may be shown; "
     "play with the pictures that come with the page.",
@@ -135,6 +139,20 @@ class RandomPairs:
         """
         deadline = time.monotonic() + DEADLINE
         try:
+            return self._drawn(deadline)
+        except LoginPageError:
+            raise PairError("portal") from None
+        except SlowError:
+            raise PairError("offline") from None
+        except TooMuchError:
+            raise PairError("damaged") from None
+        except HfHubHTTPError as error:
+            raise _refused(error.response.status_code) from None
+        except (HTTPError, OSError):
+            raise PairError("offline") from None
+
+    def _drawn(self, deadline: float) -> RandomPair:
+        with limited("DiffusionDB", MAX_ANSWER_BYTES):
             with self._turn(), self._noting():
                 part = self._random.choice(self._parts)
                 rng = random.Random(self._random.random())
@@ -143,10 +161,6 @@ class RandomPairs:
                 allowed = self._ratings.of_part(part, deadline)
             with self._noting():
                 return self._draw(part, allowed, rng, deadline)
-        except HfHubHTTPError as error:
-            raise _refused(error.response.status_code) from None
-        except (HTTPError, OSError):
-            raise PairError("offline") from None
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
@@ -197,7 +211,7 @@ class RandomPairs:
                     raise PairError("none")
                 chosen = rng.choice(names)
                 data = archive.read(entries[chosen])
-        except (PairError, HTTPError, _LateError):
+        except (UserError, HTTPError, _LateError):
             raise
         except READ_ERRORS:
             raise PairError("damaged") from None
@@ -297,7 +311,7 @@ class _RangeFile(io.RawIOBase):
                 raise _refused(answer.status_code)
             if answer.status_code != 206:
                 raise PairError("fault")
-            for chunk in answer.iter_bytes():
+            for chunk in answer.iter_raw():
                 data += chunk
                 if time.monotonic() > self.deadline:
                     raise _LateError
@@ -345,7 +359,7 @@ class _Ratings:
     def _parquet(self, deadline: float) -> pq.ParquetFile:
         try:
             file = pq.ParquetFile(self._open(METADATA, MAX_METADATA_BYTES, deadline))
-        except (PairError, HTTPError, _LateError):
+        except (UserError, HTTPError, _LateError):
             raise
         except PARQUET_ERRORS:
             raise PairError("damaged") from None
@@ -381,7 +395,7 @@ def _ratings_of(file: pq.ParquetFile, group: int) -> tuple[np.ndarray, np.ndarra
         # A missing rating is NaN, which is below nothing.
         good = (picture <= MAX_IMAGE_NSFW) & (prompt <= MAX_PROMPT_NSFW)
         return part.astype(np.int32), seed.astype(np.int64), good
-    except (PairError, HTTPError, _LateError):
+    except (UserError, HTTPError, _LateError):
         raise
     except (*PARQUET_ERRORS, TypeError, ValueError):
         raise PairError("damaged") from None

@@ -1,7 +1,6 @@
 """Trained runs → the files in `assets/`: float16 weights and a manifest with checksums."""
 
 import os
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -11,13 +10,22 @@ from typing import Any
 import h5py
 import numpy as np
 
-from img2prompt.artifacts import DEFAULT_PRESET, MANIFEST
-from img2prompt.decoding import DECODER_PROVENANCE, DECODER_SUFFIX
+from img2prompt.artifacts import DEFAULT_PRESET, MANIFEST, Assets
+from img2prompt.decoding import DECODER_PROVENANCE, DECODER_SUFFIX, Decoder
 from img2prompt.embedding import EMBEDDING_FILE, WordVectors
 from img2prompt.errors import UserError
-from img2prompt.files import PROVENANCE_FILE, atomic_path, read_json, sha256_of, write_json
+from img2prompt.files import (
+    PROVENANCE_FILE,
+    atomic_path,
+    provenance,
+    read_json,
+    sha256_of,
+    write_json,
+)
+from img2prompt.forms import Evaluation, Made, Manifest, Run
+from img2prompt.model_files import WEIGHTS, check_model_file
 
-WEIGHTS = "model.weights.h5"  # the member of a `.keras` zip that holds the weights
+_OF_BYTES = ("sha256", "size")  # what the manifest says of a file's bytes and not of its making
 # Figures of docs/evaluation.json that the manifest repeats.
 FIGURES = (
     "f1",
@@ -41,8 +49,9 @@ def write_half_precision(source: str | os.PathLike, out: str | os.PathLike) -> N
         UserError: `source` is not a `.keras` file, or a weight exceeds float16's range.
     """
     source, out = Path(source), Path(out)
-    if not source.is_file() or not zipfile.is_zipfile(source):
+    if not source.is_file():
         raise UserError(f"{source} is not a .keras file; train one with scripts/train_model.py.")
+    check_model_file(source, "train one with scripts/train_model.py")
     scratch = out.with_name(f".{out.stem}.{os.getpid()}.h5")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -82,33 +91,67 @@ def ship_runs(
             `build_manifest`; `folder` is then as it was.
     """
     folder = Path(folder)
-    fingerprint = WordVectors.load(folder / EMBEDDING_FILE).fingerprint
+    vectors = WordVectors.load(folder / EMBEDDING_FILE)
     made: dict[str, dict] = {}
     sources: dict[str, Path] = {}
     for run in map(Path, runs):
-        config = read_json(run / "config.json")
+        config = read_json(run / "config.json", Run)
         name = f"{config['preset']}.keras"
-        if config["embedding"] != fingerprint:
+        if config["embedding"] != vectors.fingerprint:
             raise UserError(f"{run} was trained with another embedding than {folder}'s.")
         if not (run / "model.keras").is_file():
             raise UserError(f"{run} is not finished; train on with --resume.")
         if name in sources:
             raise UserError(f"{run} and {sources[name]} are of one preset; name one of them.")
-        sources[name], made[name] = run, read_json(run / PROVENANCE_FILE)
+        sources[name], made[name] = run, read_json(run / PROVENANCE_FILE, Made)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".shipping-") as scratch:
         for name, run in sources.items():
-            write_half_precision(run / "model.keras", Path(scratch) / name)
+            model, path = run / "model.keras", Path(scratch) / name
+            write_half_precision(model, path)
             if (decoder := run / ("model" + DECODER_SUFFIX)).is_file():
                 shipped = f"{name.removesuffix('.keras')}{DECODER_SUFFIX}"
-                shutil.copyfile(decoder, Path(scratch) / shipped)
+                # The same weights in another file: its decoder is bound to that one.
+                fitted = Decoder.load(decoder, vectors, sha256_of(model))
+                fitted.save(Path(scratch) / shipped, model=sha256_of(path))
                 own = run / DECODER_PROVENANCE  # of a decoder fitted after the run
-                made[shipped] = read_json(own) if own.is_file() else made[name]
+                made[shipped] = read_json(own, Made) if own.is_file() else made[name]
         _check_manifest(folder, [*sources], evaluation, default)
         for name in sources:  # never an older model's decoder beside a new model
             (folder / (name.removesuffix(".keras") + DECODER_SUFFIX)).unlink(missing_ok=True)
         for path in Path(scratch).iterdir():
             os.replace(path, folder / path.name)
     return build_manifest(folder, data, made, evaluation, default)
+
+
+def bind_decoders(folder: str | os.PathLike, command: Sequence[str]) -> list[str]:
+    """Bind decoders that name no model, as they were written once, to the models beside them.
+
+    The numbers of each stay, and so does what the manifest says made them; its `bound` says by
+    what and when they were bound. Who binds vouches that decoder and model belong together.
+
+    Args:
+        folder: artifacts with a manifest, whose checksums hold.
+        command: what a person typed; the manifest adds it to what made the decoder.
+
+    Returns:
+        The names of the files that were written anew.
+
+    Raises:
+        UserError: as `Assets` and `Decoder.load`; a decoder that names another model.
+    """
+    assets, made = Assets(folder), {}
+    vectors = assets.embedding()
+    for preset in assets.presets:
+        name, model = preset + DECODER_SUFFIX, assets.files[f"{preset}.keras"]["sha256"]
+        if name not in assets.files or Decoder.model_of(assets.path(name)) is not None:
+            assets.decoder(preset, vectors)
+            continue
+        assets.path(f"{preset}.keras")
+        Decoder.load(assets.path(name), vectors).save(assets.folder / name, model=model)
+        before = {key: value for key, value in assets.files[name].items() if key not in _OF_BYTES}
+        made[name] = before | {"bound": provenance(command)}
+    build_manifest(assets.folder, made=made)
+    return [*made]
 
 
 def build_manifest(
@@ -154,7 +197,9 @@ def _check_manifest(
     folder: Path, coming: list[str], evaluation: str | os.PathLike | None, default: str | None
 ) -> tuple[dict, dict[str, dict], str]:
     """What a manifest needs: the one before, the figures by preset, the default preset."""
-    before = read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else {"files": {}}
+    before = (
+        read_json(folder / MANIFEST, Manifest) if (folder / MANIFEST).exists() else {"files": {}}
+    )
     default = default or before.get("default", DEFAULT_PRESET)
     for needed in (EMBEDDING_FILE, f"{default}.keras"):
         if needed not in coming and not (folder / needed).is_file():
@@ -166,7 +211,7 @@ def _check_manifest(
 def _figures(evaluation: str | os.PathLike | None, fingerprint: str) -> dict[str, dict]:
     if evaluation is None:
         return {}
-    report = read_json(evaluation)
+    report = read_json(evaluation, Evaluation)
     if report.get("abroad"):
         raise UserError(f"{evaluation} was measured abroad, on runs that don't ship.")
     if report.get("embedding") != fingerprint:

@@ -20,6 +20,7 @@ int32.
 import functools
 import itertools
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from img2prompt import text
+from img2prompt.arrays import array_head
 from img2prompt.dataset import SPLITS, check_alike, hash64, shard_files, source_group
 from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
@@ -445,8 +447,11 @@ def read_rows(path: Path, rows: np.ndarray) -> np.ndarray:
     """
     try:
         with open(path, "rb", buffering=0) as file:
-            shape, dtype, offset = _header(file)
+            shape, dtype, offset = array_head(file, whole=False)
             width = math.prod(shape[1:]) * dtype.itemsize
+            # Before memory is taken for them: a head may declare any size.
+            if len(rows) and offset + (int(rows[-1]) + 1) * width > os.fstat(file.fileno()).st_size:
+                raise EOFError
             found = np.empty((len(rows), *shape[1:]), dtype)
             block = max(1, BLOCK_BYTES // max(width, 1))
             done = 0
@@ -484,25 +489,10 @@ def _fill(file: BinaryIO, data: np.ndarray) -> int:
     return done
 
 
-def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype, int]:
-    """Shape, dtype and where the data of a `.npy` file begin."""
-    version = np.lib.format.read_magic(file)
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version)
-    if read is None:
-        raise ValueError(f"unknown version {version}")
-    shape, fortran, dtype = read(file)
-    if fortran or dtype.hasobject or not shape:
-        raise ValueError("not an array of rows")
-    return shape, dtype, file.tell()
-
-
 def _header_of(path: Path) -> tuple[tuple[int, ...], np.dtype, int]:
     try:
         with open(path, "rb") as file:
-            return _header(file)
+            return array_head(file)
     except (OSError, EOFError, ValueError):
         raise UserError(f"{path} is missing or damaged; prepare again.") from None
 

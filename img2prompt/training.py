@@ -44,7 +44,15 @@ from img2prompt.embedding import EMBEDDING_FILE, WordVectors
 from img2prompt.errors import UserError
 from img2prompt.evaluation import WORDS, f1_scores, is_hit, true_words
 from img2prompt.features import cache_shards, feature_path
-from img2prompt.files import PROVENANCE_FILE, atomic_path, provenance, read_json, write_json
+from img2prompt.files import (
+    PROVENANCE_FILE,
+    atomic_path,
+    provenance,
+    read_json,
+    sha256_of,
+    write_json,
+)
+from img2prompt.forms import Best, Run, Settings
 from img2prompt.images import Fit, to_float
 from img2prompt.imbalance import balanced_weights, cap_mask
 from img2prompt.models import gaze, losses, notebook, original
@@ -415,9 +423,11 @@ def _finish(
     predicted = _predict(trained, plan, data.calibration)
     vectors = decoder.vectors
     true = [true_words(prompt, vectors) for prompt in data.prompts(data.calibration)]
-    fit_decoder(decoder, predicted, true).save(out / ("model" + DECODER_SUFFIX))
+    fitted = fit_decoder(decoder, predicted, true)
     with atomic_path(out / "model.keras") as temporary:
         plan.finish(trained).save(temporary)
+        # Before the model has its name, which says that the run is finished.
+        fitted.save(out / ("model" + DECODER_SUFFIX), model=sha256_of(temporary))
     shutil.rmtree(out / "checkpoint", ignore_errors=True)
     shutil.rmtree(data.own, ignore_errors=True)
     for name in ("best.weights.h5", "best.weights.json"):
@@ -518,7 +528,7 @@ def refit_decoder(
         UserError: an unfinished run, or folders without validation pictures of its size.
     """
     run = Path(run)
-    config = read_json(run / "config.json")
+    config = read_json(run / "config.json", Run)
     vectors = WordVectors.load(run / EMBEDDING_FILE)
     prior = Decoder.plain(vectors).prior
     if weight := config.get("prior", 0.0):
@@ -542,7 +552,7 @@ def refit_decoder(
     true = [true_words(records.prompt[i], vectors) for i in index]
     plain = dataclasses.replace(Decoder.plain(vectors), prior=prior)
     decoder = fit_decoder(plain, predicted, true)
-    decoder.save(run / ("model" + DECODER_SUFFIX))
+    decoder.save(run / ("model" + DECODER_SUFFIX), model=sha256_of(run / "model.keras"))
     write_json(run / DECODER_PROVENANCE, provenance(command))
     return decoder
 
@@ -994,7 +1004,7 @@ class _BestWeights(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         score = (logs or {}).get("val_f1", 0.0)
-        best = read_json(self.record)["val_f1"] if self.record.exists() else -1.0
+        best = read_json(self.record, Best)["val_f1"] if self.record.exists() else -1.0
         if self.enabled and score > best:
             temporary = self.path.with_name("new." + self.path.name)
             self.model.save_weights(temporary)
@@ -1175,7 +1185,7 @@ def _read_batches(
 def _check_claim(out: Path, stamp: dict, resume: bool) -> None:
     path = out / "config.json"
     if path.exists():
-        if LATER_SETTINGS | read_json(path) != stamp:
+        if LATER_SETTINGS | read_json(path, Settings) != stamp:
             raise UserError(f"{out} holds another run ({path.name} differs); give another --out.")
         if not resume:
             raise UserError(f"{out} holds this run already; add --resume or give another --out.")

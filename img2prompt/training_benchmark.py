@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from img2prompt.arrays import map_array
 from img2prompt.dataset import SETTINGS_FILE, PrepareSettings, split_of
 from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
@@ -207,7 +208,7 @@ def _feature_rate(config: Any, data: Any, seconds: float) -> float:
     from img2prompt.models import gaze
 
     folder, name = data.shards[0]
-    pixels = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)[:BATCH]
+    pixels = map_array(folder / f"{name}.npy")[:BATCH]
     tower = gaze.build_tower(config.backbone, data.form[0])
     call = tf.function(lambda pictures: tower(pictures, training=False))
     call(tf.constant(to_float(pixels)))

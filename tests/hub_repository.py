@@ -5,6 +5,8 @@ batch, upload and verification, commits as NDJSON, `resolve` with a file server 
 """
 
 import base64
+import contextlib
+import gzip
 import hashlib
 import json
 import re
@@ -76,6 +78,10 @@ class Hub:
         lost: the same → how many more such requests are done and then not answered.
         swapped: name of a file → the bytes that are given out instead.
         down: whether every connection is closed without an answer.
+        odd: regular expression on "METHOD path" → how the answer is odd: "page" (a login page),
+            "unnamed page" (without saying so), "endless", "drip", "packed" (though nobody asked),
+            or headers that it has besides.
+        sent: bytes of endless answers that went out.
     """
 
     endpoint: str = ""
@@ -87,6 +93,8 @@ class Hub:
     lost: dict[str, int] = field(default_factory=dict)
     swapped: dict[str, bytes] = field(default_factory=dict)
     down: bool = False
+    odd: dict[str, str | dict[str, str]] = field(default_factory=dict)
+    sent: int = 0
 
     def create(self, repo: str, private: bool = False, gated: bool = False) -> Repository:
         """A new repository with the one commit that the real hub starts with."""
@@ -170,6 +178,21 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             return body
 
         def _send(self, answer: _Answer) -> None:
+            line = f"{self.command} {unquote(urlsplit(self.path).path)}"
+            odd = next((how for p, how in hub.odd.items() if re.search(p, line)), None)
+            if isinstance(odd, dict):
+                answer.headers |= odd
+            elif odd in ("page", "unnamed page"):
+                kind = "text/html; charset=utf-8" if odd == "page" else "text/plain"
+                kept = answer.headers if odd == "unnamed page" and answer.status == 200 else {}
+                answer = _Answer(200, b"<!DOCTYPE html><title>Hotel</title>" + b" " * 99)
+                answer.headers = {**kept, "Content-Type": kind}
+            elif odd == "packed":
+                answer.body = gzip.compress(answer.body)
+                answer.headers["Content-Encoding"] = "gzip"
+            elif odd is not None:
+                self._send_on(answer, odd)
+                return
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
@@ -177,6 +200,22 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(answer.body)
+
+        def _send_on(self, answer: _Answer, odd: str) -> None:
+            """An answer without a length that does not end, or hardly goes on."""
+            self.close_connection = True
+            self.send_response(answer.status)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            self.send_header("Connection", "close")
+            self.end_headers()
+            if self.command == "HEAD":
+                return
+            with contextlib.suppress(OSError):  # the client has had enough
+                while hub.sent < 2**26:
+                    self.wfile.write(b"x" * (2**16 if odd == "endless" else 1))
+                    hub.sent += 2**16 if odd == "endless" else 1
+                    threading.Event().wait(0 if odd == "endless" else 0.05)  # sleep is patched
 
         # --- who asks, and for what -------------------------------------------------------------
 

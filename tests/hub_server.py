@@ -7,7 +7,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -39,6 +39,8 @@ class Hub:
         holds: end of a path → after how many bytes it stops, and what it then waits for.
         down: whether connections are closed without an answer, as without network.
         answer: what the API answers to everything, if it is set.
+        page: end of a path of which a login page comes instead.
+        more: end of a path → bytes that follow the file without being declared, on each answer.
         on_file: called with the path before a file's bytes are sent.
     """
 
@@ -61,6 +63,8 @@ class Hub:
     holds: dict[str, tuple[int, threading.Event]] = field(default_factory=dict)
     down: bool = False
     answer: str | None = None
+    page: str | None = None
+    more: dict[str, int] = field(default_factory=dict)
     on_file: Callable[[str], None] = lambda path: None
 
     def sent(self, path: str) -> int:
@@ -198,6 +202,13 @@ def serve(root: Path, repository: str = "poloclub/diffusiondb") -> Iterator[Hub]
             self._send(200, {"Content-Type": "application/json"}, body.encode())
 
         def _send(self, status: int, head: dict[str, str], body: bytes) -> None:
+            if hub.page is not None and self.path.endswith(hub.page):
+                status, body = 200, b"<html><title>Hotel</title>"
+                head = {"Content-Type": "text/html"}
+            more = sum(size for end, size in hub.more.items() if self.path.endswith(end))
+            if more and status in (200, 206) and self.command == "GET":
+                self._send_more(status, head, body, more)
+                return
             self.send_response(status)
             for key, value in head.items():
                 self.send_header(key, value)
@@ -231,6 +242,20 @@ def serve(root: Path, repository: str = "poloclub/diffusiondb") -> Iterator[Hub]
                 self.close_connection = True
             if stop is not None:
                 self.close_connection = True
+
+        def _send_more(self, status: int, head: dict[str, str], body: bytes, more: int) -> None:
+            """The file and what follows it, without a length."""
+            self.close_connection = True
+            self.send_response(status)
+            for key, value in (head | {"Connection": "close"}).items():
+                self.send_header(key, value)
+            self.end_headers()
+            row = [self.command, self.path, self.headers.get("Range"), 0]
+            hub.log.append(row)
+            with suppress(OSError):  # the client has had enough
+                for chunk in (body, *[b"x" * CHUNK] * (more // CHUNK)):
+                    self.wfile.write(chunk)
+                    row[3] += len(chunk)
 
         def log_message(self, *_: object) -> None:
             pass

@@ -98,3 +98,31 @@ def test_a_wrong_decoder_is_one_sentence(vectors: WordVectors, tmp_path: Path) -
     other = WordVectors(vectors.words, vectors.vectors + 1, vectors.counts)
     with pytest.raises(UserError, match="another embedding"):
         Decoder.load(path, other)
+
+
+def test_a_decoder_belongs_to_one_model(vectors: WordVectors, tmp_path: Path) -> None:
+    path = tmp_path / "a.decoder.npz"
+    calibrated(vectors).save(path, model="a" * 64)
+    assert Decoder.load(path, vectors, "a" * 64).calibrated
+    assert Decoder.load(path, vectors).calibrated  # nobody asked whose it is
+    assert Decoder.model_of(path) == "a" * 64
+    with pytest.raises(UserError, match="another model"):
+        Decoder.load(path, vectors, "b" * 64)
+    calibrated(vectors).save(path)
+    assert Decoder.model_of(path) is None
+    with pytest.raises(UserError, match=r"does not say which model.*--bind"):
+        Decoder.load(path, vectors, "a" * 64)
+
+
+@pytest.mark.parametrize(
+    ("knots", "confidences"),
+    [([1, 0], [0, 1]), ([0, 1], [1, 0]), ([0, 1], [0, 2]), ([0, 1], [0]), ([0, np.nan], [0, 1])],
+)
+def test_numbers_that_make_no_decoder_are_refused(
+    vectors: WordVectors, tmp_path: Path, knots: list, confidences: list
+) -> None:
+    prior = np.zeros(len(vectors), np.float32)
+    wrong = Decoder(vectors, prior, np.float32(knots), np.float32(confidences))
+    wrong.save(tmp_path / "a.decoder.npz")
+    with pytest.raises(UserError, match="not a decoder"):
+        Decoder.load(tmp_path / "a.decoder.npz", vectors)

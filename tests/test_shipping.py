@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from img2prompt import shipping
-from img2prompt.artifacts import MANIFEST, Assets
+from img2prompt import publishing, shipping
+from img2prompt.artifacts import MANIFEST, Assets, load
+from img2prompt.decoding import DECODER_SUFFIX, Decoder
 from img2prompt.embedding import EMBEDDING_FILE, WordVectors
 from img2prompt.errors import UserError
-from img2prompt.files import PROVENANCE_FILE, provenance, write_json
+from img2prompt.files import PROVENANCE_FILE, provenance, sha256_of, write_json
 from img2prompt.prediction import load_model
 
 
@@ -143,3 +144,84 @@ def test_the_default_stays_until_another_is_named(runs: list[Path], out: Path) -
     assert shipping.ship_runs(runs, out, default="original")["default"] == "original"
     assert shipping.ship_runs([], out)["default"] == "original"
     assert shipping.ship_runs([], out, default="gaze")["default"] == "gaze"
+
+
+# --- whose decoder it is --------------------------------------------------------------------------
+
+
+def fitted(vectors: WordVectors, knots: tuple = (0.0, 0.5)) -> Decoder:
+    plain = Decoder.plain(vectors)
+    return Decoder(vectors, plain.prior, np.float32(knots), np.float32([0.1, 0.9]))
+
+
+def list_anew(folder: Path) -> None:
+    """A manifest whose checksums hold, whatever lies in the folder."""
+    shipping.build_manifest(folder)
+
+
+def test_a_decoder_ships_bound_to_the_model_that_ships(
+    runs: list[Path], out: Path, vectors: WordVectors
+) -> None:
+    run = runs[0]
+    vectors.save(run / EMBEDDING_FILE)
+    fitted(vectors).save(run / "model.decoder.npz", model=sha256_of(run / "model.keras"))
+    assert load(run).decoder.calibrated
+    manifest = ship(runs, out)
+    shipped = out / f"gaze{DECODER_SUFFIX}"
+    assert sha256_of(out / "gaze.keras") != sha256_of(run / "model.keras")  # half precision
+    assert Decoder.model_of(shipped) == manifest["files"]["gaze.keras"]["sha256"]
+    assert Assets(out).predictor("gaze").decoder.calibrated
+
+
+def test_another_models_decoder_is_refused_everywhere(
+    runs: list[Path], out: Path, vectors: WordVectors
+) -> None:
+    for run in runs:
+        vectors.save(run / EMBEDDING_FILE)
+        fitted(vectors).save(run / "model.decoder.npz", model=sha256_of(run / "model.keras"))
+    model = load_model(runs[1] / "model.keras")
+    model.get_layer("dense1").bias.assign(np.full(100, 0.5, np.float32))
+    model.save(runs[1] / "model.keras")  # another one now
+    with pytest.raises(UserError, match=r"model\.decoder\.npz was fitted to another model"):
+        load(runs[1])
+    with pytest.raises(UserError, match="another model"):
+        ship(runs, out)
+    fitted(vectors).save(runs[1] / "model.decoder.npz", model=sha256_of(runs[1] / "model.keras"))
+    ship(runs, out)
+    one, two = (out / f"{name}{DECODER_SUFFIX}" for name in ("gaze", "original"))
+    first, second = one.read_bytes(), two.read_bytes()
+    one.write_bytes(second)
+    two.write_bytes(first)
+    list_anew(out)
+    for preset in ("gaze", "original"):
+        with pytest.raises(UserError, match=rf"{preset}\.decoder\.npz .*another model"):
+            Assets(out).predictor(preset)
+    with pytest.raises(UserError, match="another model"):
+        publishing.plan_publication("ann/model", out, card=__file__)
+
+
+def test_an_older_decoder_is_refused_until_it_is_bound(
+    runs: list[Path], out: Path, vectors: WordVectors
+) -> None:
+    ship(runs, out)
+    path = out / f"original{DECODER_SUFFIX}"
+    fitted(vectors).save(path)
+    shipping.build_manifest(out, made={path.name: {"made_by": "python fit"}})
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"does not say which model.*build_assets\.py --bind"):
+        Assets(out).predictor("original")
+    assert shipping.bind_decoders(out, ["python", "bind", "it"]) == [path.name]
+    bound = Assets(out).predictor("original").decoder
+    np.testing.assert_array_equal(bound.knots, np.float32([0.0, 0.5]))
+    entry = Assets(out).files[path.name]
+    assert (entry["made_by"], entry["bound"]["made_by"]) == ("python fit", "python bind it")
+    assert entry["sha256"] == sha256_of(path)
+    assert path.read_bytes() != before
+    assert shipping.bind_decoders(out, ["python", "bind", "it"]) == []
+
+
+def test_every_shipped_decoder_is_bound_to_its_model() -> None:
+    assets = Assets()
+    vectors = assets.embedding()
+    for preset in assets.presets:
+        assert assets.decoder(preset, vectors).calibrated

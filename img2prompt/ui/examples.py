@@ -9,7 +9,8 @@ from pathlib import Path
 from PIL import ImageOps
 
 from img2prompt.errors import UserError
-from img2prompt.files import read_json
+from img2prompt.files import is_plain, read_json
+from img2prompt.forms import Examples
 from img2prompt.images import open_image
 
 FOLDER = "examples"
@@ -48,9 +49,9 @@ def load_examples(assets: Path) -> list[Example]:
     if not (folder / LIST).is_file():
         return []
     examples = []
-    for entry in read_json(folder / LIST):
+    for entry in read_json(folder / LIST, Examples):
         path = folder / entry["file"]
-        if Path(entry["file"]).name != entry["file"] or not path.is_file():
+        if not is_plain(entry["file"]) or not path.is_file():
             raise UserError(f"{folder / LIST} names {entry['file']!r}, which is not beside it.")
         examples.append(Example(path, entry["title"], entry["alt"], entry.get("prompt", "")))
     return examples
