@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,14 @@ from img2prompt.artifacts import DEFAULT_PRESET, MANIFEST
 from img2prompt.decoding import DECODER_PROVENANCE, DECODER_SUFFIX
 from img2prompt.embedding import EMBEDDING_FILE, WordVectors
 from img2prompt.errors import UserError
-from img2prompt.files import PROVENANCE_FILE, atomic_path, read_json, sha256_of, write_json
+from img2prompt.files import (
+    PROVENANCE_FILE,
+    atomic_path,
+    read_json,
+    scratch_folder,
+    sha256_of,
+    write_json,
+)
 
 WEIGHTS = "model.weights.h5"  # the member of a `.keras` zip that holds the weights
 # Figures of docs/evaluation.json that the manifest repeats.
@@ -43,22 +49,18 @@ def write_half_precision(source: str | os.PathLike, out: str | os.PathLike) -> N
     source, out = Path(source), Path(out)
     if not source.is_file() or not zipfile.is_zipfile(source):
         raise UserError(f"{source} is not a .keras file; train one with scripts/train_model.py.")
-    scratch = out.with_name(f".{out.stem}.{os.getpid()}.h5")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with (
-            zipfile.ZipFile(source) as archive,
-            atomic_path(out) as temporary,
-            zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as copy,
-        ):
-            for name in archive.namelist():
-                data = archive.read(name)
-                if name == WEIGHTS:
-                    scratch.write_bytes(data)
-                    data = _halve(scratch)
-                copy.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with (
+        zipfile.ZipFile(source) as archive,
+        atomic_path(out) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as copy,
+    ):
+        for name in archive.namelist():
+            data = archive.read(name)
+            if name == WEIGHTS:
+                scratch = temporary.with_suffix(".h5")
+                scratch.write_bytes(data)
+                data = _halve(scratch)
+            copy.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
 
 
 def ship_runs(
@@ -95,19 +97,19 @@ def ship_runs(
         if name in sources:
             raise UserError(f"{run} and {sources[name]} are of one preset; name one of them.")
         sources[name], made[name] = run, read_json(run / PROVENANCE_FILE)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".shipping-") as scratch:
+    with scratch_folder(folder) as scratch:
         for name, run in sources.items():
-            write_half_precision(run / "model.keras", Path(scratch) / name)
+            write_half_precision(run / "model.keras", scratch / name)
             if (decoder := run / ("model" + DECODER_SUFFIX)).is_file():
                 shipped = f"{name.removesuffix('.keras')}{DECODER_SUFFIX}"
-                shutil.copyfile(decoder, Path(scratch) / shipped)
+                shutil.copyfile(decoder, scratch / shipped)
                 own = run / DECODER_PROVENANCE  # of a decoder fitted after the run
                 made[shipped] = read_json(own) if own.is_file() else made[name]
         _check_manifest(folder, [*sources], evaluation, default)
         for name in sources:  # never an older model's decoder beside a new model
             (folder / (name.removesuffix(".keras") + DECODER_SUFFIX)).unlink(missing_ok=True)
-        for path in Path(scratch).iterdir():
-            os.replace(path, folder / path.name)
+        for name in made:
+            os.replace(scratch / name, folder / name)
     return build_manifest(folder, data, made, evaluation, default)
 
 
