@@ -11,9 +11,9 @@ import shutil
 from pathlib import Path
 
 import h5py
-import keras
 import numpy as np
 
+from img2prompt.backend import keras
 from img2prompt.files import atomic_path, read_json, sweep, write_json
 
 FOLDER = "checkpoint"

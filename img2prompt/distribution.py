@@ -24,10 +24,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
+from img2prompt.backend import keras, tf
 from img2prompt.errors import UserError
 
 STRATEGIES = ("none", "mirrored", "multiworker")

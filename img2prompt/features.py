@@ -37,7 +37,7 @@ def cache_features(tower: Any, backbone: str, records: Records) -> None:
 
 def cache_shards(tower: Any, backbone: str, shards: Sequence[tuple[Path, str]]) -> None:
     """As `cache_features`, for shards by (prepared folder, name)."""
-    import tensorflow as tf
+    from img2prompt.backend import tf
 
     todo = [(folder, shard) for folder, shard in shards if not _is_cached(folder, backbone, shard)]
     call = tf.function(lambda pixels: tower(pixels, training=False), reduce_retracing=True)

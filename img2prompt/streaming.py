@@ -28,9 +28,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import tensorflow as tf
 
 from img2prompt import text
+from img2prompt.backend import tf
 from img2prompt.dataset import SPLITS, check_alike, hash64, shard_files, source_group
 from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import plotly.graph_objects as go
-import tensorflow as tf
 
 from img2prompt import checkpoints, distribution, images, reports, streaming, teacher, text
+from img2prompt.backend import keras, tf
 from img2prompt.checkpoints import Checkpoint as _Checkpoint
 from img2prompt.checkpoints import restore as restore_checkpoint
 from img2prompt.class_words import CLASS_WORDS_FILE, ClassWords

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
-from keras import ops
+
+from img2prompt.backend import keras, tf
+
+ops = keras.ops
 
 PROMPT_POSITIONS = 79  # the notebook padded every prompt with zero vectors to this length
 
