@@ -80,4 +80,7 @@ with _without_start_up_lines():
     # Whether there is a GPU is asked here too, where a machine without one is no news.
     tf.config.list_physical_devices()
 
+# Every model of a process has a function of its own for predicting; TensorFlow takes them for one.
+tf.get_logger().addFilter(lambda record: "triggered tf.function retracing" not in str(record.msg))
+
 __all__ = ["keras", "tf"]

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -193,6 +194,12 @@ def settings_of(folder: str | os.PathLike) -> PrepareSettings:
         raise UserError(f"{path} does not hold the settings of prepared shards.") from None
 
 
+# tf.data reads in threads. numpy reads an array's header by `ast.literal_eval`, and Python before
+# 3.11.8 and 3.12.2 now and then raises SystemError where two threads do so at once (CPython issue
+# 106905).
+HEADER_LOCK = threading.Lock()
+
+
 class ShardReader:
     """Reads rows of `Records` from memory-mapped arrays, one file a shard.
 
@@ -220,7 +227,8 @@ class ShardReader:
     def _open(self, folder: int, shard: str) -> np.ndarray:
         path = self._path_of(self.records.folders[folder], shard)
         try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+            with HEADER_LOCK:
+                return np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, EOFError, ValueError):
             raise UserError(f"{path} is missing or damaged; prepare again.") from None
 

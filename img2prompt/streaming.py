@@ -31,7 +31,14 @@ import pyarrow.parquet as pq
 
 from img2prompt import text
 from img2prompt.backend import tf
-from img2prompt.dataset import SPLITS, check_alike, hash64, shard_files, source_group
+from img2prompt.dataset import (
+    HEADER_LOCK,
+    SPLITS,
+    check_alike,
+    hash64,
+    shard_files,
+    source_group,
+)
 from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
 from img2prompt.files import atomic_path
@@ -493,7 +500,8 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype, int]:
     }.get(version)
     if read is None:
         raise ValueError(f"unknown version {version}")
-    shape, fortran, dtype = read(file)
+    with HEADER_LOCK:
+        shape, fortran, dtype = read(file)
     if fortran or dtype.hasobject or not shape:
         raise ValueError("not an array of rows")
     return shape, dtype, file.tell()

@@ -26,6 +26,7 @@ from img2prompt.projection import MAP_FILE, VocabularyMap
 from img2prompt.safety import BLOCKED_WORDS
 from img2prompt.ui.answer import View, answer_html
 from img2prompt.ui.texts import Texts
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE = 32
@@ -205,7 +206,7 @@ def test_the_servers_own_files_stay_where_they_are(address: str, folder: Path) -
     stolen = {"path": str(secret), "meta": {"_type": "gradio.FileData"}}
     call = f"{address}gradio_api/call/predict"
     event = httpx.post(call, json={"data": [stolen, "gaze", 10]}).json()["event_id"]
-    answer = httpx.get(f"{call}/{event}", timeout=30).text
+    answer = httpx.get(f"{call}/{event}", timeout=PATIENCE).text
     assert "event: error" in answer and "event: complete" not in answer
 
 
@@ -393,7 +394,7 @@ def test_the_options_reach_the_page(monkeypatch: pytest.MonkeyPatch, arguments: 
 )
 def test_the_command_tells_errors_in_one_line(folder: Path, arguments: list[str]) -> None:
     command = [sys.executable, str(ROOT / "app.py"), "--assets", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")
     assert "Traceback" not in done.stderr

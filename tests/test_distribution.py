@@ -19,6 +19,7 @@ from img2prompt import distribution, training
 from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
 from tests.sharding import write_shards
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 GONE_WITHIN = 60  # seconds until a worker notices that another is gone
@@ -91,7 +92,7 @@ def finish(processes: list[subprocess.Popen], code: int = 0) -> list[str]:
     """Wait for all; their error output."""
     told = []
     for process in processes:
-        _, errors = process.communicate(timeout=200)
+        _, errors = process.communicate(timeout=PATIENCE)
         assert process.returncode == code, errors[-4000:]
         told.append(errors)
     return told
@@ -190,7 +191,7 @@ def run_code(code: str, *arguments: object) -> subprocess.CompletedProcess:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=PATIENCE,
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
     )
     assert done.returncode == 0, done.stderr[-4000:]

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from img2prompt.errors import UserError
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 COLOURS = {
@@ -36,7 +37,7 @@ def run(*command: str | Path, code: int = 0) -> subprocess.CompletedProcess:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
     )
     assert done.returncode == code, done.stdout[-2000:] + done.stderr[-4000:]
