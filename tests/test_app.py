@@ -75,7 +75,7 @@ def address(folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def client(address: str) -> Client:
     """Gradio's own client, connected to the page."""
-    return Client(address, verbose=False)
+    return Client(address, verbose=False, httpx_kwargs={"timeout": PATIENCE})
 
 
 def test_a_picture_gets_words_as_plain_data(client: Client, tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_page_without_map_and_examples_still_answers(folder: Path, tmp_path: P
     _write_manifest(tmp_path)
     app = launch(Assets(tmp_path), host="127.0.0.1", block=False)
     try:
-        client = Client(app.local_url, verbose=False)
+        client = Client(app.local_url, verbose=False, httpx_kwargs={"timeout": PATIENCE})
         file = handle_file(folder / "examples" / "noise.png")
         assert len(client.predict(file, "gaze", 4, api_name="/predict")["words"]) == 4
     finally:
