@@ -41,7 +41,7 @@ from img2prompt.dataset import (
 )
 from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
-from img2prompt.files import atomic_path
+from img2prompt.files import atomic_path, sweep
 
 # Shards read side by side; also the most workers that can share a stream out.
 LANES = 8
@@ -179,6 +179,8 @@ def read_index(
     splits, groups, knowns, prompts = [], [], [], []
     number: dict[str, int] = {}
     for position, folder in enumerate(folders):
+        for form in forms:
+            sweep(form.path_of(vectors)(folder, "").parent)
         for path in shard_files(folder):
             table = _table(path, ["prompt", "source", "split"])
             own = table.column("prompt").to_pylist()

@@ -252,7 +252,10 @@ def train(
     """Train one preset and write its run folder.
 
     Killed at any moment, the same call with `resume=True` goes on from the last whole epoch, on
-    the same or another number of replicas.
+    the same or another number of replicas. On the same machine and the same number it ends with
+    the weights of a run that nobody disturbed, to 1e-6: what is drawn depends on the seed and the
+    epoch, and where the numbers of dropout and of the loss stand is saved. What further
+    `callbacks` remember is theirs to save.
 
     Args:
         config: what to train.
@@ -273,8 +276,8 @@ def train(
         Keras' history: figure → one value an epoch of this call.
 
     Raises:
-        UserError: bad folders, no training pictures, `out` holds another run, or a worker of a
-            distributed run is gone.
+        UserError: bad folders, no training pictures, `out` holds another run or one that is
+            still going on, or a worker of a distributed run is gone.
     """
     with distribution.opened(strategy) as cluster:
         if config.stream:

@@ -21,7 +21,7 @@ def readable(colour: tuple[int, int, int]) -> None:
     square, plate = tuple(map(int, numbers[:3])), tuple(map(int, numbers[3:]))
     assert (square, value) == (colour, "123")
     ink = (0, 0, 0) if ink == "#000" else (255, 255, 255)
-    # Also where the number is larger than its plate, and also dimmed by a fifth.
+    # Also where the number is larger than its plate.
     assert lesson.contrast(square, ink) >= 4.5
     assert lesson.contrast(plate, ink) >= 7
     assert all(0 <= channel <= 255 for channel in plate)
