@@ -48,6 +48,7 @@ def _without_start_up_lines() -> Iterator[None]:
             [sys.executable, "-I", "-S", "-c", _FILTER, "given" if given else "ours"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is not for it
         )
     except OSError:
         os.close(kept)

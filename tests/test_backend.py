@@ -103,6 +103,18 @@ def test_errors_are_seen_even_of_a_library_that_ends_the_process(fake: Path) -> 
     assert partial.stderr.endswith("\nwithout an end")
 
 
+def test_ctrl_c_while_it_is_imported_says_nothing_more(fake: Path) -> None:
+    """As a terminal does: to every process of the group."""
+    (fake / "keras.py").write_text("import os, signal, time; os.killpg(0, signal.SIGINT)")
+    code = "from img2prompt.errors import run_command; import sys\n"
+    code += "def main():\n    import img2prompt.backend\nsys.exit(run_command(main))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE,
+        env=os.environ | {"PYTHONPATH": f"{fake}{os.pathsep}{ROOT}"}, start_new_session=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (130, "stopped\n")
+
+
 def test_without_error_output_all_works(fake: Path) -> None:
     command = 'exec "$0" -c "import img2prompt.backend; print(1)" 2>&-'
     done = subprocess.run(
