@@ -8,7 +8,7 @@ import argparse
 import sys
 from functools import partial
 
-from img2prompt.artifacts import open_assets, quiet_tensorflow
+from img2prompt.artifacts import open_assets
 from img2prompt.errors import UserError, run_command
 from img2prompt.ui.stop import run_until_stopped
 
@@ -37,7 +37,6 @@ def main() -> None:
     if args.port is not None and not 0 < args.port < 65536:
         raise UserError(f"The port must lie in 1…65535, not {args.port}.")
     assets = open_assets(args.assets, args.revision)
-    quiet_tensorflow()
     from img2prompt.ui.page import launch  # two seconds; wrong arguments are told at once
 
     launch(

@@ -6,13 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from tqdm import tqdm
 
-from img2prompt.artifacts import load, quiet_tensorflow
+from img2prompt.artifacts import load
 from img2prompt.errors import run_command
 from img2prompt.export import json_line
 from img2prompt.images import ImageError
 from img2prompt.prediction import Prediction, check_word_count, predict_files
-
-quiet_tensorflow()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -111,8 +111,7 @@ def _run(
         The pixels as the convolutions see them (side, side, 3), (layer, feature maps (h, w, c)) at
         each depth, the LSTM's outputs (steps, units), and the vectors (steps, D).
     """
-    import keras
-
+    from img2prompt.backend import keras
     from img2prompt.models.layers import ChannelStretch, PooledStatistics
 
     stretch = [layer for layer in model.layers if isinstance(layer, ChannelStretch)]

@@ -10,6 +10,7 @@ import io
 import math
 import os
 import struct
+import threading
 import tokenize
 import zipfile
 import zlib
@@ -32,6 +33,10 @@ _HEADERS = {
     (1, 0): ("<H", np.lib.format.read_array_header_1_0),
     (2, 0): ("<I", np.lib.format.read_array_header_2_0),
 }
+# tf.data reads in threads. numpy reads an array's header by `ast.literal_eval`, and Python before
+# 3.11.8 and 3.12.2 now and then raises SystemError where two threads do so at once (CPython issue
+# 106905).
+_HEADER_LOCK = threading.Lock()
 
 
 class Form(NamedTuple):
@@ -126,8 +131,8 @@ def map_array(path: str | os.PathLike) -> np.ndarray:
         OSError, EOFError, ValueError: as `array_head`.
     """
     with open(path, "rb") as file:
-        array_head(file)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+        shape, dtype, start = array_head(file)
+    return np.memmap(path, dtype, "r", start, shape)
 
 
 def array_head(file: BinaryIO, whole: bool = True) -> tuple[tuple[int, ...], np.dtype, int]:
@@ -251,7 +256,8 @@ def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype, bool, int]:
         raise ValueError("a long header")
     head = stream.read(size)
     try:
-        shape, fortran, dtype = read(io.BytesIO(length + head), max_header_size=HEADER_BYTES)
+        with _HEADER_LOCK:
+            shape, fortran, dtype = read(io.BytesIO(length + head), max_header_size=HEADER_BYTES)
     except (*DAMAGED, tokenize.TokenError) as error:
         raise ValueError("a header that is none") from error
     if any(side < 0 for side in shape):

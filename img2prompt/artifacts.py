@@ -7,7 +7,6 @@ a repository on the hub.
 
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -271,12 +270,3 @@ def _starts_as_web_page(path: Path) -> bool:
 
 def _is_of(path: Path, entry: dict[str, Any]) -> bool:
     return path.stat().st_size == entry["size"] and sha256_of(path) == entry["sha256"]
-
-
-def quiet_tensorflow() -> None:
-    """Silence TensorFlow's start-up log lines; call before the first import of TensorFlow.
-
-    TensorFlow 2.21 writes two of them before it reads any setting; those stay.
-    """
-    if "tensorflow" not in sys.modules:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -24,10 +24,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
+from img2prompt.backend import keras, tf
 from img2prompt.errors import UserError
 
 STRATEGIES = ("none", "mirrored", "multiworker")
@@ -182,7 +181,7 @@ class Cluster:
         return [self._first(value).numpy() for value in shared]
 
     def share_state(self, network: keras.Model) -> None:
-        """Give every worker the chief's weights and optimizer state."""
+        """Give every worker the chief's weights, optimizer state and random numbers."""
         if self.task.workers == 1:
             return
         variables = [*network.variables, *network.optimizer.variables]
@@ -190,6 +189,8 @@ class Cluster:
         wide = [v if np.issubdtype(v.dtype, np.floating) else v.astype(np.int64) for v in held]
         for variable, own, value in zip(variables, held, self.share(wide), strict=True):
             variable.assign(value.astype(own.dtype))
+        if hasattr(network.loss, "random_state"):
+            (network.loss.random_state,) = self.share([network.loss.random_state])
 
     @functools.cached_property
     def _gather(self) -> Callable[[tf.Tensor], Any]:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from img2prompt.arrays import map_array
 from img2prompt.dataset import Records, ShardReader
-from img2prompt.files import atomic_path
+from img2prompt.files import atomic_path, sweep
 from img2prompt.images import to_float
 
 BATCH = 64
@@ -38,8 +38,10 @@ def cache_features(tower: Any, backbone: str, records: Records) -> None:
 
 def cache_shards(tower: Any, backbone: str, shards: Sequence[tuple[Path, str]]) -> None:
     """As `cache_features`, for shards by (prepared folder, name)."""
-    import tensorflow as tf
+    from img2prompt.backend import tf
 
+    for place in {feature_path(folder, backbone, shard).parent for folder, shard in shards}:
+        sweep(place)
     todo = [(folder, shard) for folder, shard in shards if not _is_cached(folder, backbone, shard)]
     call = tf.function(lambda pixels: tower(pixels, training=False), reduce_retracing=True)
     for folder, shard in tqdm(todo, unit="shard", desc=f"features of {backbone}", disable=not todo):

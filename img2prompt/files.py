@@ -1,4 +1,9 @@
-"""Writing files so that nothing half-written is ever left under its final name."""
+"""Writing files so that nothing half-written is ever left under its final name.
+
+What is being written has a hidden name beside its target, and so has a file that the writing
+process keeps locked. The lock ends with the process, however that ends. So whoever comes next can
+tell what a killed process left from what a living one is writing, and sweeps it away.
+"""
 
 import contextlib
 import datetime
@@ -6,12 +11,21 @@ import errno
 import hashlib
 import json
 import os
+import re
+import secrets
 import shlex
 import shutil
+import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PureWindowsPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is locked there, and so nothing is swept
+    fcntl = None
 
 from img2prompt.errors import SharedFailureError, UserError
 
@@ -22,6 +36,16 @@ MAX_JSON = 2**26  # bytes of one JSON file
 WEB_PAGE = "what came is a web page: is this network asking to log in?"
 PROVENANCE_FILE = "made.json"  # in a run's folder: what made its model
 
+# Beside `.NAME.TOKEN.tmp.SUFFIX` there is this; it holds the name of the machine that writes.
+_LOCK = re.compile(r"(\..*\.[0-9a-f]{16}\.tmp)\.lock")
+# Some network disks keep locks to each machine. What another machine wrote is swept only when
+# nobody has touched it for so long (seconds).
+OTHER_MACHINES_WAIT = 24 * 3600
+# Earlier versions wrote beside the target, under a name that tells the process.
+_EARLIER = re.compile(r"\..*\.(\d+)\.tmp(\.\w+)?")
+
+_swept: set[Path] = set()  # folders that this process has swept
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
@@ -30,13 +54,156 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     The temporary name keeps the suffix, because Keras and numpy choose the format by it.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
-    try:
+    with _temporary(path) as temporary:
         yield temporary
         os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def scratch_folder(folder: str | os.PathLike) -> Iterator[Path]:
+    """Yield a new hidden folder in `folder`; it is deleted when the block ends."""
+    with _temporary(Path(folder) / "scratch") as scratch:
+        scratch.mkdir()
+        yield scratch
+
+
+@contextlib.contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """Yield a hidden name beside `path`; what is there when the block ends is deleted.
+
+    The first time that a process writes in a folder, it sweeps it first.
+    """
+    folder = path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    if (place := folder.absolute()) not in _swept:
+        _swept.add(place)
+        sweep(folder)
+    suffix = "".join(path.suffixes)  # all of them: Keras asks for `.weights.h5`
+    stem, lock = path.name.removesuffix(suffix), None
+    while lock is None:  # somebody may sweep it in the moment before it is locked
+        base = path.with_name(f".{stem}.{secrets.token_hex(8)}.tmp")
+        lock = _lock(base.with_name(base.name + ".lock"), "wb")
+    temporary = base.with_name(base.name + suffix)
+    try:
+        lock.write(socket.gethostname().encode())
+        lock.flush()
+        yield temporary
     finally:
-        temporary.unlink(missing_ok=True)
+        _delete(temporary)
+        with contextlib.suppress(OSError):  # a full disk has no room for the machine's name
+            lock.close()
+        base.with_name(base.name + ".lock").unlink(missing_ok=True)
+
+
+def sweep(folder: str | os.PathLike, earlier_versions: bool = False) -> None:
+    """Remove what killed processes left half-written in a folder, never what a living one writes.
+
+    Args:
+        folder: need not be there.
+        earlier_versions: also remove the files of earlier versions, which tell only the number of
+            their process. Safe where no process of another machine writes, so for a folder that
+            this process has `locked`.
+    """
+    folder = Path(folder)
+    for lock in folder.glob(".*.tmp.lock"):
+        if found := _LOCK.fullmatch(lock.name):
+            with contextlib.suppress(OSError):  # another user's, or swept by others meanwhile
+                _sweep(lock, found[1])
+    for leftover in folder.glob(".*.tmp*") if earlier_versions else ():
+        found = _EARLIER.fullmatch(leftover.name)
+        if found and not _is_alive(int(found[1])):
+            leftover.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(folder: str | os.PathLike, name: str) -> Iterator[None]:
+    """Hold a folder for one run; where nothing was written in it, it is gone afterwards.
+
+    Args:
+        folder: made if need be.
+        name: of the file in it that is locked, and deleted afterwards.
+
+    Raises:
+        UserError: another run holds it.
+    """
+    folder = Path(folder)
+    made = [place for place in (folder, *folder.absolute().parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = _lock(folder / name, "ab")
+    if lock is None:
+        raise UserError(f"Another run works in {folder}; wait for it.")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows deletes no open file
+            (folder / name).unlink(missing_ok=True)
+        lock.close()
+        for place in dict.fromkeys((folder, *made)):
+            with contextlib.suppress(OSError):
+                place.rmdir()  # only if empty
+
+
+def _sweep(path: Path, name: str) -> None:
+    """Remove the files that a lock's file stands for, and itself, unless it is locked."""
+    belonging = [place for place in path.parent.glob(".*") if place.name.startswith(name)]
+    if path.read_bytes() not in (b"", socket.gethostname().encode()):
+        touched = max(place.stat().st_mtime for place in belonging)
+        if time.time() - touched < OTHER_MACHINES_WAIT:
+            return
+    lock = _lock(path, "r+b", needed=True)
+    if lock is None:
+        return
+    for place in belonging:
+        if place != path:
+            _delete(place)
+    path.unlink(missing_ok=True)  # the last, so that whoever is killed here leaves it to the next
+    lock.close()
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _lock(path: Path, mode: str, needed: bool = False) -> BinaryIO | None:
+    """Open a file and lock it; None where another process holds it.
+
+    Args:
+        path: the file.
+        mode: how it is opened.
+        needed: raise `OSError` where files cannot be locked, instead of going on without.
+    """
+    while True:
+        file = path.open(mode)
+        try:
+            if fcntl is None:
+                raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                file.close()
+                return None
+            if needed:
+                file.close()
+                raise
+            return file  # a file system without locks
+        # Whoever held it may have deleted it between our opening and our locking.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return process != os.getpid()
 
 
 class DiskFullError(SharedFailureError):

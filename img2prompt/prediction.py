@@ -93,7 +93,7 @@ class Predictor:
     def __init__(
         self, model: Any, vectors: WordVectors, preset: str, decoder: Decoder | None = None
     ) -> None:
-        import tensorflow as tf
+        from img2prompt.backend import tf
 
         self.vectors = vectors
         self.decoder = decoder or Decoder.plain(vectors)
@@ -230,9 +230,8 @@ def load_model(path: str | os.PathLike) -> Any:
     Raises:
         UserError: missing, damaged, or not a model of ours.
     """
-    import keras
-
     import img2prompt.models  # registers our layers  # noqa: F401
+    from img2prompt.backend import keras
 
     path = Path(path)
     if not path.is_file():

@@ -7,11 +7,8 @@ the number of workers. This room imports no TensorFlow: every worker would load 
 
 import contextlib
 import dataclasses
-import errno
-import fcntl
 import json
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from img2prompt import diffusiondb, images
+from img2prompt import diffusiondb, files, images
 from img2prompt.dataset import (
     ORIGIN_FILE,
     REPORT_FILE,
@@ -46,7 +43,6 @@ from img2prompt.metadata import CAPS, SCRATCH_GLOB, PartRows, RowTable, check_me
 from img2prompt.workers import pool, usable_cores, work
 
 LOCK_FILE = ".prepare.lock"
-_TEMPORARY = re.compile(r"\.(\d+)\.tmp(\.\w+)?$")  # the process in a name of `atomic_path`
 
 
 def prepare(
@@ -361,21 +357,8 @@ def locked(out: Path) -> Iterator[None]:
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; give a folder for the shards.")
-    out.mkdir(parents=True, exist_ok=True)
-    lock = out / LOCK_FILE
-    with lock.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise UserError(f"Another run works in {out}; wait for it.") from None
-            # A file system without locks.
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                out.rmdir()  # only if empty
+    with files.locked(out, LOCK_FILE):
+        yield
 
 
 def _drop_scratch(out: Path) -> None:
@@ -385,20 +368,7 @@ def _drop_scratch(out: Path) -> None:
 
 def clean(out: Path) -> None:
     """Remove what killed runs left half-written, but nothing that a living process writes."""
-    for leftover in out.glob(".*.tmp*"):
-        found = _TEMPORARY.search(leftover.name)
-        if found and not _is_alive(int(found[1])):
-            leftover.unlink(missing_ok=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return process != os.getpid()
+    files.sweep(out, earlier_versions=True)
 
 
 def _check_same_part(

@@ -1,7 +1,6 @@
 """Trained runs → the files in `assets/`: float16 weights and a manifest with checksums."""
 
 import os
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from img2prompt.files import (
     atomic_path,
     provenance,
     read_json,
+    scratch_folder,
     sha256_of,
     write_json,
 )
@@ -52,22 +52,18 @@ def write_half_precision(source: str | os.PathLike, out: str | os.PathLike) -> N
     if not source.is_file():
         raise UserError(f"{source} is not a .keras file; train one with scripts/train_model.py.")
     check_model_file(source, "train one with scripts/train_model.py")
-    scratch = out.with_name(f".{out.stem}.{os.getpid()}.h5")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with (
-            zipfile.ZipFile(source) as archive,
-            atomic_path(out) as temporary,
-            zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as copy,
-        ):
-            for name in archive.namelist():
-                data = archive.read(name)
-                if name == WEIGHTS:
-                    scratch.write_bytes(data)
-                    data = _halve(scratch)
-                copy.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with (
+        zipfile.ZipFile(source) as archive,
+        atomic_path(out) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as copy,
+    ):
+        for name in archive.namelist():
+            data = archive.read(name)
+            if name == WEIGHTS:
+                scratch = temporary.with_suffix(".h5")
+                scratch.write_bytes(data)
+                data = _halve(scratch)
+            copy.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
 
 
 def ship_runs(
@@ -104,22 +100,22 @@ def ship_runs(
         if name in sources:
             raise UserError(f"{run} and {sources[name]} are of one preset; name one of them.")
         sources[name], made[name] = run, read_json(run / PROVENANCE_FILE, Made)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".shipping-") as scratch:
+    with scratch_folder(folder) as scratch:
         for name, run in sources.items():
-            model, path = run / "model.keras", Path(scratch) / name
+            model, path = run / "model.keras", scratch / name
             write_half_precision(model, path)
             if (decoder := run / ("model" + DECODER_SUFFIX)).is_file():
                 shipped = f"{name.removesuffix('.keras')}{DECODER_SUFFIX}"
                 # The same weights in another file: its decoder is bound to that one.
                 fitted = Decoder.load(decoder, vectors, sha256_of(model))
-                fitted.save(Path(scratch) / shipped, model=sha256_of(path))
+                fitted.save(scratch / shipped, model=sha256_of(path))
                 own = run / DECODER_PROVENANCE  # of a decoder fitted after the run
                 made[shipped] = read_json(own, Made) if own.is_file() else made[name]
         _check_manifest(folder, [*sources], evaluation, default)
         for name in sources:  # never an older model's decoder beside a new model
             (folder / (name.removesuffix(".keras") + DECODER_SUFFIX)).unlink(missing_ok=True)
-        for path in Path(scratch).iterdir():
-            os.replace(path, folder / path.name)
+        for name in made:
+            os.replace(scratch / name, folder / name)
     return build_manifest(folder, data, made, evaluation, default)
 
 

@@ -29,14 +29,14 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import tensorflow as tf
 
 from img2prompt import text
 from img2prompt.arrays import array_head
+from img2prompt.backend import tf
 from img2prompt.dataset import SPLITS, check_alike, hash64, shard_files, source_group
 from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
-from img2prompt.files import atomic_path
+from img2prompt.files import atomic_path, sweep
 
 # Shards read side by side; also the most workers that can share a stream out.
 LANES = 8
@@ -174,6 +174,8 @@ def read_index(
     splits, groups, knowns, prompts = [], [], [], []
     number: dict[str, int] = {}
     for position, folder in enumerate(folders):
+        for form in forms:
+            sweep(form.path_of(vectors)(folder, "").parent)
         for path in shard_files(folder):
             table = _table(path, ["prompt", "source", "split"])
             own = table.column("prompt").to_pylist()

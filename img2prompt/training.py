@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import plotly.graph_objects as go
-import tensorflow as tf
 
-from img2prompt import distribution, images, reports, streaming, teacher, text
+from img2prompt import checkpoints, distribution, images, reports, streaming, teacher, text
+from img2prompt.backend import keras, tf
+from img2prompt.checkpoints import Checkpoint as _Checkpoint
+from img2prompt.checkpoints import restore as restore_checkpoint
 from img2prompt.class_words import CLASS_WORDS_FILE, ClassWords
 from img2prompt.dataset import (
     SPLITS,
@@ -47,12 +48,13 @@ from img2prompt.features import cache_shards, feature_path
 from img2prompt.files import (
     PROVENANCE_FILE,
     atomic_path,
+    locked,
     provenance,
     read_json,
     sha256_of,
     write_json,
 )
-from img2prompt.forms import Best, Run, Settings
+from img2prompt.forms import Run, Settings
 from img2prompt.images import Fit, to_float
 from img2prompt.imbalance import balanced_weights, cap_mask
 from img2prompt.models import gaze, losses, notebook, original
@@ -60,6 +62,9 @@ from img2prompt.models.backbones import load_classifier
 from img2prompt.prediction import Predictor, load_model
 from img2prompt.streaming import ShardIndex, TargetForm
 from img2prompt.teacher import Teacher, soft_targets
+
+LOCK_FILE = ".train.lock"  # in a run's folder while it runs
+SOFT_FOLDER = "soft"  # in a run's folder: its soft targets
 
 TARGET_WORDS = 40  # of a longer prompt the first forty content words teach `gaze`
 # What `gaze` can be trained with: softmax over the vocabulary, the same with yes-no questions,
@@ -249,7 +254,10 @@ def train(
     """Train one preset and write its run folder.
 
     Killed at any moment, the same call with `resume=True` goes on from the last whole epoch, on
-    the same or another number of replicas.
+    the same or another number of replicas. On the same machine and the same number it ends with
+    the weights of a run that nobody disturbed, to 1e-6: what is drawn depends on the seed and the
+    epoch, and where the numbers of dropout and of the loss stand is saved. What further
+    `callbacks` remember is theirs to save.
 
     Args:
         config: what to train.
@@ -270,8 +278,8 @@ def train(
         Keras' history: figure → one value an epoch of this call.
 
     Raises:
-        UserError: bad folders, no training pictures, `out` holds another run, or a worker of a
-            distributed run is gone.
+        UserError: bad folders, no training pictures, `out` holds another run or one that is
+            still going on, or a worker of a distributed run is gone.
     """
     with distribution.opened(strategy) as cluster:
         if config.stream:
@@ -297,7 +305,7 @@ def _train(
     cluster: Cluster,
 ) -> dict[str, list[float]]:
     vectors = WordVectors.load(embedding)
-    data = load_data(config, folders, auxiliary, vectors, out / "soft", cluster)
+    data = load_data(config, folders, auxiliary, vectors, out / SOFT_FOLDER, cluster)
     stamp = dataclasses.asdict(config) | {
         "embedding": vectors.fingerprint,
         "training_pictures": len(data.training),
@@ -308,23 +316,77 @@ def _train(
         path = class_words or Path(embedding).with_name(CLASS_WORDS_FILE)
         beside = ClassWords.load(path, vectors)
         stamp["class_words"] = beside.fingerprint
-    refused = None
-    if cluster.chief:
+    with _claimed(out, stamp, resume, cluster):
+        plan = PRESETS[config.preset].plan(config, vectors, data, beside)
+        if cluster.chief:
+            _claim(out, stamp, vectors, command)
+        plan.prepare()
+        decoder = dataclasses.replace(
+            Decoder.plain(vectors), prior=_decoder_prior(config, vectors, beside)
+        )
+        network = _compiled(config, plan, cluster)
+        first_epoch = 0
+        if resume and cluster.chief:
+            first_epoch = restore_checkpoint(out / checkpoints.FOLDER, network)
+        first_epoch = int(cluster.gather(first_epoch)[0])
+        cluster.share_state(network)
+        if cluster.chief:
+            _keep_rows(out / "history.csv", first_epoch)
+        # What the chief's callbacks ask for answers must not need the other workers.
+        seer = network if cluster.strategy is None else _compiled_alone(plan)
+        chain: list[keras.callbacks.Callback] = [keras.callbacks.TerminateOnNaN()]
+        if cluster.chief:
+            chain = [
+                # First, so that the figures it adds reach the checkpoint and the logs.
+                _ValidationF1(plan, seer, data, decoder),
+                checkpoints.BestWeights(out, PRESETS[config.preset].keep_best),
+                keras.callbacks.CSVLogger(str(out / "history.csv"), append=first_epoch > 0),
+                keras.callbacks.TensorBoard(str(out / "tensorboard")),
+                _Checkpoint(out / checkpoints.FOLDER),
+                *chain,
+                *callbacks,
+            ]
+        epochs = range(first_epoch, config.epochs)
+        history = _fit(config, plan, data, network, seer, epochs, chain, verbose, cluster)
+        if not np.all(np.isfinite(history.history.get("loss", [0.0]))):
+            raise UserError("The loss is no longer a number; try a smaller --learning-rate.")
+        if cluster.chief:
+            _finish(config, plan, data, network, decoder, out)
         try:
-            _check_claim(out, stamp, resume)
-        except UserError as error:
-            refused = error
-    if cluster.gather(int(refused is not None))[0]:
-        raise refused or UserError("The chief refused this run; its own message says why.")
-    cluster.agree([stamp, resume])
-    plan = PRESETS[config.preset].plan(config, vectors, data, beside)
-    if cluster.chief:
-        _claim(out, stamp, vectors, command)
-    plan.prepare()
+            cluster.barrier()  # a worker that left early would be missed
+        except tf.errors.OpError:
+            if not cluster.chief:
+                raise
+            # All that the run leaves behind is written: whoever is gone by now is not missed.
+    return history.history
 
-    decoder = dataclasses.replace(
-        Decoder.plain(vectors), prior=_decoder_prior(config, vectors, beside)
-    )
+
+@contextlib.contextmanager
+def _claimed(out: Path, stamp: dict, resume: bool, cluster: Cluster) -> Iterator[None]:
+    """Let the chief hold the run's folder, and all workers agree on what to train.
+
+    Raises:
+        UserError: on every worker, where the chief may not train there or they do not agree.
+    """
+    with contextlib.ExitStack() as held:
+        refused = None
+        if cluster.chief:
+            try:
+                if not out.is_dir():
+                    _check_claim(out, stamp, resume)  # before there is a folder to hold
+                held.enter_context(locked(out, LOCK_FILE))
+                checkpoints.sweep_run(out)
+                _check_claim(out, stamp, resume)
+            except UserError as error:
+                refused = error
+        if cluster.gather(int(refused is not None))[0]:
+            raise refused or UserError("The chief refused this run; its own message says why.")
+        cluster.agree([stamp, resume])
+        yield
+
+
+def _compiled(config: TrainConfig, plan: Trainable, cluster: Cluster) -> keras.Model:
+    """The network at the start of a run."""
     keras.utils.set_random_seed(config.seed)
     with cluster.scope(), _mixed_precision():
         network = _with_dropout(plan.build(), config.dropout)
@@ -332,77 +394,59 @@ def _train(
             optimizer=plan.optimizer(), loss=plan.loss, jit_compile=_has_gpu() and plan.xla
         )
         network.optimizer.build(network.trainable_variables)
-    first_epoch = 0
-    if resume and cluster.chief:
-        first_epoch = restore_checkpoint(out / "checkpoint", network)
-    first_epoch = int(cluster.gather(first_epoch)[0])
-    cluster.share_state(network)
-    if cluster.chief:
-        _keep_rows(out / "history.csv", first_epoch)
-    # What the chief's callbacks ask for answers must not need the other workers.
-    seer = network if cluster.strategy is None else _compiled_alone(plan)
-    epochs = range(first_epoch, config.epochs)
+    return network
+
+
+def _fit(
+    config: TrainConfig,
+    plan: Trainable,
+    data: Data,
+    network: keras.Model,
+    seer: keras.Model,
+    epochs: range,
+    callbacks: list[keras.callbacks.Callback],
+    verbose: int,
+    cluster: Cluster,
+) -> keras.callbacks.History:
+    """Train some epochs; `seer` measures them."""
     failures: list[UserError] = []
     training = _training_batches(plan, data, config, epochs, failures)
     validation = _in_order(plan, data.validation, config.batch_size, failures)
-    chain: list[keras.callbacks.Callback] = [keras.callbacks.TerminateOnNaN()]
-    if cluster.chief:
-        chain = [
-            # First, so that the figures it adds reach the checkpoint and the logs.
-            _ValidationF1(plan, seer, data, decoder),
-            _BestWeights(out / "best.weights.h5", PRESETS[config.preset].keep_best),
-            keras.callbacks.CSVLogger(str(out / "history.csv"), append=first_epoch > 0),
-            keras.callbacks.TensorBoard(str(out / "tensorboard")),
-            _Checkpoint(out / "checkpoint"),
-            *chain,
-            *callbacks,
-        ]
+
+    def validate() -> dict[str, float]:
+        # On every worker, so that all have drawn the same negatives when they go on.
+        seer.set_weights(network.get_weights())
+        loss = float(seer.evaluate(validation, verbose=0))
+        if isinstance(plan.loss, losses.VocabularyLoss):
+            plan.loss.align()
+        return {"val_loss": loss}
+
     try:
         if cluster.strategy is None:
-            history = network.fit(
+            return network.fit(
                 training,
                 steps_per_epoch=config.steps,
-                epochs=config.epochs,
-                initial_epoch=first_epoch,
+                epochs=epochs.stop,
+                initial_epoch=epochs.start,
                 validation_data=validation,
+                shuffle=False,  # the batches are drawn already
                 verbose=verbose,
-                callbacks=chain,
+                callbacks=callbacks,
             )
-        else:
-
-            def validate() -> dict[str, float]:
-                # On every worker, so that all have drawn the same negatives when they go on.
-                seer.set_weights(network.get_weights())
-                loss = float(seer.evaluate(validation, verbose=0))
-                if isinstance(plan.loss, losses.VocabularyLoss):
-                    plan.loss.align()
-                return {"val_loss": loss}
-
-            history = distribution.fit(
-                cluster,
-                network,
-                training,
-                steps=config.steps,
-                epochs=epochs,
-                validate=validate,
-                callbacks=chain,
-                verbose=verbose,
-            )
+        return distribution.fit(
+            cluster,
+            network,
+            training,
+            steps=config.steps,
+            epochs=epochs,
+            validate=validate,
+            callbacks=callbacks,
+            verbose=verbose,
+        )
     except tf.errors.OpError:
         if failures:
             raise failures[0] from None
         raise
-    if not np.all(np.isfinite(history.history.get("loss", [0.0]))):
-        raise UserError("The loss is no longer a number; try a smaller --learning-rate.")
-    if cluster.chief:
-        _finish(config, plan, data, network, decoder, out)
-    try:
-        cluster.barrier()  # a worker that left early would be missed
-    except tf.errors.OpError:
-        if not cluster.chief:
-            raise
-        # All that the run leaves behind is written: whoever is gone by now is not missed.
-    return history.history
 
 
 def _finish(
@@ -414,8 +458,8 @@ def _finish(
     out: Path,
 ) -> None:
     """Write what a run leaves behind, and delete what only its training needed."""
-    if (out / "best.weights.h5").exists():
-        network.load_weights(out / "best.weights.h5")
+    if (out / checkpoints.BEST_WEIGHTS).exists():
+        network.load_weights(out / checkpoints.BEST_WEIGHTS)
     # Built anew: without optimizer and loss the file has a third of the size and needs no code of
     # training, and whatever the precision of training, the model that ships computes in float32.
     trained = plan.build()
@@ -424,15 +468,17 @@ def _finish(
     vectors = decoder.vectors
     true = [true_words(prompt, vectors) for prompt in data.prompts(data.calibration)]
     fitted = fit_decoder(decoder, predicted, true)
-    with atomic_path(out / "model.keras") as temporary:
-        plan.finish(trained).save(temporary)
-        # Before the model has its name, which says that the run is finished.
-        fitted.save(out / ("model" + DECODER_SUFFIX), model=sha256_of(temporary))
-    shutil.rmtree(out / "checkpoint", ignore_errors=True)
-    shutil.rmtree(data.own, ignore_errors=True)
-    for name in ("best.weights.h5", "best.weights.json"):
-        (out / name).unlink(missing_ok=True)
     write_learning_curves(out)
+    with atomic_path(out / "model.keras") as temporary:  # the last: it says that all is there
+        plan.finish(trained).save(temporary)
+        fitted.save(out / ("model" + DECODER_SUFFIX), model=sha256_of(temporary))
+    _clear(out)
+
+
+def _clear(out: Path) -> None:
+    """Delete what only the training needed; a kill may have prevented it."""
+    checkpoints.clear(out)
+    shutil.rmtree(out / SOFT_FOLDER, ignore_errors=True)
 
 
 def load_data(
@@ -962,56 +1008,6 @@ class _ValidationF1(keras.callbacks.Callback):
             logs["val_f1"] = float(np.mean(scores))
 
 
-class _Checkpoint(keras.callbacks.Callback):
-    """Weights and optimizer after every epoch: `epoch-0007.weights.h5` after seven.
-
-    Keras' own BackupAndRestore writes over the file it would restore from, so a kill during the
-    write left nothing; this one writes beside it and renames.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self.folder = folder
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        if not np.isfinite((logs or {}).get("loss", 0.0)):
-            return  # the epoch before is the one to go back to
-        self.folder.mkdir(parents=True, exist_ok=True)
-        older = list(self.folder.glob("epoch-*.weights.h5"))
-        temporary = self.folder / "new.weights.h5"
-        self.model.save_weights(temporary)
-        os.replace(temporary, self.folder / f"epoch-{epoch + 1:04}.weights.h5")
-        for path in older:
-            path.unlink(missing_ok=True)
-
-
-def restore_checkpoint(folder: str | os.PathLike, network: keras.Model) -> int:
-    """Load the latest checkpoint into a compiled network; the number of epochs it has had."""
-    found = sorted(Path(folder).glob("epoch-*.weights.h5"))
-    if not found:
-        return 0
-    network.optimizer.build(network.trainable_variables)  # so that its moments are loaded too
-    network.load_weights(found[-1])
-    return int(found[-1].name.removeprefix("epoch-").removesuffix(".weights.h5"))
-
-
-class _BestWeights(keras.callbacks.Callback):
-    """Keeps the weights of the epoch with the best `val_f1`; the record survives a kill."""
-
-    def __init__(self, path: Path, enabled: bool) -> None:
-        super().__init__()
-        self.path, self.record, self.enabled = path, path.with_suffix(".json"), enabled
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        score = (logs or {}).get("val_f1", 0.0)
-        best = read_json(self.record, Best)["val_f1"] if self.record.exists() else -1.0
-        if self.enabled and score > best:
-            temporary = self.path.with_name("new." + self.path.name)
-            self.model.save_weights(temporary)
-            os.replace(temporary, self.path)
-            write_json(self.record, {"epoch": epoch + 1, "val_f1": score})
-
-
 def _predict(network: keras.Model, plan: Trainable, index: np.ndarray) -> np.ndarray:
     """Vectors (n, steps, D) of the pictures at `index`."""
     batches = np.array_split(index, max(1, len(index) // 64))
@@ -1190,10 +1186,11 @@ def _check_claim(out: Path, stamp: dict, resume: bool) -> None:
         if not resume:
             raise UserError(f"{out} holds this run already; add --resume or give another --out.")
         if (out / "model.keras").exists():
+            _clear(out)
             raise UserError(f"{out} is finished; there is nothing to resume.")
     elif resume:
         raise UserError(f"{out} holds no run to resume; leave --resume out to start one.")
-    elif out.is_file() or (out.exists() and any(out.iterdir())):
+    elif out.is_file() or any(path.name != LOCK_FILE for path in out.glob("*")):
         raise UserError(f"{out} is not empty and holds no run; give another --out.")
 
 

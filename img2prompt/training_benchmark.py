@@ -133,12 +133,8 @@ def _measure(
     train: bool,
     seconds: float,
 ) -> Measured:
-    from img2prompt.artifacts import quiet_tensorflow
-
-    quiet_tensorflow()
-    import keras
-
     from img2prompt import training
+    from img2prompt.backend import keras
     from img2prompt.class_words import CLASS_WORDS_FILE, ClassWords
 
     vectors = WordVectors.load(embedding)
@@ -201,8 +197,7 @@ def _fill_gaze(config: Any, data: Any, vectors: WordVectors) -> None:
 
 def _feature_rate(config: Any, data: Any, seconds: float) -> float:
     """Pictures a second of the backbone, as `features.cache_features` calls it."""
-    import tensorflow as tf
-
+    from img2prompt.backend import tf
     from img2prompt.features import BATCH
     from img2prompt.images import to_float
     from img2prompt.models import gaze

@@ -12,11 +12,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from img2prompt.artifacts import quiet_tensorflow
 from img2prompt.errors import run_command
 from img2prompt.files import atomic_path, write_json
-
-quiet_tensorflow()
 
 
 def main() -> None:

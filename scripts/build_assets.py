@@ -14,10 +14,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from img2prompt.artifacts import quiet_tensorflow
 from img2prompt.errors import run_command
-
-quiet_tensorflow()
 
 
 def main() -> None:

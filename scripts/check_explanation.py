@@ -14,10 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from img2prompt.artifacts import quiet_tensorflow
 from img2prompt.errors import UserError, run_command
-
-quiet_tensorflow()
 
 
 def main() -> None:

@@ -7,10 +7,13 @@
 
 Wall time on two CPU cores: `original` and `notebook` about 25 minutes each (20 epochs of 8,000
 pictures), `gaze` 10 minutes for the features of 40,000 pictures at 192 pixels, once, and 5 for the
-head. It reads the class words (scripts/count_class_words.py) beside the embedding. Killed, the
-same command with `--resume` goes on from the last whole epoch. On a GPU mixed precision is used,
-and XLA for `original` and `notebook`. `--without` leaves sources out, to measure a run on them.
-Watch with `tensorboard --logdir runs`.
+head. It reads the class words (scripts/count_class_words.py) beside the embedding. On a GPU mixed
+precision is used, and XLA for `original` and `notebook`. `--without` leaves sources out, to measure
+a run on them. Watch with `tensorboard --logdir runs`.
+
+Killed, the same command with `--resume` goes on from the last whole epoch. On the same machine it
+ends with the weights of a run that nobody disturbed: where the random numbers of dropout and of the
+loss stand is saved, too.
 
 `--stream` reads the shards from front to back, for data that no memory holds. `--strategy mirrored`
 uses all GPUs of this machine; for several machines start the same command on each with `--strategy
@@ -23,10 +26,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from img2prompt.artifacts import quiet_tensorflow
 from img2prompt.errors import run_command
-
-quiet_tensorflow()
 
 
 def main() -> None:

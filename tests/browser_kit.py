@@ -32,8 +32,9 @@ ROOT = Path(__file__).resolve().parent.parent
 ASSETS = Path(os.environ.get("IMG2PROMPT_ASSETS", ROOT / "assets")).resolve()
 EXAMPLES = ROOT / "assets" / "examples"
 EXAMPLE = EXAMPLES / "06-dog.jpg"
-START_SECONDS = 180  # a busy machine loads TensorFlow slowly
-WAIT = 60_000
+# How long things are waited for that happen sooner or later: seconds, milliseconds.
+START_SECONDS = 900
+WAIT = 300_000
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
@@ -96,7 +97,7 @@ def running(
             assert "Traceback" not in told(), told()
         finally:
             app.terminate()
-            app.wait(timeout=30)
+            app.wait(timeout=START_SECONDS)
 
 
 def free_port() -> int:
@@ -201,6 +202,29 @@ def open_tab(page: Any, name: str) -> None:
     page.get_by_role("tab", name=re.compile(f"^{name}$")).click()
 
 
+def at_rest(page: Any) -> None:
+    """Wait until nothing is worked out or moves any more, and the page is as it was a second ago.
+
+    What is being worked out is dimmed, on purpose.
+    """
+    page.evaluate(
+        """() => {
+            window.changed_ = performance.now();
+            if (window.watch_) return;
+            window.watch_ = new MutationObserver(() => { window.changed_ = performance.now(); });
+            window.watch_.observe(document.body, {
+                subtree: true, childList: true, characterData: true, attributes: true,
+            });
+        }"""
+    )
+    page.wait_for_function(
+        """() => !document.querySelector('.pending, .generating')
+            && document.getAnimations().every((one) => one.playState !== 'running'
+                || one.effect.getTiming().iterations === Infinity)
+            && performance.now() - window.changed_ > 1000"""
+    )
+
+
 def overflow(page: Any) -> int:
     """Pixels by which the page is wider than its window."""
     return page.evaluate(
@@ -213,7 +237,7 @@ def keep(page: Any, name: str) -> None:
     folder = os.environ.get("IMG2PROMPT_SCREENSHOTS")
     if folder:
         page.evaluate("window.scrollTo(0, 0)")
-        page.wait_for_timeout(1000)  # the bars have grown
+        at_rest(page)
         (ROOT / folder).mkdir(parents=True, exist_ok=True)
         with Image.open(io.BytesIO(page.screenshot(full_page=True))) as shot:
             shot.convert("RGB").save(ROOT / folder / f"{name}.webp", quality=80, method=6)
@@ -228,7 +252,7 @@ def skip_or_fail(reason: str) -> None:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:
+        with urllib.request.urlopen(url, timeout=60) as response:
             return response.status == 200
     except (urllib.error.URLError, OSError):
         return False

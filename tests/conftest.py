@@ -1,6 +1,7 @@
 """Tiny data, embeddings and models that every room's tests share; nothing here is downloaded."""
 
 import datetime
+import functools
 import io
 import json
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import browser_kit
+import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,8 +23,12 @@ from PIL import Image
 
 from img2prompt.embedding import EMBEDDING_FILE, WordVectors
 from img2prompt.files import sha256_of, write_json
+from tests.waiting import PATIENCE
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# httpx gives up after five seconds, which a busy machine may take for a small page.
+for _name in ("get", "post", "head", "options", "request"):
+    setattr(httpx, _name, functools.partial(getattr(httpx, _name), timeout=PATIENCE))
 # Derandomised, so that a red test is red again on the next machine.
 settings.register_profile("suite", deadline=None, max_examples=100, derandomize=True)
 settings.load_profile("suite")

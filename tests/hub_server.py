@@ -237,7 +237,7 @@ def serve(root: Path, repository: str = "poloclub/diffusiondb") -> Iterator[Hub]
                     row[3] += len(chunk)
                     for end, (after, free) in holds:
                         if self.path.endswith(end) and row[3] >= after:
-                            free.wait(120)
+                            free.wait(900)
             except OSError:  # the client is gone
                 self.close_connection = True
             if stop is not None:

@@ -12,6 +12,8 @@ import browser_kit
 import httpx
 from pydantic import ConfigDict, TypeAdapter
 
+from tests.waiting import PATIENCE
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = (ROOT / "docs" / "api.md").read_text("utf-8")
 ADDRESS = "http://127.0.0.1:7860/"
@@ -28,7 +30,7 @@ def example(title: str, address: str) -> str:
 def run(command: list[str], code: str) -> str:
     """What the code prints, fed to a command in the repository's root."""
     done = subprocess.run(
-        command, input=code, capture_output=True, text=True, timeout=120, cwd=ROOT
+        command, input=code, capture_output=True, text=True, timeout=PATIENCE, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

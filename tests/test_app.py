@@ -27,6 +27,7 @@ from img2prompt.projection import MAP_FILE
 from img2prompt.safety import BLOCKED_WORDS
 from img2prompt.ui.answer import View, answer_html
 from img2prompt.ui.texts import Texts
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 ENGLISH = Texts()
@@ -52,7 +53,7 @@ def address(folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def client(address: str) -> Client:
     """Gradio's own client, connected to the page."""
-    return Client(address, verbose=False)
+    return Client(address, verbose=False, httpx_kwargs={"timeout": PATIENCE})
 
 
 def test_a_picture_gets_words_as_plain_data(client: Client, tmp_path: Path) -> None:
@@ -202,7 +203,7 @@ def test_the_servers_own_files_stay_where_they_are(address: str, folder: Path) -
     stolen = {"path": str(secret), "meta": {"_type": "gradio.FileData"}}
     call = f"{address}gradio_api/call/predict"
     event = httpx.post(call, json={"data": [stolen, "gaze", 10]}).json()["event_id"]
-    answer = httpx.get(f"{call}/{event}", timeout=30).text
+    answer = httpx.get(f"{call}/{event}", timeout=PATIENCE).text
     assert "event: error" in answer and "event: complete" not in answer
 
 
@@ -230,7 +231,7 @@ def test_a_page_without_map_and_examples_still_answers(folder: Path, tmp_path: P
     write_manifest(tmp_path)
     app = launch(Assets(tmp_path), host="127.0.0.1", block=False)
     try:
-        client = Client(app.local_url, verbose=False)
+        client = Client(app.local_url, verbose=False, httpx_kwargs={"timeout": PATIENCE})
         file = handle_file(folder / "examples" / "noise.png")
         assert len(client.predict(file, "gaze", 4, api_name="/predict")["words"]) == 4
     finally:
@@ -392,7 +393,7 @@ def test_the_options_reach_the_page(monkeypatch: pytest.MonkeyPatch, arguments: 
 )
 def test_the_command_tells_errors_in_one_line(folder: Path, arguments: list[str]) -> None:
     command = [sys.executable, str(ROOT / "app.py"), "--assets", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")
     assert "Traceback" not in done.stderr

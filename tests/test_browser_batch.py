@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browser_kit import EXAMPLES, PHONE, choose, keep, open_tab, overflow
+from browser_kit import EXAMPLES, PHONE, at_rest, choose, keep, open_tab, overflow
 
 pytestmark = pytest.mark.browser
 
@@ -94,7 +94,7 @@ def test_stopping_keeps_what_was_done(open_page, tmp_path: Path) -> None:
     data = json.loads(_download(page, "json"))
     assert [row["file"] for row in data] == [f"many.zip/{n:03}.jpg" for n in range(done)]
     # It has really stopped: nothing is added any more.
-    page.wait_for_timeout(1500)
+    at_rest(page)
     assert len(_rows(page)) == done and stop.is_disabled()
 
 
@@ -118,14 +118,14 @@ def test_a_second_set_takes_the_place_of_the_first(open_page, tmp_path: Path) ->
     stop.click()
     done = int(re.search(r"Stopped after (\d+) of 301 pictures", _finished(page))[1])
     # Nothing of the first set comes back, neither after the second nor after none.
-    page.wait_for_timeout(1000)
+    at_rest(page)
     rows = _rows(page)
     assert len(rows) == done < 301 and rows[0][0] == first[0] and rows[0][1] != first[1]
     page.click("#batch-start")
     page.wait_for_selector("#batch-table tbody tr")
     page.locator(f"{FILES} button[aria-label='Clear']").click()
     page.wait_for_function("document.querySelectorAll('#batch-table tbody tr').length === 0")
-    page.wait_for_timeout(2000)
+    at_rest(page)
     assert not _rows(page) and stop.is_disabled() and page.locator("#batch-save").is_hidden()
     assert "Drop pictures" in page.inner_text("#batch-status")
 

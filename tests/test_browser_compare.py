@@ -6,7 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_kit import ASSETS, EXAMPLE, EXAMPLES, PHONE, choose, keep, open_tab, overflow, words
+from browser_kit import (
+    ASSETS,
+    EXAMPLE,
+    EXAMPLES,
+    PHONE,
+    at_rest,
+    choose,
+    keep,
+    open_tab,
+    overflow,
+    words,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -85,7 +96,7 @@ def test_two_pictures_of_ones_own_on_a_phone(open_page, tmp_path: Path) -> None:
     choose(page, FRUIT)
     words(page, 10)
     open_tab(page, "Compare")
-    page.wait_for_timeout(500)
+    at_rest(page)
     assert _sides(page, 2)[0]["words"] == first["words"]
 
     page.get_by_role("button", name=re.compile("clear|remove", re.I)).last.click()

@@ -4,7 +4,18 @@ import re
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browser_kit import DESK, EXAMPLE, PHONE, TABLET, choose, keep, open_tab, overflow, words
+from browser_kit import (
+    DESK,
+    EXAMPLE,
+    PHONE,
+    TABLET,
+    at_rest,
+    choose,
+    keep,
+    open_tab,
+    overflow,
+    words,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -134,9 +145,7 @@ def test_axe_finds_no_serious_fault(open_page, scheme: str) -> None:
     found = []
     for tab in TABS:
         open_tab(page, tab)
-        page.wait_for_timeout(700)
-        # What is being worked out is dimmed, on purpose.
-        page.wait_for_function("!document.querySelector('.pending, .generating')")
+        at_rest(page)
         if scheme == "dark":
             keep(page, f"{tab.lower()}-desk-dark")
         for fault in Axe().run(page).response["violations"]:
@@ -160,7 +169,7 @@ def test_no_tab_scrolls_sideways(open_page, viewport: dict) -> None:
             tab,
         )
         page.wait_for_selector(f"#tab-{tab.lower()}")
-        page.wait_for_timeout(400)
+        at_rest(page)
         assert overflow(page) == 0, tab
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from img2prompt.dataset import load_records
 from img2prompt.embedding import WordVectors
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,7 +24,7 @@ def command(script: str, *arguments: object, cwd: Path) -> subprocess.CompletedP
         text=True,
         encoding="utf-8",
         cwd=cwd,
-        timeout=120,
+        timeout=PATIENCE,
     )
 
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import tracemalloc
 from collections import Counter
 from pathlib import Path
@@ -25,6 +24,7 @@ from img2prompt.corpus import KeySet, Meter, Readers, Workers, count_words, is_t
 from img2prompt.dataset import split_of
 from img2prompt.embedding import EmbeddingConfig, train_embedding, train_on_corpus
 from img2prompt.errors import UserError
+from tests.waiting import PATIENCE, children, is_running, wait_until
 
 PROMPTS = st.lists(
     st.tuples(
@@ -240,26 +240,13 @@ def test_a_process_imports_next_to_nothing() -> None:
     assert not heavy & set(done.stdout.split())
 
 
-def children(pid: int) -> list[int]:
-    found = []
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
-            found += map(int, (thread / "children").read_text().split())
-    return found
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def wait_until(true, seconds: float = 20) -> None:
-    ends = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < ends, "it took too long"
-        time.sleep(0.02)
+def is_at_work(pid: int) -> bool:
+    """Whether the corpus that a process writes has begun to grow; the file has no name."""
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if "(deleted)" in str(link.readlink()) and link.stat().st_size > 0:
+                return True
+    return False
 
 
 @pytest.fixture
@@ -281,8 +268,7 @@ def endless(tmp_path: Path):
         text=True,
     )
     try:
-        wait_until(lambda: len(children(process.pid)) == 2)
-        time.sleep(0.3)  # at work
+        wait_until(lambda: len(children(process.pid)) == 2 and is_at_work(process.pid), process)
         yield process
     finally:
         process.kill()
@@ -296,7 +282,7 @@ def test_nothing_is_left_of_a_killed_process(
 ) -> None:
     helpers = children(endless.pid)
     endless.send_signal(how)
-    endless.wait(20)
+    endless.wait(PATIENCE)
     wait_until(lambda: not any(map(is_running, helpers)))
     assert list((tmp_path / "temporary").iterdir()) == []
 
@@ -305,7 +291,7 @@ def test_nothing_is_left_of_a_killed_process(
 def test_a_killed_helper_is_a_sentence(endless: subprocess.Popen) -> None:
     helpers = children(endless.pid)
     os.kill(helpers[0], signal.SIGKILL)
-    _, stderr = endless.communicate(timeout=20)
+    _, stderr = endless.communicate(timeout=PATIENCE)
     assert endless.returncode == 2
     assert stderr.startswith("error: ") and stderr.count("\n") == 1 and "memory" in stderr
     assert not any(map(is_running, helpers))

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,10 +18,9 @@ from img2prompt import distribution, training
 from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
 from tests.sharding import write_shards
+from tests.waiting import HELD_TRAINING, PATIENCE, held_at, is_held, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
-GONE_WITHIN = 60  # seconds until a worker notices that another is gone
-
 # A small learning rate: rounding that differs by the order of sums grows slowly, then.
 SETTINGS = {
     "epochs": 2, "images_per_epoch": 64, "batch_size": 16, "dropout": 0.0, "learning_rate": 1e-4
@@ -58,7 +56,9 @@ def start() -> Iterator[Callable[..., list[subprocess.Popen]]]:
     """(command, number of workers) → the processes of a cluster on free ports of loopback."""
     running: list[subprocess.Popen] = []
 
-    def launch(arguments: list[str], workers: int = 2) -> list[subprocess.Popen]:
+    def launch(
+        arguments: list[str], workers: int = 2, environment: dict[str, str] | None = None
+    ) -> list[subprocess.Popen]:
         sockets = [socket.socket() for _ in range(workers)]
         for free in sockets:
             free.bind(("127.0.0.1", 0))
@@ -75,7 +75,9 @@ def start() -> Iterator[Callable[..., list[subprocess.Popen]]]:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     text=True,
-                    env=os.environ | {"TF_CONFIG": json.dumps(task), "TF_CPP_MIN_LOG_LEVEL": "3"},
+                    env=os.environ
+                    | {"TF_CONFIG": json.dumps(task), "TF_CPP_MIN_LOG_LEVEL": "3"}
+                    | (environment or {}),
                 )
             )
         running.extend(own)
@@ -91,20 +93,19 @@ def finish(processes: list[subprocess.Popen], code: int = 0) -> list[str]:
     """Wait for all; their error output."""
     told = []
     for process in processes:
-        _, errors = process.communicate(timeout=200)
+        _, errors = process.communicate(timeout=PATIENCE)
         assert process.returncode == code, errors[-4000:]
         told.append(errors)
     return told
 
 
-def wait_for_rows(out: Path, rows: int, processes: list[subprocess.Popen]) -> None:
-    deadline = time.monotonic() + 200
-    path = out / "history.csv"
-    while not (path.exists() and len(path.read_text().splitlines()) > rows):
+def wait_until_held(go: Path, processes: list[subprocess.Popen]) -> None:
+    def held() -> bool:
         for process in processes:
             assert process.poll() is None, process.communicate()[1][-4000:]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+        return is_held(go)
+
+    wait_until(held)
 
 
 def curve(out: Path, name: str = "loss") -> np.ndarray:
@@ -143,18 +144,24 @@ def test_a_lost_worker_ends_the_others_and_the_run_goes_on(
     out, epochs = tmp_path / "killed", 14
     arguments = command(world, out, epochs=epochs)
     for rows, lost in ((2, 1), (5, 0)):
-        processes = start([*arguments, *(["--resume"] if lost == 0 else [])])
-        wait_for_rows(out, rows, processes)
+        # The chief waits, and with it the other one, until a worker is killed.
+        go = tmp_path / f"go{lost}"
+        training_held = [*HELD_TRAINING, *arguments[2:]]
+        processes = start(
+            [*training_held, *(["--resume"] if lost == 0 else [])],
+            environment=held_at(go, epoch=rows, step=1),
+        )
+        wait_until_held(go, processes)
         os.kill(processes[lost].pid, signal.SIGKILL)
-        since = time.monotonic()
+        processes[lost].wait()
+        go.touch()
         (errors,) = finish([processes[1 - lost]], code=2)
-        assert time.monotonic() - since < GONE_WITHIN
         sentences = [line for line in errors.splitlines() if line.startswith("error: ")]
         assert len(sentences) == 1
         assert "A worker is gone" in sentences[0] and "--resume" in sentences[0]
         assert "Traceback" not in errors
         assert not (out / "model.keras").exists()
-        assert rows <= len(curve(out)) < epochs, "the run ended before it could be killed"
+        assert len(curve(out)) == rows
     alone(world, out, epochs=epochs, resume=True)
     one = alone(world, tmp_path / "one", epochs=epochs)
     # Both kills lie within the first eight epochs. Sums in another order differ by 1e-8, and Adam
@@ -190,7 +197,7 @@ def run_code(code: str, *arguments: object) -> subprocess.CompletedProcess:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=PATIENCE,
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
     )
     assert done.returncode == 0, done.stderr[-4000:]

@@ -22,6 +22,7 @@ from img2prompt.embedding_benchmark import (
     word,
     write_prompts,
 )
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -111,7 +112,7 @@ def test_memory_counts_children() -> None:
 def test_the_benchmark_runs(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "scripts" / "benchmark_embedding.py")]
     command += ["--words", "40000", "--repeats", "1", "--workers", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     memory = re.findall(r"memory of ([\d,]+) words.*: (\d+) MB until .*, (\d+) MB at", done.stdout)
     assert len(memory) == 2 and all(20 < float(size) < 1_000 for row in memory for size in row[1:])

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from img2prompt.errors import UserError
+from tests.waiting import HELD_TRAINING, PATIENCE, held_at, is_held, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 COLOURS = {
@@ -36,7 +36,7 @@ def run(*command: str | Path, code: int = 0) -> subprocess.CompletedProcess:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
     )
     assert done.returncode == code, done.stdout[-2000:] + done.stderr[-4000:]
@@ -193,24 +193,24 @@ def test_a_killed_run_resumes_where_it_stopped(world: Path) -> None:
     command = ["scripts/train_model.py", "--preset", "original", "--data", world / "ready",
                "--embedding", world / "embedding.npz", "--out", out, "--epochs", "40",
                "--images-per-epoch", "64"]  # fmt: skip
+    go = world / "go"  # which never comes
     process = subprocess.Popen(
-        [sys.executable, *map(str, command)],
+        [*HELD_TRAINING, *map(str, command[1:])],
         cwd=ROOT,
+        env=held_at(go, epoch=4, step=1),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     history = out / "history.csv"
-    deadline = time.monotonic() + 200
-    while not (history.exists() and len(history.read_text().splitlines()) >= 4):
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        wait_until(lambda: is_held(go), process)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     assert not (out / "model.keras").exists()
     done_before = len(history.read_text().splitlines()) - 1
-    assert done_before < 40
+    assert done_before == 4
 
     refused = run(*command, code=2)
     assert "--resume" in refused.stderr

@@ -288,12 +288,16 @@ HOSTILE = {
 }
 
 
+# Seconds of this process alone. What goes over a text again and again takes hours.
+SOON = 60
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_texts_end_soon_and_never_fail(name: str) -> None:
     data = png(HOSTILE[name])
     start = time.process_time()
     read_prompt(data)
-    assert time.process_time() - start < 3
+    assert time.process_time() - start < SOON
 
 
 def test_a_graph_that_leads_everywhere_ends_soon() -> None:
@@ -308,7 +312,7 @@ def test_a_graph_that_leads_everywhere_ends_soon() -> None:
         data = png({"prompt": json.dumps({str(i): node(i, n, samplers) for i in range(n)})})
         start = time.process_time()
         assert read_prompt(data) is None
-        assert time.process_time() - start < 3
+        assert time.process_time() - start < SOON
 
 
 def test_damaged_exif_is_no_prompt_and_stops_no_guess() -> None:

@@ -1,213 +1,179 @@
-"""JSON files that come from others: whatever is in them, a value or one sentence."""
+"""Nothing half-written stays, whoever was killed, and nothing that is being written goes."""
 
-import json
-import tracemalloc
+import os
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from img2prompt import files, forms
-from img2prompt.artifacts import Assets
-from img2prompt.dataset import PrepareSettings, origin_of, settings_of
+from img2prompt import files
 from img2prompt.errors import UserError
-from img2prompt.files import misfit, read_json, sha256_of, write_json
-from img2prompt.ui.examples import load_examples
+from img2prompt.files import atomic_path, scratch_folder, sweep
+from tests.waiting import PATIENCE, ROOT, wait_until
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
-    max_leaves=8,
-)
+fcntl = pytest.importorskip("fcntl", reason="nothing is locked here")
 
-
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [
-        (b"", "it is empty"),
-        (b" \n", "it is empty"),
-        (b"{", "line 1"),
-        (b'{"a":\n1,}', "line 2"),
-        (b"\xff{", "not UTF-8"),
-        ('{"a": 1}'.encode("utf-16"), "not UTF-8"),
-        (b"[" * 100_000, "nests too deep"),
-        (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, "nests too deep"),
-        (b'{"size": ' + b"9" * 5_000 + b"}", "thousands of digits"),
-        (b'{"a": 1, "a": 2}', "it holds a twice"),
-        (b'{"a\\u001b[31m": 1, "a\\u001b[31m": 2}', r"it holds a\?\[31m twice"),
-        (b"<!DOCTYPE html><title>Hotel</title>", "web page: is this network asking to log in"),
-        (b"\xef\xbb\xbf\n<html>", "web page"),
-    ],
-)
-def test_what_is_no_json_is_one_sentence(data: bytes, reason: str, tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_bytes(data)
-    with pytest.raises(UserError, match=rf"a\.json is not a JSON file \(.*{reason}"):
-        read_json(tmp_path / "a.json")
+WRITER = """
+import sys, time
+from pathlib import Path
+from img2prompt.files import atomic_path
+with atomic_path(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    Path(sys.argv[2]).touch()
+    while not Path(sys.argv[3]).exists():
+        time.sleep(0.02)
+    temporary.write_text("whole")
+"""
 
 
-def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
-    assert read_json(tmp_path / "a.json") == {"a": 1}
-
-
-def test_a_folder_is_no_json_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is a folder"):
-        read_json(tmp_path)
-
-
-def test_a_large_file_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MAX_JSON", 1_000)
-    with (tmp_path / "a.json").open("wb") as file:
-        file.truncate(2**30)  # a hole: no disk is used
-    tracemalloc.start()
+@pytest.fixture
+def writer(tmp_path: Path):
+    """A process in the midst of writing `folder/it.npy`; it ends when there is a file `go`."""
+    (tmp_path / "folder").mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, tmp_path / "folder" / "it.npy", tmp_path / "here",
+         tmp_path / "go"],
+        cwd=ROOT, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     try:
-        with pytest.raises(UserError, match="more than"):
-            read_json(tmp_path / "a.json")
-        assert tracemalloc.get_traced_memory()[1] < 2**20
+        wait_until((tmp_path / "here").exists, process)
+        yield process
     finally:
-        tracemalloc.stop()
+        process.kill()
+        process.communicate()
 
 
-# --- forms ----------------------------------------------------------------------------------------
-
-ENTRY = {"sha256": "0" * 64, "size": 1}
-NAN = float("nan")
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "reason"),
-    [
-        (("files",), [], "lists no files"),
-        (("files", "a.npz"), [], "lacks the SHA-256"),
-        (("files", "a.npz", "size"), True, "lacks the SHA-256"),
-        (("files", "a.npz", "size"), -1, "size: "),
-        (("files", "a.npz", "size"), 10**400, "size: "),
-        (("files", "a.npz", "made_by"), ["python"], "made_by: "),
-        (("files", "a.npz", "figures"), [1], "figures: "),
-        (("files", "a.npz", "figures"), {"f1": [0.1]}, "figures › f1"),
-        (("files", "a.npz", "figures"), {"f1": NAN}, "figures › f1"),
-        (("files", "a.npz", "figures"), {"a": {"b": {"c": 1}}}, "figures › a"),
-        (("default",), ["original"], "default: "),
-        (("default",), "../original", "default: "),
-        (("default",), "", "default: "),
-        (("data",), {"a": 1}, "data: "),
-        (("files", "..\\up.npz"), ENTRY, "no plain file name"),
-        (("files", "C:up.npz"), ENTRY, "no plain file name"),
-        (("files", "a\0.npz"), ENTRY, "no plain file name"),
-        (("files", "\ud800.npz"), ENTRY, "no plain file name"),
-        (("files", "\u202egpj.npz"), ENTRY, "no plain file name"),
-        (("files", "a" * 5_000), ENTRY, "no plain file name"),
-    ],
-)
-def test_a_manifest_of_another_form_is_one_sentence(
-    path: tuple[str, ...], value: Any, reason: str, tmp_path: Path
+def test_what_a_killed_process_left_is_swept_by_the_next(
+    tmp_path: Path, writer: subprocess.Popen
 ) -> None:
-    manifest: dict = {"default": "a", "files": {"a.npz": dict(ENTRY)}}
-    place = manifest
-    for step in path[:-1]:
-        place = place[step]
-    place[path[-1]] = value
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match=reason) as told:
-        Assets(tmp_path)
-    assert str(told.value).isprintable() and len(str(told.value)) < 6_000
+    folder = tmp_path / "folder"
+    writer.kill()
+    writer.wait(PATIENCE)
+    left = {path.suffix for path in folder.iterdir()}
+    assert left == {".npy", ".lock"} and not (folder / "it.npy").exists()
+    files._swept.discard(folder)
+    with atomic_path(folder / "other.npy") as temporary:
+        assert {path.suffix for path in folder.iterdir()} == {".lock"}  # our own
+        temporary.touch()
+    assert [path.name for path in folder.iterdir()] == ["other.npy"]
 
 
-@given(data=st.data())
-@settings(max_examples=300)
-def test_any_manifest_is_used_or_told(
-    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+def test_what_a_living_process_writes_stays(tmp_path: Path, writer: subprocess.Popen) -> None:
+    folder = tmp_path / "folder"
+    before = list(folder.iterdir())
+    sweep(folder, earlier_versions=True)
+    assert list(folder.iterdir()) == before
+    (tmp_path / "go").touch()
+    assert writer.wait(PATIENCE) == 0
+    assert [path.name for path in folder.iterdir()] == ["it.npy"]
+    assert (folder / "it.npy").read_text() == "whole"
+
+
+def test_what_this_process_writes_stays(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "it.txt") as temporary:
+        temporary.write_text("whole")
+        sweep(tmp_path, earlier_versions=True)
+    assert (tmp_path / "it.txt").read_text() == "whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["it.txt"]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "it.txt").write_text("old")
+    with pytest.raises(KeyError), atomic_path(tmp_path / "it.txt") as temporary:
+        temporary.write_text("half")
+        raise KeyError
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def leave(folder: Path, machine: str) -> Path:
+    """What a killed process of a machine leaves."""
+    (folder / ".it.0123456789abcdef.tmp.lock").write_text(machine)
+    left = folder / ".it.0123456789abcdef.tmp.npy"
+    left.write_bytes(b"half")
+    return left
+
+
+def test_another_machines_files_are_swept_only_when_nobody_touched_them_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One place of a good manifest is replaced by any value."""
-    folder = tmp_path_factory.getbasetemp() / "any-manifest"
-    folder.mkdir(exist_ok=True)
-    entry = ENTRY | {"figures": {"f1": 0.1}, "made_by": "x"}
-    manifest = {"default": "a", "data": "x", "files": {"a.keras": entry, "a.npz": entry}}
-    whole = json.loads(json.dumps(manifest))
-    table, steps = whole, data.draw(st.integers(0, 3))
-    for _ in range(steps):
-        inner = [value for value in table.values() if isinstance(value, dict)]
-        table = data.draw(st.sampled_from(inner)) if inner else table
-    table[data.draw(st.sampled_from(sorted(table)))] = data.draw(JSON)
-    (folder / "manifest.json").write_text(json.dumps(whole))
+    """There are network disks whose locks other machines do not see."""
+    left = leave(tmp_path, "another-machine")
+    sweep(tmp_path)
+    assert left.exists()
+    now = time.time()
+    monkeypatch.setattr(files.time, "time", lambda: now + files.OTHER_MACHINES_WAIT + 1)
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_locks_nothing_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    left = leave(tmp_path, files.socket.gethostname())
+    monkeypatch.setattr(files.fcntl, "flock", no_locks)
+    with atomic_path(tmp_path / "it.txt") as temporary:
+        temporary.touch()
+    assert (tmp_path / "it.txt").exists() and left.exists()
+
+
+def test_a_folder_that_is_written_is_swept_as_a_whole_and_other_names_stay(tmp_path: Path) -> None:
+    leave(tmp_path, files.socket.gethostname()).unlink()
+    (tmp_path / ".it.0123456789abcdef.tmp").mkdir()
+    (tmp_path / ".it.0123456789abcdef.tmp" / "half").touch()
+    others = {".it.lock", ".it.tmp.lock", ".other.0123456789abcdee.tmp.npy", ".notes.tmp", "it"}
+    for name in others:
+        (tmp_path / name).touch()
+    sweep(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == others
+
+
+def test_writers_that_sweep_each_others_folders_all_succeed(tmp_path: Path) -> None:
+    """The moment between the making of a folder and its lock belongs to nobody."""
+    stop = threading.Event()
+
+    def sweeper() -> None:
+        while not stop.is_set():
+            sweep(tmp_path)
+
+    threads = [threading.Thread(target=sweeper) for _ in range(2)]
+    for thread in threads:
+        thread.start()
     try:
-        assets = Assets(folder)
-        assert all(isinstance(name, str) for name in (assets.default, *assets.presets))
-        assets.predictor()
-    except UserError as error:
-        assert "\n" not in str(error)
+        for number in range(300):
+            with scratch_folder(tmp_path) as scratch:
+                (scratch / "it").write_text(str(number))
+                assert (scratch / "it").read_text() == str(number)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
-FORMS = [
-    form
-    for form in vars(forms).values()
-    if isinstance(form, type)
-    and form.__module__ == forms.__name__
-    and not form.__name__.startswith("_")
-]
+def test_files_of_earlier_versions_go_when_their_process_is_gone(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left, living = (tmp_path / f".it.{pid}.tmp.npy" for pid in (dead.pid, os.getppid()))
+    left.touch()
+    living.touch()
+    sweep(tmp_path)  # not without the folder's lock
+    assert left.exists()
+    sweep(tmp_path, earlier_versions=True)
+    assert not left.exists() and living.exists()
 
 
-@given(value=JSON)
-def test_no_form_is_surprised(value: Any) -> None:
-    for form in FORMS:
-        assert isinstance(misfit(value, form), str)
-
-
-def test_what_this_project_writes_has_its_form(tmp_path: Path) -> None:
-    assert misfit(Assets().manifest, forms.Manifest) == ""
-    docs = Path(__file__).resolve().parent.parent / "docs"
-    assert misfit(read_json(docs / "evaluation.json"), forms.Evaluation) == ""
-    write_json(tmp_path / "made.json", files.provenance(["python", "x"]))
-    read_json(tmp_path / "made.json", forms.Made)
-    assert load_examples(Assets().folder)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "[1]",
-        '{"size": "64"}',
-        '{"size": 1e999}',
-        '{"fit": []}',
-        '{"languages": [1]}',
-        '{"x": 1}',
-        '{"max_image_nsfw": "a"}',
-        '{"max_words": [1]}',
-        '{"train_only": 3}',
-        '{"min_size": NaN}',
-    ],
-)
-def test_settings_that_are_none(content: str, tmp_path: Path) -> None:
-    (tmp_path / "settings.json").write_text(content)
-    with pytest.raises(UserError, match="settings"):
-        settings_of(tmp_path)
-    (tmp_path / "settings.json").write_text('{"size": 64, "languages": ["en"]}')
-    assert settings_of(tmp_path) == PrepareSettings(64, languages=("en",))
-
-
-@pytest.mark.parametrize("content", ["[]", '"a"', '{"revision": ["a"]}', '{"revision": 3}'])
-def test_an_origin_that_is_none(content: str, tmp_path: Path) -> None:
-    (tmp_path / "origin.json").write_text(content)
-    with pytest.raises(UserError, match=r"origin\.json is not what it should be"):
-        origin_of(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        {},
-        [],
-        "a",
-        {"file": 3, "title": "", "alt": ""},
-        {"file": ["a"], "title": "", "alt": ""},
-        {"file": "../manifest.json", "title": "", "alt": ""},
-    ],
-)
-def test_examples_that_are_none(entry: Any, assets_folder: Path) -> None:
-    (assets_folder / "examples").mkdir()
-    write_json(assets_folder / "examples" / "examples.json", [entry])
-    with pytest.raises(UserError, match=r"examples\.json"):
-        load_examples(assets_folder)
-    assert sha256_of(assets_folder / "manifest.json")
+def test_a_folder_is_held_by_one_run_and_goes_if_nothing_was_written(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "run"
+    with files.locked(out, ".lock"):
+        with pytest.raises(UserError, match="Another run works in"), files.locked(out, ".lock"):
+            pass
+        assert (out / ".lock").exists()
+    assert list(tmp_path.iterdir()) == []
+    with files.locked(out, ".lock"):
+        (out / "it").touch()
+    assert [path.name for path in out.iterdir()] == ["it"]

@@ -21,6 +21,8 @@ from huggingface_hub import SpaceCard
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from tests.waiting import PATIENCE
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # What the hub's "Spaces Configuration Reference" lists, of which a Gradio Space may have any.
@@ -243,7 +245,7 @@ def container(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_what_is_copied_suffices(container: str) -> None:
-    client = Client(container, verbose=False)
+    client = Client(container, verbose=False, httpx_kwargs={"timeout": PATIENCE})
     answer = client.predict(handle_file(browser_kit.EXAMPLE), api_name="/predict")
     assert answer["words"][0]["word"] == "dog"
 

@@ -33,6 +33,7 @@ from img2prompt.errors import SharedFailureError, UserError, agreed, run_command
 from img2prompt.files import DiskFullError
 from img2prompt.hub import HubParts, pinned_revision
 from img2prompt.preparation import prepare
+from tests.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 OTHER_COMMIT = "fedcba9876543210fedcba9876543210fedcba98"
@@ -116,7 +117,7 @@ def command(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         **options,
     )
 
@@ -570,7 +571,7 @@ def test_killed_in_the_middle_nothing_is_lost_and_nothing_twice(
         stderr=subprocess.DEVNULL,
     )
     try:
-        until(lambda: (out / "part-000001.parquet").exists() and cut_off(out) > 30_000)
+        wait_until(lambda: (out / "part-000001.parquet").exists() and cut_off(out) > 30_000)
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
@@ -616,7 +617,7 @@ def test_a_disk_that_fills_while_writing_shards_is_told(
 
         def fill(path: str) -> None:
             if path.endswith(PART_2):
-                until(lambda: (out / "part-000001.parquet").exists())
+                wait_until(lambda: (out / "part-000001.parquet").exists())
                 with contextlib.suppress(OSError):  # a shard is being written: as full as can be
                     filler.write_bytes(bytes(max(0, shutil.disk_usage(disk).free - 2**13)))
 
@@ -808,7 +809,7 @@ print(sum(map(len, hub.hub_prompts("2m_text_only"))), max(rows))
         env=environment(wide_table, tmp_path),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.stdout.split() == ["40000", "3000"], done.stderr
 
@@ -829,13 +830,6 @@ def test_prompts_that_cannot_be_had_are_told(wide_table: Hub, tmp_path: Path) ->
 def cut_off(out: Path) -> int:
     """Bytes of the zips that are not yet whole."""
     return sum(path.stat().st_size for path in out.glob(".hub/*/blobs/*.incomplete"))
-
-
-def until(true, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 @contextlib.contextmanager

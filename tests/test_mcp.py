@@ -16,6 +16,8 @@ from gradio_client import Client, handle_file
 from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
 
+from tests.waiting import PATIENCE
+
 PUBLIC = {"predict", "score", "neighbours", "arithmetic", "compare", "batch"}
 
 
@@ -79,7 +81,7 @@ def test_an_uploaded_picture_is_answered_as_everybody_elses(address: str) -> Non
     image = upload(address, browser_kit.EXAMPLE)
     said = answer(address, "predict", image=image, words=5)
     assert said["words"][0]["word"] == "dog" and len(said["words"]) == 5
-    client = Client(address, verbose=False)
+    client = Client(address, verbose=False, httpx_kwargs={"timeout": PATIENCE})
     picture = handle_file(browser_kit.EXAMPLE)
     assert said == client.predict(picture, "gaze", 5, api_name="/predict")
     rows = answer(address, "batch", files=[image, image], words=2)

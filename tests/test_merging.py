@@ -20,6 +20,7 @@ from img2prompt.errors import UserError
 from img2prompt.files import DiskFullError, write_json
 from img2prompt.merging import merge
 from img2prompt.preparation import locked, prepare
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = PrepareSettings(size=32, max_image_nsfw=None, max_prompt_nsfw=None)
@@ -88,7 +89,7 @@ def test_the_command_merges_and_refuses(folders: list[Path], tmp_path: Path) -> 
     def command(*arguments: object) -> subprocess.CompletedProcess:
         script = [sys.executable, str(ROOT / "scripts/merge_prepared.py"), "--out"]
         return subprocess.run(
-            [*script, *map(str, arguments)], capture_output=True, text=True, timeout=60
+            [*script, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE
         )
 
     done = command(tmp_path / "all", *folders[:2], "--expect", "1-5")

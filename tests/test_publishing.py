@@ -25,6 +25,7 @@ from img2prompt.errors import UserError
 from img2prompt.files import sha256_of, write_json
 from img2prompt.hub_models import HubRepository
 from img2prompt.publishing import plan_publication, publish
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 REPO = f"{OWNER}/words"
@@ -107,7 +108,7 @@ def script(
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         stdin=subprocess.DEVNULL,
         env=environment(hub, home, PYTHONPATH=str(ROOT), **environ),
     )
@@ -144,7 +145,7 @@ def test_published_by_the_script_and_loaded_by_a_fresh_process(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         env=environment(hub, tmp_path / "empty", PYTHONPATH=str(ROOT)),
     )
     assert fresh.returncode == 0, fresh.stderr
@@ -375,7 +376,7 @@ def test_the_question_is_asked_at_a_terminal(
             stdin=theirs,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             env=environment(hub, tmp_path / "home", PYTHONPATH=str(ROOT)),
         )
     finally:
@@ -741,7 +742,7 @@ def test_the_app_refuses_a_revision_of_nothing() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert is_one_sentence(done) and "Only a repository on the hub" in done.stderr
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,7 @@ from PIL import Image
 from img2prompt import random_pair
 from img2prompt.images import open_image
 from img2prompt.random_pair import PairError, RandomPairs
+from tests.waiting import PATIENCE
 
 PART = "images/part-000003.zip"
 
@@ -134,19 +136,24 @@ def test_a_class_without_network_is_told_at_once_not_one_by_one(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(random_pair, "TIMEOUT", 1.0)
-    monkeypatch.setattr(random_pair, "REST", 3.0)
     hub.delay = 5.0  # a firewall that swallows what is asked
+    ahead, asked = 0.0, []
+    clock = SimpleNamespace(monotonic=lambda: now + ahead)
+    now = time.monotonic()
+    monkeypatch.setattr(random_pair, "time", clock)
+    real = RandomPairs._open
+    monkeypatch.setattr(RandomPairs, "_open", lambda *a: asked.append(a) or real(*a))
     source = pairs(hub)
-    start = time.monotonic()
     with ThreadPoolExecutor(8) as pool:
         for failed in [pool.submit(_fails, source, "offline") for _ in range(8)]:
             failed.result()
-    assert time.monotonic() - start < 2.8  # the first one's second or two, not eight of them
+    assert len(asked) == 1  # by the first one, not by eight
     hub.delay = 0.0
-    start = time.monotonic()
+    ahead = random_pair.REST - 0.1
     _fails(source, "offline")
-    assert time.monotonic() - start < 0.5  # not asked again so soon
-    time.sleep(3.0)
+    assert len(asked) == 1  # not again so soon
+    monkeypatch.setattr(random_pair, "TIMEOUT", PATIENCE)
+    ahead = random_pair.REST + 0.1
     assert source.draw().part == 3
 
 
@@ -161,18 +168,17 @@ def test_waiting_for_another_draw_ends_with_the_deadline(
 
     def hang(*args: object) -> dict[int, bool]:
         entered.set()
-        leave.wait(30)
+        leave.wait(PATIENCE)
         return real(*args)
 
     monkeypatch.setattr(random_pair._Ratings, "of_part", hang)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(source.draw)
         try:
-            assert entered.wait(10)
+            assert entered.wait(PATIENCE)
             monkeypatch.setattr(random_pair, "DEADLINE", 0.3)
-            start = time.monotonic()
             _fails(source, "offline")
-            assert time.monotonic() - start < 3
+            assert not leave.is_set() and not first.done()  # it did not wait for the other
         finally:
             leave.set()
         assert first.result().part == 3

@@ -18,6 +18,7 @@ from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
 from img2prompt.streaming import Columns, Draws, TargetForm
 from tests.sharding import SIDE, numbers_of, write_shards
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTENT = TargetForm(content=True, positions=40)
@@ -326,7 +327,7 @@ def test_memory_does_not_grow_with_the_shards(tmp_path: Path) -> None:
     """As many pictures from one shard of 39 MB, and then from twelve."""
     done = subprocess.run(
         [sys.executable, "-c", MEMORY, str(tmp_path)],
-        cwd=ROOT, capture_output=True, text=True, timeout=200, check=True,
+        cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True,
     )  # fmt: skip
     one, twelve = map(int, done.stdout.split())
     assert twelve < one + 150, (one, twelve)  # MB; the twelve hold 472
@@ -371,7 +372,7 @@ def test_the_benchmark_measures_and_plans(vectors: WordVectors, tmp_path: Path) 
         [sys.executable, "scripts/benchmark_training.py", "--generate", "1", "--size", "32",
          "--presets", "original", "--shards", "2", "--seconds", "0.3", "--embedding",
          str(tmp_path / "embedding.npz")],
-        cwd=ROOT, capture_output=True, text=True, timeout=200,
+        cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
     measured, plan = done.stdout.split("\n\n")

@@ -50,9 +50,9 @@ def test_words_joined_by_spaces_give_the_same_words(prompt: str) -> None:
 
 @pytest.mark.parametrize("prompt", ["<" + ":" * 200_000, "<a:" * 70_000, "'s" * 100_000])
 def test_a_hostile_prompt_takes_no_time(prompt: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     text.words(prompt)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 60  # less than one; what looks back takes hours
 
 
 LETTERS = string.ascii_letters + string.digits + " ,.-()éÜßæ東"

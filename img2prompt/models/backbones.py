@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import keras
 import numpy as np
 
+from img2prompt.backend import keras
 from img2prompt.errors import UserError
 
 # (kernel, stride, expansion, filters, repeats) of EfficientNet's stages: Tan & Le 2019,

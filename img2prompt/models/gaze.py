@@ -10,9 +10,9 @@ trains from cached features in minutes on two CPU cores.
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 
+from img2prompt.backend import keras
 from img2prompt.class_words import ClassWords
 from img2prompt.embedding import WordVectors
 from img2prompt.images import Fit

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-import keras
-from keras import ops
+from img2prompt.backend import keras
+
+ops = keras.ops
 
 
 @keras.saving.register_keras_serializable(package="img2prompt")

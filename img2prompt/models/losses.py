@@ -2,10 +2,11 @@
 
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
-from keras import ops
+
+from img2prompt.backend import keras, tf
+
+ops = keras.ops
 
 PROMPT_POSITIONS = 79  # the notebook padded every prompt with zero vectors to this length
 
@@ -176,10 +177,20 @@ class VocabularyLoss(keras.losses.Loss):
             loss -= self.soft_weight * tf.reduce_sum(likely * shares, axis=-1)
         return loss
 
+    @property
+    def random_state(self) -> np.ndarray:
+        """int64 (3,): where the drawing of negatives stands on the first device, or is to stand
+        on all."""
+        return self.generators[0].state.numpy()
+
+    @random_state.setter
+    def random_state(self, state: np.ndarray) -> None:
+        for generator in self.generators:
+            generator.reset(state)
+
     def align(self) -> None:
         """Let all devices draw on as the first one does, which may have worked alone meanwhile."""
-        for other in self.generators[1:]:
-            other.reset(self.generators[0].state)
+        self.random_state = self.random_state
 
     def _of_all_replicas(self, true: Any, soft: Any) -> tuple[Any, Any, tf.random.Generator]:
         """The words of the whole batch, and this device's generator."""

@@ -20,6 +20,8 @@ STRIPE = 4  # rows of an LSTM step's stripes
 BELOW, ZERO, ABOVE = (179, 84, 10), (246, 246, 242), (36, 84, 168)
 # Tints under dark text: the contrast stays above 7.
 LOW_TINT, NO_TINT, HIGH_TINT = (242, 184, 140), (250, 250, 248), (140, 176, 240)
+_INKS = {"#000": (0, 0, 0), "#fff": (255, 255, 255)}
+READABLE = 7.0  # contrast of the numbers on pixels (WCAG 2, level AAA)
 NEAREST = 4  # words of each vector that step five shows
 
 
@@ -103,8 +105,8 @@ def _pixels(number: int, anatomy: Anatomy, text: Texts) -> str:
     patch = pixels[top : top + PATCH, left : left + PATCH]
     bright = np.rint(patch @ np.array([0.299, 0.587, 0.114])).astype(int)
     cells = "".join(
-        f'<span style="background:rgb({r},{g},{b});color:{_ink((r, g, b))}">{value}</span>'
-        for (r, g, b), value in zip(patch.reshape(-1, 3).tolist(), bright.ravel(), strict=True)
+        _number(tuple(colour), value)
+        for colour, value in zip(patch.reshape(-1, 3).tolist(), bright.ravel(), strict=True)
     )
     frame = (
         f"left:{100 * left / side:.2f}%;top:{100 * top / side:.2f}%;"
@@ -240,11 +242,43 @@ def _tint(cosine: float) -> tuple[int, int, int]:
     return tuple(round(float(np.interp(cosine, (-1, 0, 1), three))) for three in stops)
 
 
+def _number(colour: tuple[int, int, int], value: int) -> str:
+    """A pixel as a square of its colour, with a number that can be read on every colour.
+
+    On middle tones neither black nor white reaches more than 4.6, which the slightest dimming
+    spoils. So the number stands on a plate of the same hue, as far from the ink as `READABLE` asks.
+    """
+    ink = _ink(colour)
+    plate, away = colour, 255 if ink == "#000" else 0
+    share = 0.0
+    while contrast(plate, _INKS[ink]) < READABLE:
+        share += 1 / 32
+        plate = tuple(round(c + (away - c) * share) for c in colour)
+    return (
+        f'<span style="background:rgb{colour}">'
+        f'<b style="background:rgb{plate};color:{ink}">{value}</b></span>'
+    )
+
+
 def _ink(colour: tuple[int, int, int]) -> str:
-    """Black or white, whichever is read more easily on a colour (WCAG's relative luminance)."""
-    linear = [(c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4) for c in colour]
-    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    return "#000" if luminance > 0.179 else "#fff"
+    """Black or white, whichever is read more easily on a colour."""
+    return max(_INKS, key=lambda ink: contrast(colour, _INKS[ink]))
+
+
+def contrast(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
+    """WCAG 2's contrast of two colours, each channel in 0–255: 1 for none … 21 for black on white.
+
+    Source: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio
+    """
+    darker, lighter = sorted((_luminance(one), _luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: tuple[int, int, int]) -> float:
+    """Relative luminance, 0…1."""
+    shares = [c / 255 for c in colour]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def _image(pixels: np.ndarray, alt: str) -> str:
