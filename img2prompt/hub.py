@@ -54,7 +54,8 @@ from img2prompt.files import (
     told_when_full,
     write_json,
 )
-from img2prompt.subsets import DRAW, select, stem_of
+from img2prompt.part_names import stem_of
+from img2prompt.subsets import DRAW, select
 from img2prompt.workers import AHEAD, usable_cores
 
 # The hub's client would also tell the hub about this machine; its own switch for that,

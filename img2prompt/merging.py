@@ -33,7 +33,8 @@ from img2prompt.dataset import (
 from img2prompt.errors import UserError
 from img2prompt.files import atomic_path, sha256_of, told_when_full, write_json
 from img2prompt.preparation import clean, locked
-from img2prompt.subsets import format_parts, number_of, parse_parts
+from img2prompt.part_names import number_of
+from img2prompt.subsets import format_parts, parse_parts
 
 SUFFIXES = (".npy", ".parquet")  # in the order in which they are placed
 
