@@ -11,7 +11,6 @@ import itertools
 import math
 import os
 import time
-import unicodedata
 import zipfile
 import zlib
 from collections import Counter
@@ -22,9 +21,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from img2prompt import images
+from img2prompt import images, scoring
+from img2prompt.captions import Captions, is_text
 from img2prompt.errors import UserError
 from img2prompt.prediction import Prediction, Predictor, check_word_count
+from img2prompt.printable import clean_name
+from img2prompt.safety import mask
 
 MAX_FILES = 2_000  # at 25 pictures a second over a minute of both cores
 MAX_UNPACKED = 2 * 2**30  # bytes that the archives of a set may unpack to, all together
@@ -37,10 +39,19 @@ TOGETHER = 8  # pictures answered together: few enough that a table grows while 
 LONGEST = 600.0
 PATIENCE = 1.0  # seconds of decoding after which the pictures read so far are answered
 THUMBNAIL = 96  # pixels; shown half as large, for dense screens
-NAME_LENGTH = 120
 
+_PICTURE_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")  # an archive with members, one without
-_ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz")
+_ARCHIVES = (
+    *(".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".lz4"),
+    *(".cab", ".iso", ".dmg", ".cbr", ".cb7", ".lzh", ".arj", ".z"),
+)
+_ARCHIVE_STARTS = (
+    *(b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\x1f\x8b", b"\x1f\x9d", b"BZh", b"\xfd7zXZ\0"),
+    *(b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"MSCF", b"LZIP"),
+)
+_TAR_START = slice(257, 262)  # of a header's "ustar"
+_HEAD = 512  # bytes that tell an archive
 # What the systems' own packers leave in an archive beside the pictures.
 _LEFTOVERS = {"thumbs.db", "desktop.ini"}
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what every packer writes by default
@@ -58,6 +69,9 @@ _DAMAGED = (
     ValueError,
 )
 
+_INSIDE = "An archive inside an archive is not opened; unpack it first."
+_NO_ZIP = "This is an archive, but not a zip; unpack it and make a zip of its pictures."
+_UNREAD = "The file cannot be read any more; choose it again."
 _LATE = "The set took too long, and this picture was not reached; take fewer at once."
 
 
@@ -69,6 +83,7 @@ class Entry:
         name: to be shown, see `clean_name`; of a member "archive.zip/member.png".
         path: the file, or the archive it is in.
         member: its entry in the archive's directory; None for a file of its own.
+        truth: the prompt that lies beside it, see `captions.py`; None where there is none.
         error: a reason known before reading; None for a picture to be read.
     """
 
@@ -76,6 +91,56 @@ class Entry:
     path: Path
     member: zipfile.ZipInfo | None = None
     error: UserError | None = None
+    truth: str | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A set before it is read.
+
+    Attributes:
+        entries: the rows to be, in order.
+        unused: how many texts of it are about no picture; they are no rows.
+    """
+
+    entries: list[Entry]
+    unused: int
+
+
+@dataclass(frozen=True)
+class Truth:
+    """How an answer compares to the prompt that lay beside the picture.
+
+    Attributes:
+        prompt: to be shown, hidden words masked.
+        found: words of the answer that stand in it.
+        true: how many of its content words the vocabulary knows.
+        f1: of the answer, in [0, 1]; None where the vocabulary knows none of its words.
+    """
+
+    prompt: str
+    found: tuple[str, ...] = ()
+    true: int = 0
+    f1: float | None = None
+
+    @classmethod
+    def of(
+        cls, prediction: Prediction, prompt: str, predictor: Predictor, hidden: frozenset[str]
+    ) -> "Truth":
+        """Compare; `hidden` words are masked in what is shown."""
+        shown = mask(prompt, hidden)
+        words = [word.word for word in prediction.words]
+        try:
+            score = scoring.score_words(words, prompt, predictor.vectors, prediction.vectors)
+        except UserError:  # no word of it is known
+            return cls(shown)
+        found = tuple(word for word in score.found if word not in hidden)
+        return cls(shown, found, len(score.found) + len(score.missed), score.f1)
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON-ready: `truth`, and where the vocabulary knows a word of it `found` and `f1`."""
+        row: dict[str, object] = {"truth": self.prompt}
+        return row if self.f1 is None else row | {"found": [*self.found], "f1": round(self.f1, 4)}
 
 
 @dataclass(frozen=True)
@@ -86,30 +151,49 @@ class Row:
         name: to be shown.
         result: the answer, or the `UserError` that says why there is none.
         thumbnail: JPEG bytes, `THUMBNAIL` pixels square; None where nothing could be decoded.
+        prompt: the true one as it lay beside the picture; None where there is none.
+        truth: how the answer compares to it; of a `Run`'s rows alone.
     """
 
     name: str
     result: Prediction | UserError
     thumbnail: bytes | None = None
+    prompt: str | None = None
+    truth: Truth | None = None
 
 
 def list_pictures(files: Iterable[str | os.PathLike]) -> list[Entry]:
-    """Files and the members of zip archives, in order, unread but for archives' directories.
+    """The entries of `list_set`.
+
+    Raises:
+        UserError: as `list_set`.
+    """
+    return list_set(files).entries
+
+
+def list_set(files: Iterable[str | os.PathLike]) -> Listing:
+    """Files and the members of zip archives, in order, pictures unread.
 
     Folders and what systems leave in archives (`__MACOSX`, hidden files, `Thumbs.db`) are no
-    rows. A damaged or encrypted archive is one row with its reason, an archive inside an archive
-    likewise.
+    rows; neither are texts, whose prompts go to the pictures that they are about. A damaged or
+    encrypted archive is one row with its reason, an archive that is no zip likewise.
 
     Raises:
         UserError: no picture at all, or more than `MAX_FILES`, `MAX_UNPACKED` or
             `MAX_DIRECTORY` allow.
     """
     entries: list[Entry] = []
+    captions = Captions()
     unpacked = 0
-    for path in map(Path, files):
-        found = _members(path) if _is_zip(path) else [Entry(clean_name(path.name), path)]
+    for number, path in enumerate(map(Path, files)):
+        if _is_zip(path):
+            found, size = _members(path, str(number), captions)
+            unpacked += size
+        elif is_text(path.name) and captions.add("", path.name, _text(path, captions)):
+            continue
+        else:
+            found = [Entry(clean_name(path.name), path, error=_other_archive(path))]
         entries += found
-        unpacked += sum(entry.member.file_size for entry in found if entry.member)
         if len(entries) > MAX_FILES:
             raise UserError(f"That is more than {MAX_FILES:,} pictures; take fewer at once.")
         if unpacked > MAX_UNPACKED:
@@ -119,7 +203,11 @@ def list_pictures(files: Iterable[str | os.PathLike]) -> list[Entry]:
             )
     if not entries:
         raise UserError("Choose pictures, or a zip archive of some, first.")
-    return entries
+    entries = [
+        entry if entry.member or entry.error else replace(entry, truth=_beside(entry, captions))
+        for entry in entries
+    ]
+    return Listing(entries, captions.unused)
 
 
 def predict_set(predictor: Predictor, entries: Sequence[Entry], words: int = 10) -> Iterator[Row]:
@@ -144,10 +232,13 @@ class Run:
         predictor: answers.
         files: as `list_pictures` takes them.
         words: how many words a picture, 1–50.
+        hidden: words to mask in true prompts.
 
     Attributes:
         total: how many rows there will be.
+        unused: how many texts of the set are about no picture.
         results: (name, answer without its vectors, or error) of the rows so far.
+        truths: how each of them compares to its true prompt, None where nobody knows that.
         counts: word → how many pictures of the set got it.
         failed: how many of the rows are errors.
 
@@ -156,14 +247,21 @@ class Run:
     """
 
     def __init__(
-        self, predictor: Predictor, files: Iterable[str | os.PathLike], words: int = 10
+        self,
+        predictor: Predictor,
+        files: Iterable[str | os.PathLike],
+        words: int = 10,
+        hidden: frozenset[str] = frozenset(),
     ) -> None:
-        entries = list_pictures(files)
+        listing = list_set(files)
+        entries, self.unused = listing.entries, listing.unused
         self.total = len(entries)
+        self.truths: list[Truth | None] = []
         self.results: list[tuple[str, Prediction | UserError]] = []
         self.counts: Counter[str] = Counter()
         self.failed = 0
         self.stopped = False
+        self._predictor, self._hidden = predictor, hidden
         check_word_count(words)
         self._started = time.monotonic()
         self._answers = _answers(predictor, entries, words, self._started + LONGEST)
@@ -177,8 +275,7 @@ class Run:
                 for row in rows:
                     if self.stopped:
                         return
-                    self._take(row)
-                    yield row
+                    yield self._take(row)
 
     def stop(self) -> None:
         """End the pass before its next row; callable from any thread, more than once."""
@@ -197,33 +294,24 @@ class Run:
         """(word, pictures), most frequent first, equal ones in alphabetical order."""
         return sorted(self.counts.items(), key=lambda pair: (-pair[1], pair[0]))
 
-    def _take(self, row: Row) -> None:
+    def mean_f1(self) -> tuple[float, int]:
+        """The mean F1 over the rows whose true prompt is known, and how many those are."""
+        known = [truth.f1 for truth in self.truths if truth is not None and truth.f1 is not None]
+        return (sum(known) / len(known) if known else 0.0), len(known)
+
+    def _take(self, row: Row) -> Row:
         result = row.result
         if isinstance(result, UserError):
             self.failed += 1
         else:
             self.counts.update(word.word for word in result.words)
+            if row.prompt is not None:
+                truth = Truth.of(result, row.prompt, self._predictor, self._hidden)
+                row = replace(row, truth=truth)
             result = _without_vectors(result)
         self.results.append((row.name, result))
-
-
-def clean_name(name: str, length: int = NAME_LENGTH) -> str:
-    """A name that is safe to show: one line, no control or direction marks, no way up or out.
-
-    Too long ones keep their beginning and their end.
-    """
-    visible = "".join(
-        # Control characters and lone surrogates show as such; format characters, which turn the
-        # direction of reading round ("gnp.exe"), go.
-        {"Cc": "�", "Cs": "�", "Cf": ""}.get(unicodedata.category(letter), letter)
-        for letter in unicodedata.normalize("NFC", name.replace("\\", "/"))
-    )
-    steps = [" ".join(step.split()) for step in visible.split("/")]
-    clean = "/".join(step for step in steps if step not in ("", ".", "..")) or "�"
-    if len(clean) <= length:
-        return clean
-    tail = length // 3
-    return f"{clean[: length - tail - 1]}…{clean[-tail:]}"
+        self.truths.append(row.truth)
+        return row
 
 
 def thumbnail(image: Image.Image, side: int = THUMBNAIL) -> bytes:
@@ -244,7 +332,7 @@ def _answers(
 def _answer_some(
     predictor: Predictor, contents: Iterator[tuple[Entry, bytes | Path | UserError]], words: int
 ) -> list[Row]:
-    rows: list[Row | tuple[str, bytes]] = []  # done, or (name, thumbnail) still to be answered
+    rows: list[Row | tuple[Entry, bytes]] = []  # done, or (entry, thumbnail) to be answered
     deadline = time.monotonic() + PATIENCE
 
     def pictures() -> Iterator[Image.Image]:
@@ -253,16 +341,24 @@ def _answer_some(
                 if isinstance(content, UserError):
                     raise content
                 image = images.open_image(content)
+                small = thumbnail(image)
             except UserError as error:
                 rows.append(Row(entry.name, _unnamed(error, entry)))
+            except OSError:  # one file that cannot be read takes no answer from the others
+                rows.append(Row(entry.name, UserError(_UNREAD)))
             else:
-                rows.append((entry.name, thumbnail(image)))
+                rows.append((entry, small))
                 yield image
             if len(rows) == TOGETHER or time.monotonic() > deadline:
                 return
 
     answers = iter(list(predictor.predict_many(pictures(), words)))
-    return [row if isinstance(row, Row) else Row(row[0], next(answers), row[1]) for row in rows]
+    return [
+        row
+        if isinstance(row, Row)
+        else Row(row[0].name, next(answers), row[1], prompt=row[0].truth)
+        for row in rows
+    ]
 
 
 def _contents(
@@ -284,8 +380,12 @@ def _contents(
                         if archive is None:
                             archive = stack.enter_context(_open_zip(path))
                         content = _read_member(archive, entry.member)
+                        if _is_archive(content[:_HEAD]) or content.startswith(_ZIP_STARTS):
+                            raise UserError(_INSIDE)
                     except UserError as error:
                         yield entry, error
+                    except (_TooLarge, OSError):  # it was exchanged since it was listed
+                        yield entry, UserError(_UNREAD)
                     else:
                         yield entry, content
 
@@ -310,32 +410,82 @@ def _is_zip(path: Path) -> bool:
         return False  # `open_image` says why it cannot be read
 
 
-def _members(path: Path) -> list[Entry]:
-    """An archive's pictures, or one entry that says why there are none."""
+def _is_archive(head: bytes) -> bool:
+    """Whether a file's first bytes are those of an archive that is no zip."""
+    return head.startswith(_ARCHIVE_STARTS) or head[_TAR_START] == b"ustar"
+
+
+def _other_archive(path: Path) -> UserError | None:
+    """The reason against an archive that is no zip; None for anything else."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except (OSError, ValueError):
+        return None  # `open_image` says why it cannot be read
+    named = path.name.lower().endswith(_ARCHIVES) and not head.startswith(_PICTURE_STARTS)
+    return UserError(_NO_ZIP) if named or _is_archive(head) else None
+
+
+def _text(path: Path, captions: Captions) -> bytes | None:
+    """A text's bytes; None where it is too large or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            if not captions.takes(os.fstat(file.fileno()).st_size):
+                return None
+            return file.read()
+    except OSError:
+        return None
+
+
+def _beside(entry: Entry, captions: Captions) -> str | None:
+    return captions.find("", entry.path.name)
+
+
+def _members(path: Path, group: str, captions: Captions) -> tuple[list[Entry], int]:
+    """An archive's pictures, or one entry that says why there are none; and the bytes of all."""
     name = clean_name(path.name)
+
+    def refused(sentence: str) -> tuple[list[Entry], int]:
+        return [Entry(name, path, error=UserError(sentence))], 0
+
     try:
         with _open_zip(path) as archive:
-            members = archive.infolist()
+            members = [one for one in archive.infolist() if not _is_leftover(one)]
+            if any(member.flag_bits & _ENCRYPTED for member in members):
+                return refused("The archive is locked with a password; make one without.")
+            pictures = [one for one in members if not _is_caption(archive, one, group, captions)]
     except _TooLarge:
         raise UserError(f"{name} holds too many files; take fewer at once.") from None
     except UserError as error:
-        return [Entry(name, path, error=error)]
-    members = [member for member in members if not _is_leftover(member)]
-    if any(member.flag_bits & _ENCRYPTED for member in members):
-        sentence = "The archive is locked with a password; make one without."
-        return [Entry(name, path, error=UserError(sentence))]
-    if not members:
-        sentence = "The archive holds no picture; choose another one."
-        return [Entry(name, path, error=UserError(sentence))]
-    return [
-        Entry(clean_name(f"{name}/{_decoded(member)}"), path, *_usable(member))
-        for member in members
-    ]
+        return refused(str(error))
+    if not pictures:
+        return refused("The archive holds no picture; choose another one.")
+    entries = []
+    for member in pictures:
+        inside = _decoded(member)
+        usable, error = _usable(member)
+        truth = captions.find(group, inside) if usable else None
+        entries.append(Entry(clean_name(f"{name}/{inside}"), path, usable, error, truth))
+    return entries, sum(member.file_size for member in members)
+
+
+def _is_caption(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, group: str, captions: Captions
+) -> bool:
+    """Whether a member is a text; if so, `captions` has it."""
+    inside = _decoded(member)
+    if not is_text(inside):
+        return False
+    data = None
+    if captions.takes(member.file_size) and member.compress_type in _METHODS:
+        with contextlib.suppress(UserError):  # damaged: a text that tells nothing
+            data = _read_member(archive, member)
+    return captions.add(group, inside, data)
 
 
 def _usable(member: zipfile.ZipInfo) -> tuple[zipfile.ZipInfo | None, UserError | None]:
     if member.filename.lower().endswith(_ARCHIVES):
-        return None, UserError("An archive inside an archive is not opened; unpack it first.")
+        return None, UserError(_INSIDE)
     if member.file_size > images.MAX_BYTES:
         return None, UserError(
             f"The file has {member.file_size / 2**20:.0f} MB, the limit is "

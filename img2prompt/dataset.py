@@ -80,8 +80,8 @@ class PrepareSettings:
     max_prompt_nsfw: float | None = 0.5
     # Blurred pictures stay whatever the threshold. (Without a threshold they stay anyway.)
     keep_blurred: bool = False
-    # Pictures that have no score, because the metadata does not know them or there is none, stay too.
-    # Without this the NSFW filter leaves them out, for it cannot pass what nobody rated.
+    # Pictures without a score stay too: the metadata does not know them, or there is none. By
+    # default the NSFW filter leaves them out, for it cannot pass what nobody rated.
     keep_unscored: bool = False
     # Pictures that only teach words: those whose prompt hashes to another split are left out.
     train_only: bool = False

@@ -43,6 +43,7 @@ from img2prompt.errors import SharedFailureError, UserError
 from img2prompt.files import atomic_path, write_json
 from img2prompt.filters import PairFilter, is_scored
 from img2prompt.metadata import CAPS, SCRATCH_GLOB, PartRows, RowTable, check_metadata, make_rows
+from img2prompt.printable import json_text
 from img2prompt.workers import pool, usable_cores, work
 
 LOCK_FILE = ".prepare.lock"
@@ -76,8 +77,9 @@ def prepare(
 
     Raises:
         UserError: no parts, parts that cannot be read (told after all others are done), no
-            metadata for the NSFW filter, wrong column names, unknown languages, or `out` holds shards made with other settings, of
-            another data set or origin, or, with caps, behind other parts or parts not of `source`.
+            metadata for the NSFW filter, wrong column names, unknown languages, or `out` holds
+            shards made with other settings, of another data set or origin, or, with caps, behind
+            other parts or parts not of `source`.
         SharedFailureError: parts could not be had for a reason that all share, such as no network;
             what could be had is prepared.
     """
@@ -200,7 +202,7 @@ def _prepare(
     if not any(out.glob("part-*.parquet")):
         return None, told
     with atomic_path(out / SKIPPED_FILE) as temporary, temporary.open("w", encoding="utf-8") as log:
-        log.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in read_skipped(out))
+        log.writelines(json_text(row) + "\n" for row in read_skipped(out))
     return report.result(out), told
 
 

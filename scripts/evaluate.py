@@ -17,6 +17,7 @@ from pathlib import Path
 
 from img2prompt.artifacts import quiet_tensorflow
 from img2prompt.errors import run_command
+from img2prompt.printable import LAYOUT, visible
 
 quiet_tensorflow()
 
@@ -48,7 +49,7 @@ def main() -> None:
         abroad=args.abroad,
         progress=lambda name: print(f"measuring {name} …", file=sys.stderr, flush=True),
     )
-    print(report.markdown)
+    print(visible(report.markdown, LAYOUT))
     if args.out:
         report.save(args.out)
 

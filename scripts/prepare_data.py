@@ -23,6 +23,7 @@ from img2prompt.errors import UserError, agreed, run_command
 from img2prompt.files import told_when_full
 from img2prompt.filters import UNSCORED
 from img2prompt.preparation import prepare
+from img2prompt.printable import one_line
 
 
 def add_filters(parser: argparse.ArgumentParser) -> None:
@@ -178,17 +179,17 @@ def main() -> int | None:
     print("source, pictures, prompts, train / validation / test")
     for source, row in sorted(report["sources"].items(), key=lambda item: -item[1]["pictures"]):
         print(
-            f"  {source:<56} {row['pictures']:>7,} {row['prompts']:>7,}"
+            f"  {one_line(source):<56} {row['pictures']:>7,} {row['prompts']:>7,}"
             f"   {row['train']:,} / {row['validation']:,} / {row['test']:,}"
         )
     print("most repeated prompts (pictures, prompt)")
     for prompt, count in report["most_repeated_prompts"][:10]:
-        print(f"  {count:>7,}  {prompt[:90]}")
+        print(f"  {count:>7,}  {one_line(prompt)[:90]}")
     print("word frequencies (rank, word, pictures)")
     for rank in (1, 2, 5, 10, 20, 50, 100, 200):
         if rank <= len(report["words"]):
             word, count = report["words"][rank - 1]
-            print(f"  {rank:>7,}  {word:<20} {count:>9,}")
+            print(f"  {rank:>7,}  {one_line(word):<20} {count:>9,}")
     print(f"report: {args.out / 'report.html'}")
     return 0
 

@@ -506,7 +506,7 @@ def test_a_part_in_both_folders_of_the_large_set_is_refused(make_source, tmp_pat
     source = make_source(1, 3)
     (source / "images").rename(source / "diffusiondb-large-part-1")
     shutil.copytree(source / "diffusiondb-large-part-1", source / "diffusiondb-large-part-2")
-    with pytest.raises(UserError, match="part-000001.zip twice"):
+    with pytest.raises(UserError, match=r"part-000001\.zip twice"):
         run(source, tmp_path / "out")
 
 
