@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from img2prompt import distribution, images, reports, streaming, teacher, text
 from img2prompt.class_words import CLASS_WORDS_FILE, ClassWords
+from img2prompt.data_account import account
 from img2prompt.dataset import (
     SPLITS,
     Records,
@@ -311,7 +312,7 @@ def _train(
     cluster.agree([stamp, resume])
     plan = PRESETS[config.preset].plan(config, vectors, data, beside)
     if cluster.chief:
-        _claim(out, stamp, vectors, command)
+        _claim(out, stamp, vectors, command, account(folders, auxiliary))
     plan.prepare()
 
     decoder = dataclasses.replace(
@@ -1187,11 +1188,14 @@ def _check_claim(out: Path, stamp: dict, resume: bool) -> None:
         raise UserError(f"{out} is not empty and holds no run; give another --out.")
 
 
-def _claim(out: Path, stamp: dict, vectors: WordVectors, command: Sequence[str]) -> None:
+def _claim(
+    out: Path, stamp: dict, vectors: WordVectors, command: Sequence[str], learned_from: str
+) -> None:
     if not (out / "config.json").exists():
         write_json(out / "config.json", stamp)
     if not (out / PROVENANCE_FILE).exists():  # of the start, not of a resumption
-        write_json(out / PROVENANCE_FILE, provenance(command))
+        made = provenance(command) | {"learned_from": learned_from}
+        write_json(out / PROVENANCE_FILE, made)
     if not (out / EMBEDDING_FILE).exists():
         vectors.save(out / EMBEDDING_FILE)
 

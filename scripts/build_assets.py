@@ -25,7 +25,10 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, nargs="*", default=[], help="folders of runs")
     parser.add_argument("--out", type=Path, required=True, help="holds the embedding and the map")
     parser.add_argument("--evaluation", type=Path, help="evaluate.py's JSON")
-    parser.add_argument("--data", help="what the models learned from, in a sentence")
+    parser.add_argument(
+        "--data",
+        help="what the models learned from, in a sentence; unset, what the runs' records say",
+    )
     parser.add_argument("--default", help="preset that answers if unnamed; unset, as before")
     args = parser.parse_args()
     manifest = ship_runs(args.runs, args.out, args.data, args.evaluation, args.default)
