@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from img2prompt import batch, images
-from img2prompt.batch import Run, list_pictures, predict_set
+from img2prompt import archives, batch, images
+from img2prompt.archives import list_pictures
+from img2prompt.batch import Run, predict_set
 from img2prompt.errors import UserError
 from img2prompt.prediction import Prediction, Predictor
 from img2prompt.printable import NAME_LENGTH, clean_name
@@ -121,7 +122,7 @@ def test_what_systems_leave_in_archives_is_no_row(
     }
     archive = pack("set.zip", members)
     assert [row.name for row in answer(predictor, archive)] == ["set.zip/set/a.png"]
-    assert batch.list_set([archive]).unused == 1  # the text, which is told once
+    assert archives.list_set([archive]).unused == 1  # the text, which is told once
 
 
 @pytest.mark.parametrize(
@@ -268,15 +269,15 @@ def test_limits_are_told_before_anything_is_read(
     picture: Callable, pack: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = pack("set.zip", {f"{n}.png": picture(1) for n in range(5)})
-    monkeypatch.setattr(batch, "MAX_FILES", 4)
+    monkeypatch.setattr(archives, "MAX_FILES", 4)
     with pytest.raises(UserError, match="more than 4 pictures"):
         list_pictures([archive])
-    monkeypatch.setattr(batch, "MAX_FILES", 5)
+    monkeypatch.setattr(archives, "MAX_FILES", 5)
     assert len(list_pictures([archive])) == 5
     with pytest.raises(UserError, match="more than 5 pictures"):
         list_pictures([archive, archive])
-    monkeypatch.setattr(batch, "MAX_FILES", 50)
-    monkeypatch.setattr(batch, "MAX_UNPACKED", 9 * len(picture(1)))
+    monkeypatch.setattr(archives, "MAX_FILES", 50)
+    monkeypatch.setattr(archives, "MAX_UNPACKED", 9 * len(picture(1)))
     with pytest.raises(UserError, match="unpack to"):
         list_pictures([archive, archive])
 
@@ -438,14 +439,14 @@ def test_a_run_that_takes_too_long_says_so_in_the_rows_it_did_not_reach(
     monkeypatch.setattr(batch, "PATIENCE", 0.0)
     monkeypatch.setattr(batch, "LONGEST", 1.5)
     read = []
-    real = batch._read_member
+    real = archives._read_member
 
     def slow(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
         read.append(member.filename)
         time.sleep(0.5)
         return real(archive, member)
 
-    monkeypatch.setattr(batch, "_read_member", slow)
+    monkeypatch.setattr(archives, "_read_member", slow)
     members = {f"{n:02}.png": picture(n) for n in range(20)} | {"inner.zip": b""}
     run = Run(predictor, [pack("set.zip", members)], words=2)
     rows = list(run)
@@ -465,8 +466,8 @@ def test_rows_come_while_slow_pictures_are_still_being_read(
     """A consumer that stops is not kept waiting for a whole batch of slow ones."""
     monkeypatch.setattr(batch, "PATIENCE", 0.0)
     read = []
-    real = batch._read_member
-    monkeypatch.setattr(batch, "_read_member", lambda a, m: read.append(0) or real(a, m))
+    real = archives._read_member
+    monkeypatch.setattr(archives, "_read_member", lambda a, m: read.append(0) or real(a, m))
     archive = pack("set.zip", {f"{n}.png": picture(n) for n in range(10)})
     rows = predict_set(predictor, list_pictures([archive]), words=2)
     assert next(rows).name == "set.zip/0.png" and len(read) == 1

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from img2prompt import batch, captions, export
-from img2prompt.batch import Run, list_set
+from img2prompt import archives, captions, export
+from img2prompt.archives import list_set
+from img2prompt.batch import Run
 from img2prompt.captions import MAX_TABLE, read_caption
 from img2prompt.errors import UserError
 from img2prompt.prediction import Predictor
@@ -162,8 +163,8 @@ def test_large_texts_are_left_out_unread(
 ) -> None:
     archive = pack("set.zip", {"a.png": picture, "a.txt": b"x" * (MAX_TABLE + 1)})
     read = []
-    real = batch._read_member
-    monkeypatch.setattr(batch, "_read_member", lambda a, m: read.append(m) or real(a, m))
+    real = archives._read_member
+    monkeypatch.setattr(archives, "_read_member", lambda a, m: read.append(m) or real(a, m))
     listing = list_set([archive])
     assert listing.entries[0].truth is None and listing.unused == 1 and not read
     # Nor all together beyond a bound.

@@ -77,7 +77,10 @@ def test_what_the_rooms_below_say_is_said_in_every_language(content: bytes, key:
 
 def test_every_sentence_of_the_table_is_said_by_a_room_below() -> None:
     """Placeholders aside, each stands in the code that raises it."""
-    rooms = (UI.parent / f"{name}.py" for name in ("images", "batch", "prediction", "ui/service"))
+    rooms = (
+        UI.parent / f"{name}.py"
+        for name in ("images", "archives", "batch", "prediction", "ui/service")
+    )
     code = re.sub(r'"\s+f?"', "", "".join(path.read_text("utf-8") for path in rooms))
     for key in Texts().names("error."):
         for piece in re.split(r"\{\w+\}", Texts()(key)):

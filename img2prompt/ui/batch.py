@@ -14,7 +14,8 @@ import gradio as gr
 from gradio import processing_utils
 
 from img2prompt import export
-from img2prompt.batch import MAX_FILES, THUMBNAIL, Row, Run
+from img2prompt.archives import MAX_FILES
+from img2prompt.batch import THUMBNAIL, Row, Run
 from img2prompt.errors import UserError
 from img2prompt.printable import one_line
 from img2prompt.ui.context import Page
