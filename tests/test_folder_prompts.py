@@ -37,7 +37,7 @@ def test_prompts_come_from_the_metadata_or_else_from_the_parts(
     without = pq.read_table(metadata).drop_columns(["prompt"])
     pq.write_table(without, metadata)
     of_parts = prompts(diffusiondb_folder)
-    assert "A red fox,  snow" in of_parts and len(of_parts) == 22
+    assert "A red fox,  snow" in of_parts and len(of_parts) == 20
     metadata.unlink()
     assert prompts(diffusiondb_folder) == of_parts
     pq.write_table(pa.table({"prompt": ["one more"]}), diffusiondb_folder / "prompts.parquet")
