@@ -11,6 +11,7 @@ from img2prompt.errors import run_command
 from img2prompt.export import json_line
 from img2prompt.images import ImageError
 from img2prompt.prediction import Prediction, check_word_count, predict_files
+from img2prompt.printable import one_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             tqdm.write(line, file=sys.stdout)
         if isinstance(result, ImageError) and not args.json:
             named = str(result) if file in str(result) else f"{file}: {result}"
-            tqdm.write(f"error: {named}", file=sys.stderr)
+            tqdm.write(f"error: {one_line(named)}", file=sys.stderr)
     return 2 if failed else 0
 
 
@@ -53,7 +54,7 @@ def _lines(file: str, result: Prediction | ImageError, as_json: bool) -> Iterato
     if as_json:
         yield json_line(file, result)
     elif isinstance(result, Prediction):
-        yield result.prompt
+        yield one_line(result.prompt)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,10 @@ OWN_NAME = 0.5  # the least share of the name's own words: the class *is* what t
 # The background is averaged over sources, because one huge source would speak for all. A source of
 # fewer prompts says little, and one of shorter prompts is a list of terms.
 MIN_PROMPTS, MIN_WORDS = 1_000, 4.0
+
+# Prompts that do not count: of the test split; another one in other case or spacing; a template
+# with a name in it, which nobody wrote; without a word that the vocabulary has.
+LEFT_OUT = ("test_prompts", "repeated", "rebuilt", "unknown")
 
 
 @dataclass(frozen=True)
@@ -153,11 +157,11 @@ def count_class_words(
         classes: (name, kind) each; unset, ImageNet's.
 
     Returns:
-        The class words, and the counts `prompts`, `sources` (of the background) and
-        `classes_unknown`, whose names the vocabulary lacks.
+        The class words, and the counts `prompts`, `sources` (of the background),
+        `classes_unknown`, whose names the vocabulary lacks, and those of `LEFT_OUT`.
 
     Raises:
-        UserError: files that cannot be read, or no prompt with a known word.
+        UserError: files that cannot be read, or no prompt that counts.
     """
     classes = classes if classes is not None else read_class_names()
     names = [[vectors.index[w] for w in text.content_words(n, vectors)] for n, _ in classes]
@@ -172,14 +176,18 @@ def count_class_words(
     by_source: dict[str, np.ndarray] = {}
     prompts_of_source: Counter[str] = Counter()
     seen: set[str] = set()
+    left_out = Counter(dict.fromkeys(LEFT_OUT, 0))
     for path in files:
         for prompt, written, source in diffusiondb.iter_sourced_prompts(path):
             folded = text.fold(prompt)
-            if not written or folded in seen or split_of(prompt) == "test":
+            reason = _left_out(prompt, folded, written, seen)
+            if reason is not None:
+                left_out[reason] += 1
                 continue
             seen.add(folded)
             known = [vectors.index[word] for word in text.content_words(prompt, vectors)]
             if not known:
+                left_out["unknown"] += 1
                 continue
             if source not in by_source:
                 by_source[source] = np.zeros(len(vectors), np.float32)
@@ -192,7 +200,10 @@ def count_class_words(
                 beside[number, known] += weight
                 prompts_of_class[number] += weight
     if not prompts_of_source:
-        raise UserError("No prompt has a word that the embedding knows; give other prompts.")
+        raise UserError(
+            "No prompt has a word that the embedding knows; give other prompts. "
+            f"{left_out_text(left_out)[0].upper()}{left_out_text(left_out)[1:]}."
+        )
     background, sources = _background(by_source, prompts_of_source)
     beside += SMOOTHING * background
     beside /= (prompts_of_class + SMOOTHING)[:, None]
@@ -210,7 +221,26 @@ def count_class_words(
         "prompts": prompts_of_source.total(),
         "sources": sources,
         "classes_unknown": sum(not name + kind for name, kind in zip(names, kinds, strict=True)),
+        **left_out,
     }
+
+
+def left_out_text(counts: Mapping[str, int]) -> str:
+    """How many prompts did not count, and why, in a line."""
+    return (
+        f"left out: {counts['test_prompts']:,} of the test split, {counts['repeated']:,} repeated, "
+        f"{counts['rebuilt']:,} rebuilt from a template (prompt_exact is false), "
+        f"{counts['unknown']:,} without a word that the embedding knows"
+    )
+
+
+def _left_out(prompt: str, folded: str, written: bool, seen: set[str]) -> str | None:
+    """Why a prompt does not count, a name of `LEFT_OUT`; None where it does."""
+    if not written:
+        return "rebuilt"
+    if folded in seen:
+        return "repeated"
+    return "test_prompts" if split_of(prompt) == "test" else None
 
 
 def _background(by_source: dict[str, np.ndarray], prompts: Counter[str]) -> tuple[np.ndarray, int]:

@@ -26,6 +26,7 @@ from img2prompt.files import atomic_path, read_json, write_json
 from img2prompt.forms import Settings
 from img2prompt.images import Fit, to_float
 from img2prompt.prediction import Predictor
+from img2prompt.printable import one_line
 
 
 @dataclass(frozen=True)
@@ -296,7 +297,7 @@ def _markdown(figures: dict[str, Any]) -> str:
         for kind in ("best", "worst"):
             for row in shown[kind][:5]:
                 prompt = row["prompt"] if len(row["prompt"]) < 120 else row["prompt"][:119] + "…"
-                prompt = " ".join(prompt.split()).replace("|", "/")
+                prompt = one_line(prompt).replace("|", "/")
                 lines.append(
                     f"- {kind}, F1 {row['f1']:.2f}, {row['source']}: “{prompt}” → "
                     f"{', '.join(row['answer'])}"

@@ -24,6 +24,7 @@ from img2prompt.arrays import map_array
 from img2prompt.errors import UserError
 from img2prompt.files import read_json
 from img2prompt.forms import Origin, Prepared
+from img2prompt.part_names import STEM
 
 SPLITS = ("train", "validation", "test")
 TRAIN_SHARE, VALIDATION_SHARE = 0.8, 0.1  # the rest is test: the original's 80/10/10
@@ -81,6 +82,9 @@ class PrepareSettings:
     max_prompt_nsfw: float | None = 0.5
     # Blurred pictures stay whatever the threshold. (Without a threshold they stay anyway.)
     keep_blurred: bool = False
+    # Pictures without a score stay too: the metadata does not know them, or there is none. By
+    # default the NSFW filter leaves them out, for it cannot pass what nobody rated.
+    keep_unscored: bool = False
     # Pictures that only teach words: those whose prompt hashes to another split are left out.
     train_only: bool = False
     min_size: int = 0  # pixels of the shorter side, as the picture lies in its file
@@ -110,6 +114,12 @@ class PrepareSettings:
         # One order, so that "en,de" and "de,en" are the same settings; JSON gives a list.
         codes = tuple(sorted({code.strip().lower() for code in self.languages}))
         object.__setattr__(self, "languages", codes)
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether a picture without an NSFW score is left out."""
+        filtered = self.max_image_nsfw is not None or self.max_prompt_nsfw is not None
+        return filtered and not self.keep_unscored
 
     @property
     def caps(self) -> bool:
@@ -304,7 +314,7 @@ class ShardCounts:
         splits: (source, split) → pictures.
         words: content word → pictures.
         skipped: reason → pictures left out.
-        unrated: pictures kept that the metadata does not know.
+        unrated: pictures kept that the metadata has no score of.
         without_user: pictures kept that no cap per user could count.
     """
 
@@ -466,9 +476,13 @@ def shard_files(folder: str | os.PathLike) -> list[Path]:
     """The parquet files of a prepared folder's shards, in order.
 
     Raises:
-        UserError: there are none.
+        UserError: there are none, or one whose name is not a part's: a copy would teach its
+            pictures twice.
     """
     shards = sorted(Path(folder).glob("part-*.parquet"))
+    for path in shards:
+        if not STEM.fullmatch(path.stem):
+            raise UserError(f"{path} is not a shard's name; delete it if it is a copy.")
     if not shards:
         raise UserError(f"{folder} holds no prepared shards; run scripts/prepare_data.py.")
     return shards

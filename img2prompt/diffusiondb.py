@@ -12,6 +12,7 @@ import os
 import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 
 from img2prompt.errors import UserError
 from img2prompt.images import MAX_BYTES
+from img2prompt.part_names import STEM, zips_in
 
 REPOSITORY = "poloclub/diffusiondb"  # on the hub
 PART_FOLDERS = ("images", "diffusiondb-large-part-1", "diffusiondb-large-part-2", ".")
@@ -128,15 +130,19 @@ def find_parts(root: str | os.PathLike) -> list[Path]:
     """The part zips below `root` in order.
 
     Raises:
-        UserError: `root` is missing, not a folder, or holds no part.
+        UserError: `root` is missing, not a folder, or holds no part; a part there has another name,
+            lies there twice, or is unpacked.
     """
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"There is no folder {root}; give the folder that holds images/part-*.zip.")
     for folder in PART_FOLDERS:
-        parts = sorted((root / folder).glob("part-*.zip"))
+        parts = zips_in(root / folder)
         if folder == "diffusiondb-large-part-1":
-            parts += sorted((root / "diffusiondb-large-part-2").glob("part-*.zip"))
+            parts += zips_in(root / "diffusiondb-large-part-2")
+        for stem, times in Counter(path.stem for path in parts).items():
+            if times > 1:
+                raise UserError(f"{root} holds {stem}.zip twice; delete one of the two.")
         if parts:
             return parts
     raise UserError(f"{root} holds no images/part-*.zip; give a folder in DiffusionDB's layout.")
@@ -158,7 +164,8 @@ def read_part(path: str | os.PathLike) -> Iterator[Pair | Skipped]:
     """Go through one part in the zip's order, one picture in memory at a time.
 
     Raises:
-        UserError: the zip is damaged, or it holds no readable JSON of prompts.
+        UserError: the zip is damaged, holds no readable JSON of prompts, or is another part under
+            this one's name.
     """
     path = Path(path)
     with _opened(path) as (archive, pictures, prompts), path.open("rb") as raw:
@@ -326,6 +333,13 @@ def _read_prompts(archive: zipfile.ZipFile, entries: list, path: Path) -> dict[s
     preferred = [name for name in names if PurePosixPath(name).stem == path.stem]
     if not names:
         raise UserError(f"{path.name} holds no JSON of prompts; it is not a DiffusionDB part.")
+    others = [stem for name in names if STEM.fullmatch(stem := PurePosixPath(name).stem)]
+    if others and not preferred and STEM.fullmatch(path.stem):
+        # The metadata would be asked for another part's pictures.
+        raise UserError(
+            f"{path.name} holds {others[0]}.json: it is {others[0]} under another part's name; "
+            f"name it {others[0]}.zip, or delete it if that is there too."
+        )
     try:
         raw = json.loads(archive.read((preferred or names)[0])).items()
     except (*READ_ERRORS, AttributeError):

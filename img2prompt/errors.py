@@ -1,9 +1,12 @@
 """Errors a person can act on: the one exception type every room raises for bad input."""
 
+import contextlib
 import errno
 import os
 import sys
 from collections.abc import Callable
+
+from img2prompt.printable import CleanStream, one_line
 
 
 class UserError(ValueError):
@@ -43,14 +46,20 @@ def agreed(question: str, yes: bool, interactive: bool, ask: Callable[[str], str
 def run_command(main: Callable[[], int | None]) -> int:
     """Run a command's `main` and turn a :class:`UserError` into one line and exit code 2.
 
-    Anything else is a fault of ours and keeps its traceback.
+    Anything else is a fault of ours and keeps its traceback. Nothing that stands in a file's name
+    or in a prompt reaches the terminal's error stream as a control character.
     """
+    with contextlib.redirect_stderr(CleanStream(sys.stderr)):
+        return _run(main)
+
+
+def _run(main: Callable[[], int | None]) -> int:
     try:
         code = main() or 0
         sys.stdout.flush()  # a closed pipe is told of here rather than at exit
         return code
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # The reader (`| head`) has what it wanted; Python would complain again when it exits.
@@ -59,7 +68,7 @@ def run_command(main: Callable[[], int | None]) -> int:
     except OSError as error:
         if error.filename is None and error.errno != errno.ENOSPC:
             raise
-        where = f" ({error.filename})" if error.filename is not None else ""
+        where = f" ({one_line(os.fsdecode(error.filename))})" if error.filename is not None else ""
         print(f"error: {error.strerror}{where}; check the path and the disk.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

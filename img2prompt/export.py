@@ -6,16 +6,20 @@ The JSON of a picture is the command line's, from the same function. Texts are r
 
 import csv
 import io
-import json
+import itertools
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from img2prompt.errors import UserError
 from img2prompt.files import atomic_path
 from img2prompt.prediction import Prediction
+from img2prompt.printable import json_text, one_line
+
+if TYPE_CHECKING:
+    from img2prompt.batch import Truth
 
 # A file's name (None where it has none) and what became of it: an answer, or why there is none.
 Result = tuple[str | None, Prediction | UserError]
@@ -34,7 +38,7 @@ def as_text(prediction: Prediction) -> str:
 
 def as_json(prediction: Prediction) -> str:
     """One JSON object on one line: `{"preset": …, "words": […]}`, see `json_row`."""
-    return _json(json_row(None, prediction)) + "\n"
+    return json_text(json_row(None, prediction)) + "\n"
 
 
 def as_csv(prediction: Prediction) -> str:
@@ -45,50 +49,84 @@ def as_csv(prediction: Prediction) -> str:
     return _csv([_WORD_COLUMNS, *_word_rows(prediction)])
 
 
-def json_row(file: str | None, result: Prediction | UserError) -> dict[str, Any]:
+def json_row(
+    file: str | None, result: Prediction | UserError, truth: "Truth | None" = None
+) -> dict[str, Any]:
     """A picture's JSON object, the form of `python -m img2prompt predict --json`.
 
     Returns:
         `{"file": …, "preset": …, "words": […]}`, or `{"file": …, "error": "one sentence"}`;
-        without `file` where it is None.
+        without `file` where it is None. Where the true prompt is known, `Truth.to_dict` too.
     """
     row: dict[str, Any] = {} if file is None else {"file": file}
     if isinstance(result, UserError):
         return row | {"error": str(result)}
-    return row | result.to_dict(vectors=False)
+    return row | result.to_dict(vectors=False) | (truth.to_dict() if truth is not None else {})
 
 
-def json_line(file: str | None, result: Prediction | UserError) -> str:
+def json_line(
+    file: str | None, result: Prediction | UserError, truth: "Truth | None" = None
+) -> str:
     """`json_row` as text, without the end of the line."""
-    return _json(json_row(file, result))
+    return json_text(json_row(file, result, truth))
 
 
 def set_as_text(results: Iterable[Result]) -> str:
     """A picture a line: its name, a tab, the prompt; of one without an answer, the reason."""
     lines = (
-        f"{_one_line(name)}\t{result if isinstance(result, UserError) else result.prompt}\n"
+        f"{one_line(name or '')}\t{result if isinstance(result, UserError) else result.prompt}\n"
         for name, result in results
     )
     return "".join(lines)
 
 
-def set_as_json(results: Iterable[Result]) -> str:
-    """A JSON array of `json_row`s, one a line."""
-    return "[\n" + ",\n".join(json_line(name, result) for name, result in results) + "\n]\n"
+def set_as_json(results: Iterable[Result], truths: Iterable["Truth | None"] = ()) -> str:
+    """A JSON array of `json_row`s, one a line.
+
+    Args:
+        results: of the set.
+        truths: of the same pictures in the same order, as far as there are any.
+    """
+    rows = _with_truths(results, truths)
+    return "[\n" + ",\n".join(json_line(*row) for row in rows) + "\n]\n"
 
 
-def set_as_csv(results: Iterable[Result]) -> str:
+def set_as_csv(results: Iterable[Result], truths: Iterable["Truth | None"] = ()) -> str:
     """A word a line, as `as_csv`, after the picture's name and the preset; then the error.
 
-    A picture without an answer is one line with its reason.
+    Where the true prompt is known, `found` says whether the word stands in it (yes or no), and
+    `f1` and `truth` follow. A picture without an answer is one line with its reason.
+
+    Args:
+        results: of the set.
+        truths: as for `set_as_json`.
     """
-    rows: list[Sequence[Any]] = [("file", "preset", *_WORD_COLUMNS, "error")]
-    for name, result in results:
+    rows: list[Sequence[Any]] = [
+        ("file", "preset", *_WORD_COLUMNS, "error", "found", "f1", "truth")
+    ]
+    for name, result, truth in _with_truths(results, truths):
         if isinstance(result, UserError):
-            rows.append((name, "", *[""] * len(_WORD_COLUMNS), str(result)))
-        else:
-            rows += [(name, result.preset, *row, "") for row in _word_rows(result)]
+            rows.append((name, "", *[""] * len(_WORD_COLUMNS), str(result), "", "", ""))
+            continue
+        for row in _word_rows(result):
+            rows.append((name, result.preset, *row, "", *_truth_cells(row[1], truth)))
     return _csv(rows)
+
+
+def _with_truths(
+    results: Iterable[Result], truths: Iterable["Truth | None"]
+) -> Iterator[tuple[str | None, Prediction | UserError, "Truth | None"]]:
+    """(name, result, truth); the truths may be fewer."""
+    for (name, result), truth in zip(results, itertools.chain(truths, itertools.repeat(None))):  # noqa: B905
+        yield name, result, truth
+
+
+def _truth_cells(word: str, truth: "Truth | None") -> tuple[str, str, str]:
+    if truth is None:
+        return "", "", ""
+    if truth.f1 is None:
+        return "", "", truth.prompt
+    return "yes" if word in truth.found else "no", f"{truth.f1:.4f}", truth.prompt
 
 
 def counts_as_csv(counts: Iterable[tuple[str, int]]) -> str:
@@ -147,11 +185,3 @@ def _cell(value: Any) -> Any:
         return value
     # Leading spaces are skipped by some importers, so they don't protect.
     return f"'{value}" if value.lstrip(" ").startswith(_FORMULA) else value
-
-
-def _one_line(name: str | None) -> str:
-    return " ".join((name or "").split())
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)

@@ -16,6 +16,7 @@ from img2prompt.errors import UserError
 
 ALREADY_BLURRED = 2.0  # DiffusionDB's mark in image_nsfw: the picture was blurred by its authors
 DUPLICATE, USER = "duplicate prompt", "cap per user"
+UNSCORED = "unscored"  # nobody said whether the picture is safe
 
 # Languages that the detector chooses from. Of all its 140, rare ones (Bikol, Nigerian Pidgin,
 # Javanese …) took 1.4 % of the pack's prompts of eight words or more, most of them English lists
@@ -27,6 +28,11 @@ LANGUAGES = (
 # long enough to tell: six words, or twelve letters of another script than the Latin.
 SURE = 0.9
 ENOUGH_WORDS, ENOUGH_LETTERS = 6, 12
+
+
+def is_scored(*scores: float) -> bool:
+    """Whether all are scores: numbers of 0 or more. Tables mark a missing one by NaN or -1."""
+    return all(score >= 0 for score in scores)
 
 
 class LanguageFilter:
@@ -76,10 +82,15 @@ class PairFilter:
 
         Args:
             prompt: its text.
-            image_nsfw: in [0, 1], or `ALREADY_BLURRED`; 0 where nothing is known.
+            image_nsfw: in [0, 1], or `ALREADY_BLURRED`; not a number where nothing is known.
             prompt_nsfw: likewise.
         """
         settings = self._settings
+        needed = ((settings.max_image_nsfw, image_nsfw), (settings.max_prompt_nsfw, prompt_nsfw))
+        if not settings.keep_unscored and not all(
+            is_scored(score) for most, score in needed if most is not None
+        ):
+            return UNSCORED
         blurred = image_nsfw == ALREADY_BLURRED
         if (
             settings.max_image_nsfw is not None

@@ -55,7 +55,8 @@ from img2prompt.files import (
     told_when_full,
     write_json,
 )
-from img2prompt.subsets import DRAW, select, stem_of
+from img2prompt.part_names import stem_of
+from img2prompt.subsets import DRAW, select
 from img2prompt.transfers import API_BYTES, limited, login_page
 from img2prompt.workers import AHEAD, usable_cores
 

@@ -15,6 +15,7 @@ from img2prompt import text
 from img2prompt.dataset import Records, near_duplicate_key, sampling_weights, source_group
 from img2prompt.errors import UserError
 from img2prompt.filters import beyond_cap
+from img2prompt.printable import one_line
 
 KINDS = ("words", "artists", "prompts", "sources")
 TOP = 30  # items listed of each kind
@@ -265,7 +266,7 @@ def markdown(report: dict[str, Any], top: int = 10) -> str:
         ]
         for row in report["top"][kind][:top]:
             shares = " | ".join(f"{share:.2%}" for share in row["shares"])
-            lines.append(f"| {row['item'][:60].replace('|', '/')} | {shares} |")
+            lines.append(f"| {one_line(row['item'])[:60].replace('|', '/')} | {shares} |")
     return "\n".join(lines) + "\n"
 
 

@@ -7,7 +7,6 @@ on when it is started again.
 
 import contextlib
 import dataclasses
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -33,8 +32,10 @@ from img2prompt.dataset import (
 )
 from img2prompt.errors import UserError
 from img2prompt.files import atomic_path, sha256_of, told_when_full, write_json
+from img2prompt.part_names import number_of
 from img2prompt.preparation import clean, locked
-from img2prompt.subsets import format_parts, number_of, parse_parts
+from img2prompt.printable import json_text
+from img2prompt.subsets import format_parts, parse_parts
 
 SUFFIXES = (".npy", ".parquet")  # in the order in which they are placed
 
@@ -139,7 +140,7 @@ def _merge(
             atomic_path(out / SKIPPED_FILE) as temporary,
             temporary.open("w", encoding="utf-8") as log,
         ):
-            log.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in read_skipped(out))
+            log.writelines(json_text(row) + "\n" for row in read_skipped(out))
         rated = next(iter(shards.values())).rated
         report = build_report(out) | {"metadata": rated}
         write_json(out / REPORT_FILE, report)

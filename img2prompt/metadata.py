@@ -31,6 +31,7 @@ from img2prompt.errors import UserError
 from img2prompt.files import atomic_path, read_json, write_json
 from img2prompt.filters import DUPLICATE, USER, PairFilter, beyond_cap
 from img2prompt.forms import Index
+from img2prompt.part_names import number_of
 
 # One picture; hashes are `hash64`, 0 where there is nothing to hash. `cap` says whether a cap
 # leaves the picture out, see `CAPS`; `eligible` whether it passed the filters before the caps.
@@ -181,8 +182,7 @@ def _from_metadata(
     stems: list[str], path: Path, settings: PrepareSettings, out: Path
 ) -> tuple[dict[str, tuple[int, int]], list[str]]:
     columns = diffusiondb.check_columns(path, _required(settings))
-    numbers = [_number(stem) for stem in stems]
-    order = {number: place for place, number in enumerate(numbers) if number is not None}
+    order = {number_of(stem): place for place, stem in enumerate(stems)}
     wanted = np.array(sorted(order), np.int64)
     counts = np.zeros(len(stems), np.int64)
     sources: dict[str, int] = {"diffusiondb": 0}
@@ -237,7 +237,7 @@ def _from_parts(
             for row, (name, prompt) in zip(rows, prompts.items(), strict=True):
                 row["name"] = hash64(name)
                 row["prompt"] = near_duplicate_key(prompt)
-                row["eligible"] = pair_filter.reason(prompt, 0.0, 0.0) is None
+                row["eligible"] = pair_filter.reason(prompt, np.nan, np.nan) is None
             rows.sort(order="name")
             file.write(rows.tobytes())
             places[stem] = (start, len(rows))
@@ -254,8 +254,8 @@ def _rows(
     rows = np.zeros(batch.num_rows, ROW)
     rows["name"] = [hash64(name or "") for name in batch.column("image_name").to_pylist()]
     for name in ("image_nsfw", "prompt_nsfw"):
-        values = pc.fill_null(batch.column(name).cast(pa.float64()), 0.0)
-        rows[name] = np.nan_to_num(values.to_numpy(zero_copy_only=False))
+        values = pc.fill_null(batch.column(name).cast(pa.float64()), np.nan)
+        rows[name] = values.to_numpy(zero_copy_only=False)
     if "source" in batch.schema.names:
         own = [source or "diffusiondb" for source in batch.column("source").to_pylist()]
         if len(sources) + len(set(own) - set(sources)) > np.iinfo(ROW["source"]).max:
@@ -349,8 +349,3 @@ def _chunks(path: Path) -> Iterator[tuple[int, np.ndarray]]:
     while len(rows := np.fromfile(path, ROW, CHUNK, offset=start * ROW.itemsize)):
         yield start, rows
         start += len(rows)
-
-
-def _number(stem: str) -> int | None:
-    digits = stem.rpartition("-")[2]
-    return int(digits) if digits.isdecimal() else None

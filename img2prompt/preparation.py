@@ -38,8 +38,9 @@ from img2prompt.dataset import (
 )
 from img2prompt.errors import SharedFailureError, UserError
 from img2prompt.files import atomic_path, write_json
-from img2prompt.filters import PairFilter
+from img2prompt.filters import PairFilter, is_scored
 from img2prompt.metadata import CAPS, SCRATCH_GLOB, PartRows, RowTable, check_metadata, make_rows
+from img2prompt.printable import json_text
 from img2prompt.workers import pool, usable_cores, work
 
 LOCK_FILE = ".prepare.lock"
@@ -55,8 +56,8 @@ def prepare(
     """Turn every part of `source` into a shard in `out`; go on where an earlier run stopped.
 
     A picture that is broken, has no or an empty prompt, or is filtered out is counted, named in
-    `skipped.jsonl`, and never fatal. A picture that the metadata does not know is kept and counted
-    as unrated.
+    `skipped.jsonl`, and never fatal. So is one without an NSFW score, unless there is no filter or
+    `keep_unscored`: then it is kept and counted as unrated.
 
     Args:
         source: the parts, or a folder in DiffusionDB's layout.
@@ -71,9 +72,10 @@ def prepare(
         the most repeated prompts.
 
     Raises:
-        UserError: no parts, parts that cannot be read (told after all others are done), wrong
-            column names, unknown languages, or `out` holds shards made with other settings, of
-            another data set or origin, or, with caps, behind other parts or parts not of `source`.
+        UserError: no parts, parts that cannot be read (told after all others are done), no
+            metadata for the NSFW filter, wrong column names, unknown languages, or `out` holds
+            shards made with other settings, of another data set or origin, or, with caps, behind
+            other parts or parts not of `source`.
         SharedFailureError: parts could not be had for a reason that all share, such as no network;
             what could be had is prepared.
     """
@@ -87,6 +89,11 @@ def prepare(
     metadata = parts.metadata()
     if metadata is not None:
         check_metadata(metadata, settings)
+    elif settings.needs_scores:
+        raise UserError(
+            "There is no metadata.parquet beside the parts, so nobody knows which pictures are "
+            "safe; put it there, or give --keep-unscored to keep pictures without a score."
+        )
     out = Path(out)
     with locked(out):
         _check_claim(out, settings, parts.origin)
@@ -191,7 +198,7 @@ def _prepare(
     if not any(out.glob("part-*.parquet")):
         return None, told
     with atomic_path(out / SKIPPED_FILE) as temporary, temporary.open("w", encoding="utf-8") as log:
-        log.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in read_skipped(out))
+        log.writelines(json_text(row) + "\n" for row in read_skipped(out))
     return report.result(out), told
 
 
@@ -244,7 +251,7 @@ def _make_shard(job: Job) -> ShardCounts:
             rows["prompt"].append(item.prompt)
             rows["source"].append(known.source(row))
             rows["split"].append(split_of(item.prompt))
-            unrated += known.rated and row is None
+            unrated += known.rated and not is_scored(*_scores(row))
             without_user += bool(settings.max_per_user) and (row is None or not row["user"])
     stamp = {
         "skipped": json.dumps(skipped),
@@ -267,8 +274,7 @@ def _pixels_or_reason(
     settings: PrepareSettings,
     pair_filter: PairFilter,
 ) -> np.ndarray | str:
-    scores = (0.0, 0.0) if row is None else (float(row["image_nsfw"]), float(row["prompt_nsfw"]))
-    reason = pair_filter.reason(pair.prompt, *scores)
+    reason = pair_filter.reason(pair.prompt, *_scores(row))
     if reason is None and row is not None:
         reason = CAPS[row["cap"]]
     if reason is not None:
@@ -281,6 +287,11 @@ def _pixels_or_reason(
     except images.ImageError as error:
         return f"broken: {error}"
     return images.to_pixels(picture, settings.size, settings.fit)
+
+
+def _scores(row: np.void | None) -> tuple[float, float]:
+    """The NSFW scores of a picture and its prompt; not numbers where nobody knows them."""
+    return (np.nan, np.nan) if row is None else (row["image_nsfw"], row["prompt_nsfw"])
 
 
 class _ArrayWriter:
@@ -392,6 +403,11 @@ def _check_same_part(
         raise UserError(
             f"{out} holds {stem} made {'without' if rated else 'with'} metadata.parquet, "
             "so its NSFW filter differs; give another --out or delete it."
+        )
+    if settings.needs_scores and int(stamp.get(b"unrated", 0)):
+        raise UserError(
+            f"{out} holds pictures of {stem} that nobody scored, from before they were left out; "
+            "give another --out or delete it."
         )
     if settings.caps and stamp.get(b"plan", b"") != table.part(stem).plan().encode():
         raise UserError(

@@ -184,7 +184,7 @@ def _prepared(data: Path, out: Path, size: int, processes: int) -> tuple[float, 
 def _prepare_here() -> None:
     data, out, size, workers = sys.argv[1:]
     started = time.perf_counter()
-    settings = PrepareSettings(size=int(size))
+    settings = PrepareSettings(size=int(size), keep_unscored=True)  # parts made up have no scores
     prepare(data, out, settings, progress=False, workers=int(workers))
     print(time.perf_counter() - started)
 

@@ -6,6 +6,7 @@ import os
 import plotly.graph_objects as go
 
 from img2prompt.files import atomic_path
+from img2prompt.printable import one_line
 
 INK, ACCENT, SECOND = "#1f2933", "#0b6e99", "#d1603d"  # told apart by colour-blind readers
 
@@ -36,7 +37,7 @@ def table(header: list[str], rows: list[list]) -> str:
         line = "".join(
             f"<td class='n'>{value:,}</td>"
             if isinstance(value, int)
-            else f"<td>{html.escape(str(value))}</td>"
+            else f"<td>{html.escape(one_line(str(value)))}</td>"
             for value in row
         )
         cells.append(f"<tr>{line}</tr>")

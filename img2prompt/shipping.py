@@ -163,8 +163,9 @@ def build_manifest(
 
     Args:
         folder: holds `*.keras`, `embedding.npz`, `map.npz`.
-        data: what the models learned from, in a sentence; unset, as before.
-        made: file name → `made_by` (command), `commit`, `date` of files made since.
+        data: what the models learned from, in a sentence; unset, what `made` says, or as before.
+        made: file name → `made_by` (command), `commit`, `date` of files made since; of a model
+            `learned_from` too.
         evaluation: `evaluate.py`'s JSON, whose figures are repeated beside each model.
         default: the preset that answers when none is named; unset, as before.
 
@@ -184,7 +185,9 @@ def build_manifest(
         if name.removesuffix(".keras") in figures:
             entry["figures"] = figures[name.removesuffix(".keras")]
         files[name] = entry
-    manifest = {"default": default, "data": data or before.get("data", ""), "files": files}
+    learned = dict.fromkeys(row.get("learned_from", "") for row in (made or {}).values())
+    data = data or "; ".join(filter(None, learned)) or before.get("data", "")
+    manifest = {"default": default, "data": data, "files": files}
     write_json(folder / MANIFEST, manifest)
     return manifest
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from img2prompt.diffusiondb import METADATA_NAMES
 from img2prompt.errors import UserError
+from img2prompt.part_names import stem_of
 
 # Which of the parts a `random` subset takes: the same on every machine and for ever.
 DRAW_SEED = 0
@@ -133,25 +134,6 @@ def format_parts(numbers: Iterable[int]) -> str:
         else:
             runs.append([number, number])
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
-
-
-def stem_of(number: int) -> str:
-    """7 → `part-000007`."""
-    return f"part-{number:06d}"
-
-
-def number_of(stem: str) -> int:
-    """`part-000007` → 7.
-
-    Raises:
-        UserError: not the name of a part, such as a copy's "part-000007 (1)".
-    """
-    found = re.fullmatch(r"part-(\d+)", stem, re.ASCII)
-    if not found:
-        raise UserError(
-            f"{stem!r} is not a part's name, such as part-000007; rename or delete that file."
-        )
-    return int(found[1])
 
 
 def _draw_key(number: int) -> bytes:

@@ -23,6 +23,7 @@ from img2prompt.backend import keras, tf
 from img2prompt.checkpoints import Checkpoint as _Checkpoint
 from img2prompt.checkpoints import restore as restore_checkpoint
 from img2prompt.class_words import CLASS_WORDS_FILE, ClassWords
+from img2prompt.data_account import account
 from img2prompt.dataset import (
     SPLITS,
     Records,
@@ -319,7 +320,7 @@ def _train(
     with _claimed(out, stamp, resume, cluster):
         plan = PRESETS[config.preset].plan(config, vectors, data, beside)
         if cluster.chief:
-            _claim(out, stamp, vectors, command)
+            _claim(out, stamp, vectors, command, account(folders, auxiliary))
         plan.prepare()
         decoder = dataclasses.replace(
             Decoder.plain(vectors), prior=_decoder_prior(config, vectors, beside)
@@ -1194,11 +1195,14 @@ def _check_claim(out: Path, stamp: dict, resume: bool) -> None:
         raise UserError(f"{out} is not empty and holds no run; give another --out.")
 
 
-def _claim(out: Path, stamp: dict, vectors: WordVectors, command: Sequence[str]) -> None:
+def _claim(
+    out: Path, stamp: dict, vectors: WordVectors, command: Sequence[str], learned_from: str
+) -> None:
     if not (out / "config.json").exists():
         write_json(out / "config.json", stamp)
     if not (out / PROVENANCE_FILE).exists():  # of the start, not of a resumption
-        write_json(out / PROVENANCE_FILE, provenance(command))
+        made = provenance(command) | {"learned_from": learned_from}
+        write_json(out / PROVENANCE_FILE, made)
     if not (out / EMBEDDING_FILE).exists():
         vectors.save(out / EMBEDDING_FILE)
 

@@ -24,7 +24,10 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, nargs="*", default=[], help="folders of runs")
     parser.add_argument("--out", type=Path, required=True, help="holds the embedding and the map")
     parser.add_argument("--evaluation", type=Path, help="evaluate.py's JSON")
-    parser.add_argument("--data", help="what the models learned from, in a sentence")
+    parser.add_argument(
+        "--data",
+        help="what the models learned from, in a sentence; unset, what the runs' records say",
+    )
     parser.add_argument("--default", help="preset that answers if unnamed; unset, as before")
     parser.add_argument(
         "--bind", action="store_true", help="bind older decoders to the models beside them"

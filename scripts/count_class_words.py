@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from img2prompt.class_words import count_class_words, read_class_names
+from img2prompt.class_words import count_class_words, left_out_text, read_class_names
 from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError, run_command
 
@@ -30,6 +30,7 @@ def main() -> None:
     found, counts = count_class_words(args.prompts, vectors)
     found.save(args.out)
     print(f"prompts: {counts['prompts']:,}; background over {counts['sources']} sources")
+    print(left_out_text(counts))
     print(f"classes without a known word: {counts['classes_unknown']} of {len(found.words)}")
     common = (-found.background * vectors.answerable).argsort()[:10]
     print(f"background: {', '.join(vectors.words[word] for word in common)}")

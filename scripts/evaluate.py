@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 from img2prompt.errors import run_command
+from img2prompt.printable import LAYOUT, visible
 
 
 def main() -> None:
@@ -45,7 +46,7 @@ def main() -> None:
         abroad=args.abroad,
         progress=lambda name: print(f"measuring {name} …", file=sys.stderr, flush=True),
     )
-    print(report.markdown)
+    print(visible(report.markdown, LAYOUT))
     if args.out:
         report.save(args.out)
 

@@ -1,8 +1,11 @@
-"""DiffusionDB's prompts from the hub → a parquet file for `train_embedding.py`.
+"""DiffusionDB's prompts, from the hub or a folder → a parquet file for `train_embedding.py`.
 
     python scripts/fetch_prompts.py --subset 2m --out prompts.parquet
+    python scripts/fetch_prompts.py --data FOLDER --out prompts.parquet
 
-Of the table of all pictures only the asked columns travel.
+From the hub, only the asked columns of the table of all pictures travel. From a folder in
+DiffusionDB's layout they are those of its metadata.parquet, or else of its parts, and of a
+prompts.parquet in it.
 """
 
 import argparse
@@ -13,23 +16,35 @@ from tqdm import tqdm
 
 from img2prompt import hub
 from img2prompt.errors import UserError, run_command
+from img2prompt.folder_prompts import folder_prompts
+from img2prompt.printable import one_line
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--subset", required=True, help="2m, large, or a name like 2m_first_10k")
+    parser.add_argument("--data", type=Path, help="a folder with images/part-*.zip")
+    parser.add_argument("--subset", help="of the hub: 2m, large, or a name like 2m_first_10k")
     parser.add_argument("--parts", help="of 2m or large, such as 1-100 or 1-10,50,90-95")
-    parser.add_argument("--revision", default=hub.REVISION, help="branch or commit")
-    parser.add_argument("--columns", nargs="+", default=["prompt"])
+    parser.add_argument("--revision", help=f"branch or commit; unset, {hub.REVISION}")
+    parser.add_argument("--columns", nargs="+", help="of the hub's table; unset, prompt")
     parser.add_argument("--out", type=Path, required=True, help="the .parquet to write")
     args = parser.parse_args()
     if args.out.suffix != ".parquet" or args.out.is_dir():
         raise UserError(f"{args.out} is not the name of a .parquet file to write.")
-    commit = hub.resolve(args.revision)
-    tables = hub.hub_prompts(args.subset, args.parts, commit, args.columns)
+    if (args.data is None) == (args.subset is None):
+        raise UserError("Give --data FOLDER for a folder's prompts, or --subset for the hub's.")
+    if args.data is not None:
+        if args.parts or args.revision or args.columns:
+            raise UserError("--parts, --revision and --columns need --subset.")
+        tables, told = folder_prompts(args.data), str(args.data)
+    else:
+        commit = hub.resolve(args.revision or hub.REVISION)
+        columns = args.columns or ["prompt"]
+        tables = hub.hub_prompts(args.subset, args.parts, commit, columns)
+        told = f"{hub.REPOSITORY} at {commit}"
     with tqdm(unit="prompt", unit_scale=True) as bar:
         rows = hub.write_prompts(tables, args.out, on_rows=bar.update)
-    print(f"{rows:,} prompts of {hub.REPOSITORY} at {commit}: {args.out}")
+    print(one_line(f"{rows:,} prompts of {told}: {args.out}"))
 
 
 if __name__ == "__main__":

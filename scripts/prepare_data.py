@@ -2,6 +2,7 @@
 
     python scripts/prepare_data.py --data DIFFUSIONDB_FOLDER --out prepared/main
     python scripts/prepare_data.py --data AUXILIARY_FOLDER --out prepared/auxiliary --train-only
+    python scripts/prepare_data.py --data MY_OWN_FOLDER --out prepared/mine --keep-unscored
     python scripts/prepare_data.py --data DIFFUSIONDB_FOLDER --out prepared/one-a-prompt \
         --max-per-prompt 1 --min-words 3 --languages en
     python scripts/prepare_data.py --source hub --subset 2m --parts 1-100 --out prepared/2m
@@ -20,7 +21,9 @@ from img2prompt import images
 from img2prompt.dataset import PrepareSettings
 from img2prompt.errors import UserError, agreed, run_command
 from img2prompt.files import told_when_full
+from img2prompt.filters import UNSCORED
 from img2prompt.preparation import prepare
+from img2prompt.printable import one_line
 
 
 def add_filters(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +33,11 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-image-nsfw", type=float, default=off.max_image_nsfw)
     group.add_argument("--max-prompt-nsfw", type=float, default=off.max_prompt_nsfw)
     group.add_argument("--keep-blurred", action="store_true", help="those marked 2.0 too")
+    group.add_argument(
+        "--keep-unscored",
+        action="store_true",
+        help="those that metadata.parquet has no NSFW score of too, or where there is none",
+    )
     group.add_argument("--no-nsfw-filter", action="store_true", help="keep every picture")
     group.add_argument("--train-only", action="store_true", help="pictures that only teach words")
     group.add_argument("--min-size", type=int, default=0, help="pixels of the shorter side")
@@ -59,6 +67,7 @@ def settings_from(args: argparse.Namespace) -> PrepareSettings:
         max_image_nsfw=None if args.no_nsfw_filter else args.max_image_nsfw,
         max_prompt_nsfw=None if args.no_nsfw_filter else args.max_prompt_nsfw,
         keep_blurred=args.keep_blurred,
+        keep_unscored=args.keep_unscored,
         train_only=args.train_only,
         min_size=args.min_size,
         min_words=args.min_words,
@@ -161,24 +170,26 @@ def main() -> int | None:
         print("no metadata.parquet in the folder: the NSFW filter had nothing to go by")
     for reason, count in report["skipped"].items():
         print(f"skipped: {reason:<9} {count:>9,}")
+    if UNSCORED in report["skipped"]:
+        print("unscored: metadata.parquet says nothing of them; --keep-unscored would keep them")
     if report["unrated"]:
-        print(f"kept though the metadata does not know them: {report['unrated']:,}")
+        print(f"kept though the metadata has no score of them: {report['unrated']:,}")
     if report["without_user"]:
         print(f"no cap per user for want of a user name: {report['without_user']:,} pictures kept")
     print("source, pictures, prompts, train / validation / test")
     for source, row in sorted(report["sources"].items(), key=lambda item: -item[1]["pictures"]):
         print(
-            f"  {source:<56} {row['pictures']:>7,} {row['prompts']:>7,}"
+            f"  {one_line(source):<56} {row['pictures']:>7,} {row['prompts']:>7,}"
             f"   {row['train']:,} / {row['validation']:,} / {row['test']:,}"
         )
     print("most repeated prompts (pictures, prompt)")
     for prompt, count in report["most_repeated_prompts"][:10]:
-        print(f"  {count:>7,}  {prompt[:90]}")
+        print(f"  {count:>7,}  {one_line(prompt)[:90]}")
     print("word frequencies (rank, word, pictures)")
     for rank in (1, 2, 5, 10, 20, 50, 100, 200):
         if rank <= len(report["words"]):
             word, count = report["words"][rank - 1]
-            print(f"  {rank:>7,}  {word:<20} {count:>9,}")
+            print(f"  {rank:>7,}  {one_line(word):<20} {count:>9,}")
     print(f"report: {args.out / 'report.html'}")
     return 0
 

@@ -1,5 +1,6 @@
 """Many pictures at once: files, archives friendly and hostile, stopping half-way."""
 
+import errno
 import io
 import struct
 import tracemalloc
@@ -15,10 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from img2prompt import batch, images
-from img2prompt.batch import Run, clean_name, list_pictures, predict_set
+from img2prompt import archives, batch, images
+from img2prompt.archives import list_pictures
+from img2prompt.batch import Run, predict_set
 from img2prompt.errors import UserError
 from img2prompt.prediction import Prediction, Predictor
+from img2prompt.printable import NAME_LENGTH, clean_name
 
 DAMAGED = "The picture is damaged or cut off; save or download it again."
 
@@ -117,9 +120,9 @@ def test_what_systems_leave_in_archives_is_no_row(
         "set/Thumbs.db": b"x",
         "set/notes.txt": b"a text of somebody's own",
     }
-    rows = answer(predictor, pack("set.zip", members))
-    assert [row.name for row in rows] == ["set.zip/set/a.png", "set.zip/set/notes.txt"]
-    assert "not a picture" in reasons(rows)["set.zip/set/notes.txt"]
+    archive = pack("set.zip", members)
+    assert [row.name for row in answer(predictor, archive)] == ["set.zip/set/a.png"]
+    assert archives.list_set([archive]).unused == 1  # the text, which is told once
 
 
 @pytest.mark.parametrize(
@@ -189,6 +192,42 @@ def test_archives_in_archives_and_odd_packing_are_refused(
     assert "unusual way" in reasons(odd)["odd.zip/a.png"]
 
 
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("set.rar", b""),
+        ("set.7z", b""),
+        ("set.tar.gz", b""),
+        ("set.TAR", b""),
+        ("set.bin", b"Rar!\x1a\x07\x01\0"),
+        ("set.bin", b"7z\xbc\xaf\x27\x1c\0\x04"),
+        ("set.png", b"\x1f\x8b\x08\0"),
+        ("set", b"BZh91AY&SY"),
+        ("set", b"\xfd7zXZ\0"),
+        ("set", b"\x28\xb5\x2f\xfd"),
+        ("set", bytes(257) + b"ustar\x0000"),
+    ],
+)
+def test_other_archives_are_told_what_to_do(
+    predictor: Predictor, pack: Callable, tmp_path: Path, name: str, start: bytes
+) -> None:
+    (tmp_path / name).write_bytes(start + b"some bytes of it" * 40)
+    rows = answer(predictor, tmp_path / name)
+    expected = "This is an archive, but not a zip; unpack it and make a zip of its pictures."
+    assert reasons(rows) == {name: expected}
+    inner = (tmp_path / name).read_bytes()
+    rows = answer(predictor, pack("outer.zip", {name: inner}))
+    assert "inside an archive" in reasons(rows)[f"outer.zip/{name}"]
+
+
+def test_a_picture_under_an_archives_name_is_a_picture(
+    predictor: Predictor, picture: Callable, tmp_path: Path
+) -> None:
+    for name in ("a.gz", "a.txt"):
+        (tmp_path / name).write_bytes(picture(1))
+        assert isinstance(answer(predictor, tmp_path / name)[0].result, Prediction)
+
+
 def test_a_zip_bomb_does_not_go_off(
     predictor: Predictor, tmp_path: Path, picture: Callable
 ) -> None:
@@ -230,15 +269,15 @@ def test_limits_are_told_before_anything_is_read(
     picture: Callable, pack: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = pack("set.zip", {f"{n}.png": picture(1) for n in range(5)})
-    monkeypatch.setattr(batch, "MAX_FILES", 4)
+    monkeypatch.setattr(archives, "MAX_FILES", 4)
     with pytest.raises(UserError, match="more than 4 pictures"):
         list_pictures([archive])
-    monkeypatch.setattr(batch, "MAX_FILES", 5)
+    monkeypatch.setattr(archives, "MAX_FILES", 5)
     assert len(list_pictures([archive])) == 5
     with pytest.raises(UserError, match="more than 5 pictures"):
         list_pictures([archive, archive])
-    monkeypatch.setattr(batch, "MAX_FILES", 50)
-    monkeypatch.setattr(batch, "MAX_UNPACKED", 9 * len(picture(1)))
+    monkeypatch.setattr(archives, "MAX_FILES", 50)
+    monkeypatch.setattr(archives, "MAX_UNPACKED", 9 * len(picture(1)))
     with pytest.raises(UserError, match="unpack to"):
         list_pictures([archive, archive])
 
@@ -265,6 +304,49 @@ def test_nothing_is_written_anywhere(
     rows = answer(predictor, archive)
     assert [row.name for row in rows] == ["set.zip/up.png", "set.zip/etc/x.png"]
     assert sorted(tmp_path.parent.rglob("*")) == before
+
+
+# --- what goes wrong on the way -----------------------------------------------------------------
+
+
+def test_what_is_gone_or_unreadable_on_the_way_is_a_row(
+    predictor: Predictor,
+    picture: Callable,
+    pack: Callable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A file that vanishes, one the disk fails at, an archive that is exchanged for another."""
+    monkeypatch.setattr(batch, "TOGETHER", 1)
+    for number in range(4):
+        (tmp_path / f"{number}.png").write_bytes(picture(number))
+    archive = pack("set.zip", {"a.png": picture(5), "b.png": picture(6)})
+    run = Run(predictor, [*(tmp_path / f"{n}.png" for n in range(4)), archive], words=2)
+    real = images.open_image
+
+    def failing(source: images.ImageSource) -> Image.Image:
+        if str(source).endswith("2.png"):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(source)
+
+    monkeypatch.setattr(images, "open_image", failing)
+    rows = []
+    for row in run:
+        rows.append(row)
+        if row.name == "0.png":
+            (tmp_path / "1.png").unlink()
+            entry = struct.pack("<4s42s", b"PK\x01\x02", bytes(42)) + b"x"
+            directory = entry * 500_000
+            end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 65535, 65535, len(directory), 0, 0)
+            archive.write_bytes(directory + end)
+    unread = "The file cannot be read any more; choose it again."
+    assert reasons(rows) == {
+        "1.png": "There is no file 1.png.",
+        "2.png": unread,
+        "set.zip/a.png": unread,
+        "set.zip/b.png": unread,
+    }
+    assert run.done == 6 and run.failed == 4
 
 
 # --- names --------------------------------------------------------------------------------------
@@ -302,7 +384,7 @@ def test_names_are_made_safe_to_show(name: str, expected: str) -> None:
 @given(st.text(st.characters(exclude_categories=()), max_size=300))
 def test_any_name_becomes_one_short_line(name: str) -> None:
     clean = clean_name(name)
-    assert 1 <= len(clean) <= batch.NAME_LENGTH and clean.splitlines() == [clean]
+    assert 1 <= len(clean) <= NAME_LENGTH and clean.splitlines() == [clean]
     assert not {unicodedata.category(letter) for letter in clean} & {"Cc", "Cf", "Cs"}
     assert not clean.startswith("/") and ".." not in clean.split("/")
     assert clean_name(clean) == clean
@@ -357,14 +439,16 @@ def test_a_run_that_takes_too_long_says_so_in_the_rows_it_did_not_reach(
     monkeypatch.setattr(batch, "PATIENCE", 0.0)
     monkeypatch.setattr(batch, "LONGEST", 1.5)
     read = []
-    monkeypatch.setattr(batch, "time", SimpleNamespace(monotonic=lambda: 0.5 * len(read)))
-    real = batch._read_member
+    clock = SimpleNamespace(monotonic=lambda: 0.5 * len(read))
+    monkeypatch.setattr(batch, "time", clock)
+    monkeypatch.setattr(archives, "time", clock)
+    real = archives._read_member
 
     def slow(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
         read.append(member.filename)  # half a second later by the clock
         return real(archive, member)
 
-    monkeypatch.setattr(batch, "_read_member", slow)
+    monkeypatch.setattr(archives, "_read_member", slow)
     members = {f"{n:02}.png": picture(n) for n in range(20)} | {"inner.zip": b""}
     run = Run(predictor, [pack("set.zip", members)], words=2)
     rows = list(run)
@@ -384,8 +468,8 @@ def test_rows_come_while_slow_pictures_are_still_being_read(
     """A consumer that stops is not kept waiting for a whole batch of slow ones."""
     monkeypatch.setattr(batch, "PATIENCE", 0.0)
     read = []
-    real = batch._read_member
-    monkeypatch.setattr(batch, "_read_member", lambda a, m: read.append(0) or real(a, m))
+    real = archives._read_member
+    monkeypatch.setattr(archives, "_read_member", lambda a, m: read.append(0) or real(a, m))
     archive = pack("set.zip", {f"{n}.png": picture(n) for n in range(10)})
     rows = predict_set(predictor, list_pictures([archive]), words=2)
     assert next(rows).name == "set.zip/0.png" and len(read) == 1

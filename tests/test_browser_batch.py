@@ -150,7 +150,7 @@ def test_several_files_on_a_phone_and_another_model(open_page) -> None:
 
 def test_files_that_are_no_pictures_get_their_reason(open_page, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
-        archive.writestr("<b>notes.txt", "no picture")
+        archive.writestr("<b>notes.png", "no picture")
     (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 no archive")
     page = open_page()
     open_tab(page, "Batch")
@@ -158,7 +158,7 @@ def test_files_that_are_no_pictures_get_their_reason(open_page, tmp_path: Path) 
     page.set_input_files(f"{FILES} input[type=file]", files)
     assert "2 could not be used" in _finished(page)
     rows = _rows(page)
-    assert rows[0][0] == "set.zip/<b>notes.txt" and "not a picture we can read" in rows[0][1]
+    assert rows[0][0] == "set.zip/<b>notes.png" and "not a picture we can read" in rows[0][1]
     assert rows[1] == (
         "broken.zip",
         "Not used: The archive is damaged or not a zip; make or download it again.",
@@ -173,6 +173,30 @@ def test_files_that_are_no_pictures_get_their_reason(open_page, tmp_path: Path) 
     choose(page, tmp_path / "set.zip", FILES)
     _finished(page)
     assert _rows(page)[0][1].startswith("Nicht verwendet: Das ist kein Bild")
+    faults = Axe().run(page).response["violations"]
+    serious = [fault["id"] for fault in faults if fault["impact"] in ("serious", "critical")]
+    assert set(serious) <= {GRADIOS_OWN}, faults
+
+
+def test_captions_beside_the_pictures_are_the_true_prompts(open_page, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "horde.zip", "w") as archive:
+        for number, caption in enumerate(("a happy dog,\n<b>oil painting</b>", "zzqx")):
+            archive.write(PICTURES[number], f"{number}.jpg")
+            archive.writestr(f"{number}.json", json.dumps({"prompt": caption}))
+        archive.write(PICTURES[2], "2.jpg")
+        archive.writestr("notes.txt", "about no picture")
+    page = open_page("?tab=batch")
+    choose(page, tmp_path / "horde.zip", FILES)
+    status = _finished(page)
+    assert "All 3 pictures are done." in status and "left out: 1" in status
+    assert re.search(r"Beside 1 of them lay the true prompt: F1 \d\.\d\d", status)
+    truths = page.locator("#batch-table .truth").all_inner_texts()
+    assert truths[0].startswith("True prompt: a happy dog, <b>oil painting</b> F1 0.")
+    assert truths[1] == "True prompt: zzqx" and len(truths) == 2
+    table = list(csv.DictReader(io.StringIO(_download(page, "csv").decode("utf-8-sig"))))
+    assert {row["found"] for row in table[:10]} <= {"yes", "no"} and table[10]["found"] == ""
+    data = json.loads(_download(page, "json"))
+    assert set(data[0]) > {"truth", "found", "f1"} and "truth" not in data[2]
     faults = Axe().run(page).response["violations"]
     serious = [fault["id"] for fault in faults if fault["impact"] in ("serious", "critical")]
     assert set(serious) <= {GRADIOS_OWN}, faults

@@ -8,11 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from img2prompt.class_words import (
+    LEFT_OUT,
     OWN_NAME,
     SMOOTHING,
     WHOLE_NAME,
     ClassWords,
     count_class_words,
+    left_out_text,
     read_class_names,
 )
 from img2prompt.dataset import split_of
@@ -44,7 +46,8 @@ def share(found: ClassWords, vectors: WordVectors, number: int, word: str) -> fl
 def test_words_beside_a_name_are_counted(vectors: WordVectors, tmp_path: Path) -> None:
     prompts = kept("castle snow", "castle mountain snow", "castle garden", "ocean red")
     found, counts = count_class_words([write(tmp_path / "p.txt", prompts)], vectors, CLASSES)
-    assert counts == {"prompts": 4, "sources": 1, "classes_unknown": 1}
+    nothing = dict.fromkeys(LEFT_OUT, 0)
+    assert counts == {"prompts": 4, "sources": 1, "classes_unknown": 1} | nothing
     assert found.background[vectors.index["snow"]] == pytest.approx(0.5)
     expected = (2 + SMOOTHING * 0.5) / (3 + SMOOTHING)
     assert share(found, vectors, 1, "snow") == pytest.approx(expected, abs=1e-5)
@@ -82,13 +85,16 @@ def test_test_prompts_repeats_and_rebuilt_prompts_are_left_out(
     castle = kept("castle snow")[0]
     table = pa.table(
         {
-            "prompt": [told, castle, castle.upper() + " ", *kept("castle robot")],
-            "prompt_exact": [True, True, True, False],
+            "prompt": [told, castle, castle.upper() + " ", *kept("castle robot", "qwerty")],
+            "prompt_exact": [True, True, True, False, True],
         }
     )
     pq.write_table(table, tmp_path / "p.parquet")
     found, counts = count_class_words([tmp_path / "p.parquet"], vectors, CLASSES)
     assert counts["prompts"] == 1
+    # Each is counted once, under the reason that a person is told.
+    assert {name: counts[name] for name in LEFT_OUT} == dict.fromkeys(LEFT_OUT, 1)
+    assert left_out_text(counts).startswith("left out: 1 of the test split, 1 repeated, 1 rebuilt")
     assert found.background[vectors.index["fox"]] == found.background[vectors.index["robot"]] == 0
 
 
@@ -125,7 +131,7 @@ def test_class_words_survive_their_file_and_belong_to_an_embedding(
 
 
 def test_prompts_without_known_words_are_refused(vectors: WordVectors, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="No prompt"):
+    with pytest.raises(UserError, match=r"No prompt .* 1 without a word that the embedding knows"):
         count_class_words([write(tmp_path / "p.txt", ["qwerty asdf"])], vectors, CLASSES)
 
 

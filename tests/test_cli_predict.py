@@ -87,3 +87,17 @@ def test_a_picture_that_cannot_be_used_is_named(assets_folder: Path, pictures: P
     assert done.stdout == ""
     assert "broken.png" in done.stderr
     assert "damaged" in done.stderr
+
+
+def test_a_files_name_never_reaches_the_terminal_raw(assets_folder: Path, pictures: Path) -> None:
+    """Neither what it commands nor what turns reading round; in JSON it comes back whole."""
+    names = ["0\x1b[2J.png", "\u202egnp.png", "1\x9b31m\r.png"]
+    for name in names[:2]:
+        (pictures / name).write_bytes((pictures / "0.png").read_bytes())
+    files = [pictures / name for name in names]
+    done = predict("--preset", assets_folder, *files, pictures / "\x07broken\u2066.png")
+    raw = predict("--preset", assets_folder, "--json", *files)
+    assert done.returncode == raw.returncode == 2
+    told = done.stdout + done.stderr + raw.stdout + raw.stderr
+    assert not set(told) & set("\x1b\u202e\x9b\x07\u2066") and "gnp" in told
+    assert [json.loads(line)["file"] for line in raw.stdout.splitlines()] == [*map(str, files)]

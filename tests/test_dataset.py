@@ -26,6 +26,7 @@ from img2prompt.preparation import prepare
 from img2prompt.reports import write_data_report
 
 SMALL = PrepareSettings(size=32)
+UNRATED = PrepareSettings(size=32, keep_unscored=True)  # for folders without metadata
 
 
 def run(source: Path, out: Path, settings: PrepareSettings = SMALL) -> dict:
@@ -101,7 +102,7 @@ def test_adding_parts_moves_no_prompt(
             dict.fromkeys(names, picture),
             dict(zip(names, prompts, strict=True)),
         )
-        run(source, out)
+        run(source, out, UNRATED)
         records = load_records(out)
         for prompt, split in zip(records.prompt, records.split, strict=True):
             assert seen.setdefault(text.fold(prompt), split) == split
@@ -166,8 +167,14 @@ def test_thresholds_move_the_filter(diffusiondb_folder: Path, tmp_path: Path) ->
 def test_without_metadata_everything_readable_is_kept(
     diffusiondb_folder: Path, tmp_path: Path
 ) -> None:
+    """If that is what a person wants; by default nothing passes the NSFW filter unrated."""
     (diffusiondb_folder / "metadata.parquet").unlink()
-    assert run(diffusiondb_folder, tmp_path / "out")["pictures"] == 19
+    with pytest.raises(UserError, match=r"metadata\.parquet .*--keep-unscored"):
+        run(diffusiondb_folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert run(diffusiondb_folder, tmp_path / "out", UNRATED)["pictures"] == 19
+    unfiltered = PrepareSettings(size=32, max_image_nsfw=None, max_prompt_nsfw=None)
+    assert run(diffusiondb_folder, tmp_path / "all", unfiltered)["pictures"] == 19
 
 
 def test_train_only_leaves_the_other_splits_out(diffusiondb_folder: Path, tmp_path: Path) -> None:
@@ -185,7 +192,7 @@ def test_a_source_of_nothing_usable_still_reports(
     tmp_path: Path, make_part, make_picture, encode
 ) -> None:
     make_part(tmp_path / "part-000001.zip", {"a.png": encode(make_picture())}, {"b.png": "a dog"})
-    report = run(tmp_path, tmp_path / "out")
+    report = run(tmp_path, tmp_path / "out", UNRATED)
     assert report["pictures"] == 0
     assert report["skipped"] == {"missing picture": 1, "missing prompt": 1}
     assert len(load_records(tmp_path / "out")) == 0
@@ -198,7 +205,7 @@ def test_a_prompt_no_file_can_hold_is_not_fatal(
     picture = encode(make_picture())
     prompts = {"a.png": "a dog \ud83d", "b.png": "a cat \0 \u2028 \U0001f680", "c\udc00.png": "x"}
     make_part(tmp_path / "part-000001.zip", {"a.png": picture, "b.png": picture}, prompts)
-    report = run(tmp_path, tmp_path / "out")
+    report = run(tmp_path, tmp_path / "out", UNRATED)
     assert report["pictures"] == 2 and report["skipped"] == {"missing picture": 1}
     assert load_records(tmp_path / "out").prompt[1] == prompts["b.png"]
 
@@ -454,6 +461,7 @@ def test_a_part_of_another_data_set_does_not_pass_for_a_finished_one(
     run(diffusiondb_folder, out)
     files = {"other.png": encode(make_picture(77))}
     make_part(tmp_path / "b" / "images" / "part-000001.zip", files, {"other.png": "an owl"})
+    shutil.copy(diffusiondb_folder / "metadata.parquet", tmp_path / "b")
     with pytest.raises(UserError, match="another data set"):
         run(tmp_path / "b", out)
 
@@ -475,10 +483,17 @@ def test_metadata_that_comes_later_does_not_leave_unfiltered_shards(
 ) -> None:
     metadata = diffusiondb_folder / "metadata.parquet"
     metadata.rename(tmp_path / "metadata.parquet")
-    assert not run(diffusiondb_folder, tmp_path / "out")["metadata"]
+    assert not run(diffusiondb_folder, tmp_path / "out", UNRATED)["metadata"]
     (tmp_path / "metadata.parquet").rename(metadata)
     with pytest.raises(UserError, match="NSFW filter differs"):
-        run(diffusiondb_folder, tmp_path / "out")
+        run(diffusiondb_folder, tmp_path / "out", UNRATED)
+
+
+def test_a_shard_that_was_copied_is_not_read_twice(prepared: Path) -> None:
+    for suffix in ("npy", "parquet"):
+        shutil.copy(prepared / f"part-000001.{suffix}", prepared / f"part-000001 (1).{suffix}")
+    with pytest.raises(UserError, match=r"part-000001 \(1\)\.parquet is not a shard's name"):
+        load_records(prepared)
 
 
 def test_many_shards_need_few_open_files(

@@ -3,12 +3,18 @@
 Every step is the real script in a process of its own, as a person runs it.
 """
 
+import contextlib
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +75,7 @@ def draw(colour: tuple[int, int, int], shape: str, seed: int) -> Image.Image:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Parts, prepared shards and an embedding of 192 pictures whose prompts say what they show."""
-    from tests.conftest import _encode, _write_part
+    from tests.conftest import _encode, _write_metadata, _write_part
 
     root = tmp_path_factory.mktemp("world")
     pictures = [
@@ -81,11 +87,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for style, other in zip(STYLES * 2, STYLES[1:] + STYLES, strict=False)
         )
     ]
+    rows = []
     for part in range(2):
         chosen = pictures[part::2]
         files = {f"{part}-{i}.png": _encode(picture) for i, (_, picture) in enumerate(chosen)}
         prompts = {f"{part}-{i}.png": prompt for i, (prompt, _) in enumerate(chosen)}
         _write_part(root / "data" / "images" / f"part-{part + 1:06}.zip", files, prompts)
+        rows += [(name, prompt, part + 1, 0.0, 0.0) for name, prompt in prompts.items()]
+    _write_metadata(root / "data" / "metadata.parquet", rows)
     # More sentences about the same things, so that the words' neighbourhoods can be learned.
     lines = [prompt for prompt, _ in pictures] + [
         f"{shape} and {other} in {name}, {style}"
@@ -118,6 +127,105 @@ def shipped(world: Path) -> Path:
     run("scripts/build_assets.py", "--runs", world / "runs" / "gaze", world / "runs" / "original",
         "--out", assets, "--data", "coloured shapes of the tests")  # fmt: skip
     return assets
+
+
+# What makes the README's recipe small enough for a test.
+SMALLER = {
+    "train_embedding.py": "--min-count 2 --epochs 3",
+    "train_model.py": "--epochs 1 --images-per-epoch 64",
+    "evaluate.py": "--no-minilm",
+    "app.py": "--port {port}",
+}
+
+
+def readme_recipe(folder: Path, port: int) -> str:
+    """The README's training recipe as a shell would get it, for a folder in place of the hub."""
+    section = (ROOT / "README.md").read_text("utf-8").split("\n## Train it yourself\n")[1]
+    block, of_folder = re.findall(r"```sh\n(.*?)```", section.split("\n## ")[0], re.DOTALL)
+    commands = block.replace("\\\n", " ").splitlines()
+    assert commands.pop(0) == "make train-setup && . .venv/bin/activate"
+    for line in of_folder.splitlines():
+        script = line.split()[1]
+        (place,) = (n for n, command in enumerate(commands) if script in command)
+        assert "hub" in commands[place] or "--subset" in commands[place]
+        commands[place] = line.replace("FOLDER", shlex.quote(str(folder)))
+    for n, command in enumerate(commands):
+        name = Path(command.split()[1]).name
+        commands[n] += " " + SMALLER.get(name, "").format(port=port)
+    assert commands[-1].startswith("python app.py ")  # it blocks, so nothing may follow
+    return "set -e\n" + "\n".join(commands) + "\n"
+
+
+def test_the_readmes_recipe_runs_with_a_folder_alone(world: Path, tmp_path: Path) -> None:
+    """Pasted as one block: nobody is asked, nothing is fetched, git sees nothing of it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = tmp_path / "own pictures"
+    shutil.copytree(world / "data", folder)
+    lines = (world / "prompts.txt").read_text("utf-8").splitlines()
+    pq.write_table(pa.table({"prompt": lines}), folder / "prompts.parquet")
+    place = tmp_path / "repository"
+    place.mkdir()
+    for name in ("scripts", "app.py", "img2prompt"):
+        (place / name).symlink_to(ROOT / name)
+    (place / ".gitignore").write_bytes((ROOT / ".gitignore").read_bytes())
+    (place / "bin").mkdir()
+    (place / "bin" / "python").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    (place / "bin" / "python").chmod(0o755)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path / "log.txt"
+    with log.open("wb") as told:
+        process = subprocess.Popen(
+            ["bash"],
+            cwd=place,
+            stdin=subprocess.PIPE,
+            stdout=told,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=os.environ
+            | {"PATH": f"{place / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+            | {"TF_CPP_MIN_LOG_LEVEL": "3", "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+        )
+    try:
+        # Through a pipe, as a terminal has it: a command that reads a line takes the next one.
+        process.stdin.write(readme_recipe(folder, port).encode())
+        process.stdin.close()
+        answered = False
+        deadline = time.monotonic() + 600
+        while not answered:
+            assert process.poll() is None, log.read_text("utf-8")[-3000:]
+            assert time.monotonic() < deadline, log.read_text("utf-8")[-3000:]
+            time.sleep(0.5)
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as page,
+            ):
+                answered = page.status == 200
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    manifest = json.loads((place / "mine" / "manifest.json").read_text("utf-8"))
+    assert manifest["data"] == "180 pictures of a folder of one's own, parts 1-2"
+    assert {"gaze.keras", "embedding.npz", "map.npz"} <= set(manifest["files"])
+    assert "left out: " in log.read_text("utf-8")
+    subprocess.run(["git", "init", "-q"], cwd=place, check=True)
+    seen = subprocess.run(
+        ["git", "status", "--porcelain", "-uall"],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    new = {line.split(maxsplit=1)[1] for line in seen.stdout.splitlines()}
+    assert new <= {"scripts", "app.py", "img2prompt", ".gitignore", "bin/python"}, new
 
 
 def test_the_trained_model_looks_at_the_picture(world: Path, shipped: Path) -> None:

@@ -199,7 +199,7 @@ def test_no_origin_of_before_stays_in_an_empty_folder(parts: Path, tmp_path: Pat
 
 def other_settings(parts: Path, folders: list[Path]) -> str:
     shutil.rmtree(folders[1])
-    prepared(Revised(parts, range(3, 5)), folders[1], PrepareSettings(size=40))
+    prepared(Revised(parts, range(3, 5)), folders[1], PrepareSettings(size=40, keep_unscored=True))
     return "other settings"
 
 

@@ -48,11 +48,13 @@ def test_rows_know_scores_and_sources(tmp_path: Path, make_metadata) -> None:
     ]
 
 
-def test_unknown_scores_count_as_zero(tmp_path: Path, make_metadata) -> None:
+def test_unknown_scores_stay_unknown(tmp_path: Path, make_metadata) -> None:
+    """A missing score is not a score of 0: the NSFW filter must be able to tell them apart."""
     rows = [("a.png", "a dog", 1, None, float("nan")), ("b.png", "a cat", 1, 0.5, None)]
     path = make_metadata(tmp_path / "metadata.parquet", rows)
     table = table_of(path, 1)
-    assert scores(table, 1, "a.png") == (0.0, 0.0) and scores(table, 1, "b.png") == (0.5, 0.0)
+    assert np.isnan(scores(table, 1, "a.png")).all()
+    assert scores(table, 1, "b.png")[0] == 0.5 and np.isnan(scores(table, 1, "b.png")[1])
 
 
 def test_a_part_has_its_own_rows_and_no_others(tmp_path: Path, make_metadata, monkeypatch) -> None:
@@ -253,7 +255,7 @@ def test_the_plan_is_the_same_from_metadata_and_from_the_parts(
         prompts = {row[0]: row[1] for row in own}
         make_part(tmp_path / "images" / f"part-{part:06}.zip", dict.fromkeys(prompts, b""), prompts)
     path = make_metadata(tmp_path / "metadata.parquet", rows)
-    settings = PrepareSettings(size=32, max_per_prompt=1)
+    settings = PrepareSettings(size=32, max_per_prompt=1, keep_unscored=True)
     local = LocalParts(tmp_path)
     by_metadata = make_rows(local, path, settings, tmp_path)
     by_parts = make_rows(local, None, settings, tmp_path)

@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -38,11 +41,12 @@ def reasons(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def make_source(tmp_path: Path, make_part, make_picture, encode):
+def make_source(tmp_path: Path, make_part, make_metadata, make_picture, encode):
     """(parts, pictures a part, side) → a folder of parts; prompts repeat over the parts."""
 
     def make(parts: int, pictures: int, side: int = 24) -> Path:
         drawn = [encode(make_picture(seed, (side, side))) for seed in range(4)]
+        rows = []
         for part in range(1, parts + 1):
             names = [f"{part}-{i}.png" for i in range(pictures)]
             make_part(
@@ -50,6 +54,11 @@ def make_source(tmp_path: Path, make_part, make_picture, encode):
                 {name: drawn[i % 4] for i, name in enumerate(names)},
                 {name: f"a dog number {(i * part) % 7}" for i, name in enumerate(names)},
             )
+            rows += [
+                (name, f"a dog number {(i * part) % 7}", part, 0.0, 0.0)
+                for i, name in enumerate(names)
+            ]
+        make_metadata(tmp_path / "source" / "metadata.parquet", rows)
         return tmp_path / "source"
 
     return make
@@ -312,21 +321,169 @@ def test_origins_never_mix(make_source, tmp_path: Path) -> None:
 # --- metadata -----------------------------------------------------------------------------------
 
 
-def test_pictures_the_metadata_does_not_know_are_kept_and_counted(
+def rows_of(folder: Path) -> list[tuple]:
+    """The rows of a folder's metadata, as `make_metadata` takes them."""
+    table = pq.read_table(folder / "metadata.parquet").to_pydict()
+    columns = ("image_name", "prompt", "part_id", "image_nsfw", "prompt_nsfw")
+    return list(zip(*(table[name] for name in columns), strict=True))
+
+
+def test_pictures_the_metadata_does_not_know_do_not_pass_the_nsfw_filter(
     diffusiondb_folder: Path, make_metadata, tmp_path: Path
 ) -> None:
-    table = pq.read_table(diffusiondb_folder / "metadata.parquet").to_pydict()
-    columns = ("image_name", "prompt", "part_id", "image_nsfw", "prompt_nsfw")
-    rows = list(zip(*(table[name] for name in columns), strict=True))
+    rows = rows_of(diffusiondb_folder)
     # Another part's row of the same name says nothing about this part's picture.
     moved = [(*row[:2], 1, *row[3:]) if row[0] == "nude.webp" else row for row in rows]
     missing = [row for row in moved if row[0] != "one-3.png"]
-    make_metadata(diffusiondb_folder / "metadata.parquet", missing)
+    # Neither does a row without a score.
+    empty = {"one-4.png": (None, 0.0), "one-5.png": (0.0, float("nan")), "one-6.png": (-1.0, 0.0)}
+    known = [(*row[:3], *empty.get(row[0], row[3:])) for row in missing]
+    make_metadata(diffusiondb_folder / "metadata.parquet", known)
+    unknown = {"nude.webp", "one-3.png", *empty}
     report = run(diffusiondb_folder, tmp_path / "out")
-    assert report["unrated"] == 2 and report["pictures"] == 17
-    assert {"nude.webp", "one-3.png"} <= set(load_records(tmp_path / "out").name)
-    (diffusiondb_folder / "metadata.parquet").unlink()
-    assert run(diffusiondb_folder, tmp_path / "none")["unrated"] == 0
+    assert report["unrated"] == 0 and report["pictures"] == 12
+    told = reasons(tmp_path / "out")
+    assert {name for name, reason in told.items() if reason == "unscored"} == unknown
+    # A person may say otherwise; then they are kept and counted.
+    kept = {"keep": {"keep_unscored": True}}
+    kept["off"] = {"max_image_nsfw": None, "max_prompt_nsfw": None}
+    for name, settings in kept.items():
+        report = run(diffusiondb_folder, tmp_path / name, **settings)
+        assert report["unrated"] == 5 and unknown <= set(load_records(tmp_path / name).name)
+    # Only the score that is asked for must be known.
+    run(diffusiondb_folder, tmp_path / "prompts", max_image_nsfw=None)
+    told = reasons(tmp_path / "prompts")
+    unscored = {name for name, reason in told.items() if reason == "unscored"}
+    assert unscored == {"nude.webp", "one-3.png", "one-5.png"}
+
+
+def test_caps_count_no_picture_that_nobody_scored(make_source, make_metadata, tmp_path) -> None:
+    source = make_source(1, 14)
+    first = [(*row[:3], None, None) if int(row[0][2:-4]) < 7 else row for row in rows_of(source)]
+    make_metadata(source / "metadata.parquet", first)
+    assert run(source, tmp_path / "out", max_per_prompt=1)["pictures"] == 7
+
+
+def test_a_part_that_the_metadata_lacks_is_left_out(
+    make_source, make_metadata, tmp_path: Path
+) -> None:
+    source = make_source(3, 4)
+    known = [row for row in rows_of(source) if row[2] != 2]
+    make_metadata(source / "metadata.parquet", known)
+    report = run(source, tmp_path / "out")
+    assert report["pictures"] == 8 and report["skipped"] == {"unscored": 4}
+
+
+def test_shards_with_pictures_that_nobody_scored_are_not_gone_on_with(
+    diffusiondb_folder: Path, make_metadata, prepared_once: Path
+) -> None:
+    """As folders hold them that were prepared before they were left out."""
+    path = prepared_once / "part-000001.parquet"
+    table = pq.read_table(path)
+    stamp = dict(table.schema.metadata) | {b"unrated": b"2"}
+    pq.write_table(table.replace_schema_metadata(stamp), path)
+    with pytest.raises(UserError, match="nobody scored"):
+        run(diffusiondb_folder, prepared_once)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "part-000001 (1).zip",
+        "part-000001(1).zip",
+        "part-000001-copy.zip",
+        "part-000001 - Kopie.zip",
+        "Copy of part-000001.zip",
+        "Part-000003.zip",
+        "part-000003.ZIP",
+        "part-3.zip",
+        "part-0000003.zip",
+        "part_000003.zip",
+        "part-00000\u0663.zip",
+        "part-000003.zip.part",
+        "part-000003.zip.crdownload",
+        "part-000001.zip.1",
+    ],
+)
+def test_a_zip_that_is_nearly_a_part_is_refused_by_name(
+    make_source, tmp_path: Path, name: str
+) -> None:
+    """Its pictures would pass the NSFW filter, because the metadata does not know its name."""
+    source = make_source(2, 3)
+    shutil.copy(source / "images" / "part-000001.zip", source / "images" / name)
+    with pytest.raises(UserError, match=re.escape(name)):
+        run(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_files_beside_the_parts_do_not_matter(make_source, tmp_path: Path) -> None:
+    source = make_source(2, 3)
+    for name in ("._part-000001.zip", ".part-000001.zip.abc", "README.md", "pictures.zip", "p.png"):
+        (source / "images" / name).write_bytes(b"x")
+    (source / "images" / "part-000001").mkdir()  # unpacked to look at, the zip still there
+    (source / "images" / "part-000001.json").touch()
+    assert run(source, tmp_path / "out")["pictures"] == 6
+
+
+def test_a_zip_under_another_parts_name_is_refused(make_source, tmp_path: Path) -> None:
+    source = make_source(2, 3)
+    images = source / "images"
+    shutil.copy(images / "part-000001.zip", images / "part-000002.zip")
+    with pytest.raises(UserError, match=r"part-000002\.zip holds part-000001\.json"):
+        run(source, tmp_path / "out")
+    assert set(load_records(tmp_path / "out").shard) == {"part-000001"}
+
+
+def unpacked_folder(images: Path) -> None:
+    with zipfile.ZipFile(images / "part-000002.zip") as archive:
+        archive.extractall(images / "part-000002")
+
+
+def unpacked_as_a_zip(images: Path) -> None:
+    unpacked_folder(images)
+    (images / "part-000002").rename(images / "part-000002.zip.d")
+    (images / "part-000002.zip").unlink()
+    (images / "part-000002.zip.d").rename(images / "part-000002.zip")
+    (images / "part-000002.zip" / "x").touch()
+
+
+def unpacked_in_place(images: Path) -> None:
+    with zipfile.ZipFile(images / "part-000002.zip") as archive:
+        archive.extractall(images)
+
+
+def nothing_but_pictures(images: Path) -> None:
+    unpacked_in_place(images)
+    (images / "part-000001.zip").unlink()
+    (images / "part-000002.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("unpack", "told"),
+    [
+        (unpacked_folder, "part-000002 belongs to an unpacked part"),
+        (unpacked_as_a_zip, r"part-000002\.zip belongs to an unpacked part"),
+        (unpacked_in_place, r"part-000002\.json belongs to an unpacked part"),
+        (nothing_but_pictures, r"holds pictures as they are, such as 2-0\.png"),
+    ],
+)
+def test_unpacked_parts_are_told_what_to_do(make_source, tmp_path: Path, unpack, told: str) -> None:
+    source = make_source(2, 3)
+    unpack(source / "images")
+    zip_ = source / "images" / "part-000002.zip"
+    if zip_.is_file():
+        zip_.unlink()
+    with pytest.raises(UserError, match=told) as caught:
+        run(source, tmp_path / "out")
+    assert "into" in str(caught.value) and not (tmp_path / "out").exists()
+
+
+def test_a_part_in_both_folders_of_the_large_set_is_refused(make_source, tmp_path: Path) -> None:
+    source = make_source(1, 3)
+    (source / "images").rename(source / "diffusiondb-large-part-1")
+    shutil.copytree(source / "diffusiondb-large-part-1", source / "diffusiondb-large-part-2")
+    with pytest.raises(UserError, match=r"part-000001\.zip twice"):
+        run(source, tmp_path / "out")
 
 
 # --- filters ------------------------------------------------------------------------------------
@@ -355,6 +512,7 @@ def test_every_filter_names_its_reason(tmp_path: Path, make_part, make_picture, 
         tmp_path / "out",
         **{"min_size": 32, "min_words": 3, "max_words": 30, "languages": ("en",)},
         max_per_prompt=1,
+        keep_unscored=True,
     )
     told = reasons(tmp_path / "out")
     double = [name for name in ("good.png", "double.png") if name in told]
@@ -433,10 +591,11 @@ def test_caps_count_parts_that_are_prepared_and_not_there(make_source, tmp_path:
 
 def test_a_damaged_part_stops_caps_that_need_its_prompts(make_source, tmp_path: Path) -> None:
     source = make_source(3, 6)
+    (source / "metadata.parquet").unlink()
     part = source / "images" / "part-000002.zip"
     part.write_bytes(part.read_bytes()[:50])
     with pytest.raises(UserError, match=r"part-000002\.zip"):
-        run(source, tmp_path / "out", max_per_prompt=1)
+        run(source, tmp_path / "out", max_per_prompt=1, keep_unscored=True)
     assert not (tmp_path / "out").exists()
 
 
@@ -453,5 +612,5 @@ def test_pictures_without_a_user_have_no_cap_and_are_counted(
     assert report["pictures"] == 4 + 6 and report["without_user"] == 6
     assert report["skipped"]["cap per user"] == 7  # of 11: a broken picture counts until decoded
     path.unlink()
-    report = run(diffusiondb_folder, tmp_path / "none", max_per_user=4)
+    report = run(diffusiondb_folder, tmp_path / "none", max_per_user=4, keep_unscored=True)
     assert report["pictures"] == report["without_user"] == 19

@@ -93,6 +93,18 @@ def test_an_unchanged_file_keeps_its_account_and_gains_figures(
         shipping.build_manifest(out, evaluation=tmp_path / "evaluation.json")
 
 
+def test_what_the_models_learned_from_is_what_their_runs_say(runs: list[Path], out: Path) -> None:
+    """Unless a person says it; nobody has to type what the records hold."""
+    for run, told in zip(runs, ("9 pictures of a", "9 pictures of a"), strict=True):
+        made = provenance(["python", "train"]) | {"learned_from": told}
+        write_json(run / PROVENANCE_FILE, made)
+    assert shipping.ship_runs(runs, out)["data"] == "9 pictures of a"
+    write_json(runs[1] / PROVENANCE_FILE, made | {"learned_from": "7 pictures of b"})
+    assert shipping.ship_runs(runs, out)["data"] == "9 pictures of a; 7 pictures of b"
+    assert shipping.ship_runs(runs, out, "my own words")["data"] == "my own words"
+    assert shipping.build_manifest(out)["data"] == "my own words"
+
+
 def test_a_folder_without_a_default_model_is_refused(out: Path) -> None:
     with pytest.raises(UserError, match=r"lacks gaze\.keras"):
         shipping.build_manifest(out)

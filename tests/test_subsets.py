@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from img2prompt.errors import UserError
-from img2prompt.subsets import format_parts, number_of, parse_parts, select, subset_names
+from img2prompt.part_names import number_of
+from img2prompt.subsets import format_parts, parse_parts, select, subset_names
 
 LARGE = ("diffusiondb-large-part-1/part-010000.zip", "diffusiondb-large-part-2/part-010001.zip")
 

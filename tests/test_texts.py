@@ -79,7 +79,7 @@ def test_every_sentence_of_the_table_is_said_by_a_room_below() -> None:
     """Placeholders aside, each stands in the code that raises it."""
     rooms = (
         UI.parent / f"{name}.py"
-        for name in ("images", "batch", "prediction", "scoring", "ui/service")
+        for name in ("images", "archives", "batch", "prediction", "scoring", "ui/service")
     )
     code = re.sub(r'"\s+f?"', "", "".join(path.read_text("utf-8") for path in rooms))
     for key in Texts().names("error."):

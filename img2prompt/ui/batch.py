@@ -1,18 +1,23 @@
 """The Batch tab: many pictures or a zip, answered one after the other into a table."""
 
 import base64
+import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio import processing_utils
 
 from img2prompt import export
-from img2prompt.batch import MAX_FILES, THUMBNAIL, Row, Run
+from img2prompt.archives import MAX_FILES
+from img2prompt.batch import THUMBNAIL, Row, Run
 from img2prompt.errors import UserError
+from img2prompt.printable import one_line
 from img2prompt.ui.context import Page
 from img2prompt.ui.picture import Files
 from img2prompt.ui.texts import Texts
@@ -21,12 +26,17 @@ MAX_WORDS = 20
 DEFAULT_WORDS = 10
 SHOWN_ROWS = 500  # a browser draws them at once; the files to save hold all
 SHOWN_COUNTS = 20
+SHOWN_PROMPT = 300  # characters of a true prompt in the table; the files hold all of it
 EVERY = 0.4  # seconds between two looks at a pass that is under way
 
 # (text, file, what is in it)
 _SAVED: tuple[tuple[str, str, Callable[[Run], str]], ...] = (
-    ("save_csv", "img2prompt-batch.csv", lambda run: export.set_as_csv(run.results)),
-    ("save_json", "img2prompt-batch.json", lambda run: export.set_as_json(run.results)),
+    ("save_csv", "img2prompt-batch.csv", lambda run: export.set_as_csv(run.results, run.truths)),
+    (
+        "save_json",
+        "img2prompt-batch.json",
+        lambda run: export.set_as_json(run.results, run.truths),
+    ),
     ("save_text", "img2prompt-batch.txt", lambda run: export.set_as_text(run.results)),
     ("save_counts", "img2prompt-words.csv", lambda run: export.counts_as_csv(run.most_common())),
 )
@@ -149,9 +159,10 @@ def build(page: Page) -> None:
             yield {status: _sentence(text("batch.waiting")), stop: gr.Button(interactive=False)}
             return
         with page.errors():
-            for path in mine.files:
-                page.check_picture(path)
-            run = mine.begin(Run(guesser.predictor(mine.preset), mine.files, mine.words))
+            if not any(os.path.lexists(path) for path in mine.files):  # a single one is a row
+                page.check_picture(mine.files[0])
+            predictor = guesser.predictor(mine.preset)
+            run = mine.begin(Run(predictor, mine.files, mine.words, guesser.blocked))
             rows, looked = _table_head(text), 0.0
             for row in run:
                 if run.done <= SHOWN_ROWS:
@@ -169,16 +180,20 @@ def build(page: Page) -> None:
         if mine.superseded:
             yield unchanged
             return
+        buttons, note = {}, ""
+        try:
+            for button, (_, name, content) in zip(saves, _SAVED, strict=True):
+                saved = _saved(name, content(run), files.GRADIO_CACHE)
+                buttons[button] = gr.DownloadButton(value=saved)
+        except OSError:  # a full disk takes the files to save, but not the answers on the page
+            buttons, note = {}, text("batch.not_saved")
         yield {
-            status: done_html(run, text),
+            status: done_html(run, text, note),
             table: rows if run.done else "",
             counts: counts_html(run, text),
-            saving: gr.Row(visible=run.done > 0),
+            saving: gr.Row(visible=run.done > 0 and bool(buttons)),
             stop: gr.Button(interactive=False),
-        } | {
-            button: gr.DownloadButton(value=_saved(name, content(run), files.GRADIO_CACHE))
-            for button, (_, name, content) in zip(saves, _SAVED, strict=True)
-        }
+        } | buttons
 
     def halt(mine: Work | None) -> dict[Any, Any]:
         if mine is not None:
@@ -214,14 +229,11 @@ def build(page: Page) -> None:
         trigger_mode="multiple",
         **page.private("batch_answer"),
     )
-    passed.failure(
-        lambda: (
-            {
-                status: _sentence(text("batch.failed")),
-                stop: gr.Button(interactive=False),
-            }
-            | blank()
-        ),
+    passed.failure(  # what was answered before it stays in the table
+        lambda: {
+            status: _sentence(text("batch.failed")),
+            stop: gr.Button(interactive=False),
+        },
         outputs=shown,
         **page.private("batch_failed"),
         **quiet,
@@ -244,8 +256,8 @@ def progress_html(run: Run, text: Texts) -> str:
     )
 
 
-def done_html(run: Run, text: Texts) -> str:
-    """What a pass came to: whole or stopped, and how many rows are reasons."""
+def done_html(run: Run, text: Texts, note: str = "") -> str:
+    """What a pass came to: whole or stopped, how many rows are reasons, and a note of ours."""
     if run.done < run.total:
         told = text("batch.stopped", done=run.done, total=run.total)
     elif run.total == 1:
@@ -254,8 +266,15 @@ def done_html(run: Run, text: Texts) -> str:
         told = text("batch.done", total=run.total)
     if run.failed:
         told += " " + text("batch.failed_some", failed=run.failed)
+    f1, known = run.mean_f1()
+    if known:
+        told += " " + text("batch.compared", count=known, f1=text.number(f1))
+    if run.unused:
+        told += " " + text("batch.unused", count=run.unused)
     if run.done > SHOWN_ROWS:
         told += " " + text("batch.shown", shown=SHOWN_ROWS)
+    if note:
+        told += " " + note
     return (
         f'<progress max="{run.total}" value="{run.done}" '
         f'aria-label="{escape(text("batch.progress_label"), quote=True)}"></progress>'
@@ -321,8 +340,28 @@ def _row(row: Row, text: Texts) -> str:
             f"{escape(text.sentence(str(row.result)))}</td>"
         )
     else:
-        told = f'<td class="words">{escape(row.result.prompt)}</td>'
+        told = f'<td class="words">{escape(row.result.prompt)}{_truth(row, text)}</td>'
     return f'<tr><td class="picture">{picture}</td><th scope="row">{name}</th>{told}</tr>'
+
+
+def _truth(row: Row, text: Texts) -> str:
+    """The true prompt that lay beside the picture, and how the answer compares to it."""
+    if row.truth is None:
+        return ""
+    prompt = one_line(row.truth.prompt)
+    if len(prompt) > SHOWN_PROMPT:
+        prompt = prompt[: SHOWN_PROMPT - 1] + "…"
+    told = text("batch.truth", prompt=prompt)
+    if row.truth.f1 is not None:
+        told += " " + text(
+            "batch.truth_score",
+            f1=text.number(row.truth.f1),
+            hits=len(row.truth.found),
+            true=row.truth.true,
+        )
+        if row.truth.found:
+            told += ": " + ", ".join(row.truth.found)
+    return f'<p class="truth">{escape(told)}</p>'
 
 
 def _sentence(told: str) -> str:
@@ -330,8 +369,16 @@ def _sentence(told: str) -> str:
 
 
 def _saved(name: str, content: str, cache: str) -> str:
-    # gradio serves only what lies in its own cache, and empties that.
-    return processing_utils.save_bytes_to_cache(export.encoded(name, content), name, cache)
+    # gradio serves only what lies in its own cache, and empties that. Half a file would lie there
+    # under the whole one's name, which is a hash of what it ought to hold.
+    data = export.encoded(name, content)
+    try:
+        return processing_utils.save_bytes_to_cache(data, name, cache)
+    except OSError:
+        half = Path(cache) / processing_utils.hash_bytes(data) / name
+        with contextlib.suppress(OSError):
+            half.unlink(missing_ok=True)
+        raise
 
 
 def _api(page: Page, files: Any, preset: Any, count: Any) -> None:
@@ -344,21 +391,27 @@ def _api(page: Page, files: Any, preset: Any, count: Any) -> None:
 
         A picture that cannot be used gets an object with its reason, and the others their words.
 
+        Captions beside the pictures (a.txt or a.json of a.png, DiffusionDB's table) are taken as
+        their true prompts.
+
         Args:
-            files: picture files and zip archives of pictures, at most 50 MB each.
+            files: picture files, their captions, and zip archives of both, at most 50 MB each.
             preset: the model: "gaze" (the best), "original" or "notebook" (a lesson in failing).
             words: how many words to answer for each picture, 1 to 20.
 
         Returns:
-            [{"file", "preset", "words" (as predict's)} or {"file", "error"}], in the files' order
+            [{"file", "preset", "words" (as predict's)} or {"file", "error"}], in the files' order;
+            where the true prompt is known "truth", and "found" and "f1" if we know a word of it
         """
         with page.errors():
-            for path in files or []:
-                page.check_picture(path)
-            run = Run(page.guesser.predictor(preset), files or [], round(words))
+            guesser = page.guesser
+            run = Run(guesser.predictor(preset), files or [], round(words), guesser.blocked)
             for _ in run:
                 pass
-            return [export.json_row(name, result) for name, result in run.results]
+            return [
+                export.json_row(name, result, truth)
+                for (name, result), truth in zip(run.results, run.truths, strict=True)
+            ]
 
     gr.Button(visible=False).click(
         batch,
