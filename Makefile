@@ -66,5 +66,24 @@ lock: $(VENV)/tools.stamp
 licences: $(VENV)/tools.stamp
 	$(BIN)/python scripts/list_licences.py
 
+# The whole suite with branches measured, workers' and commands' processes included: half an hour.
+coverage: $(VENV)/train.stamp
+	rm -f .coverage .coverage.*
+	$(NICE) $(BIN)/python -m pytest $(WORKERS) --cov --cov-report= $(ARGS)
+	$(BIN)/python -m coverage json --quiet -o coverage.json
+	$(BIN)/python scripts/measure_reliability.py --tests --coverage coverage.json
+	$(BIN)/python scripts/update_docs.py
+
+# Each module's mutants against its own tests: an hour. One module: make mutation ARGS='*.text*'.
+mutation: $(VENV)/tools.stamp
+	rm -rf mutants
+	$(NICE) $(BIN)/python -m mutmut run --max-children 2 $(ARGS)
+	$(BIN)/python scripts/measure_reliability.py --mutation
+	$(BIN)/python scripts/update_docs.py
+
+# A minute a family; ARGS="--seconds 600 --family pictures".
+fuzz: $(VENV)/dev.stamp
+	$(NICE) $(BIN)/python scripts/fuzz.py $(ARGS)
+
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build mutants
