@@ -15,9 +15,10 @@ from img2prompt import arithmetic, batch, diffusiondb, images, safety, scoring, 
 from img2prompt.decoding import Decoder
 from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
-from img2prompt.file_prompts import MAX_PROMPT, read_prompt
+from img2prompt.file_prompts import read_prompt
 from img2prompt.prediction import Prediction
 
+LONGEST = 20_000  # characters of a prompt that is shown
 WORDS = "of a the portrait dog cat forest castle neon painting light dark oil 2 red".split()
 _CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f]")
 
@@ -52,7 +53,7 @@ def check_metadata(data: bytes) -> None:
     if found is None or not hasattr(found, "prompt"):
         return
     for told in (found.prompt, found.negative, found.tool, found.model or "", found.sampler or ""):
-        assert isinstance(told, str) and len(told) <= MAX_PROMPT
+        assert isinstance(told, str) and len(told) <= LONGEST
         assert not _CONTROL.search(told)
         told.encode("utf-8")
     assert found.prompt or found.negative
