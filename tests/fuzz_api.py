@@ -58,6 +58,7 @@ class Server:
             for one in self.events.values()
             if one["api_visibility"] == "public"
         }
+        self.uploaded = ""
         self.picture = encoded(picture(size=(40, 30)), "PNG")
         for name in self.named:  # what is compiled at a first call would be taken for slow
             self.call(name, self.put_in([_GOOD["image"]] * (name == "predict")))
@@ -70,7 +71,10 @@ class Server:
 
     def _upload(self) -> str:
         files = {"files": ("a.png", self.picture, "image/png")}
-        return self.web.post(f"{self.url}/upload", files=files).json()[0]
+        answer = self.web.post(f"{self.url}/upload", files=files)
+        if answer.status_code == 200:  # else the folder is full, which is an answer too
+            self.uploaded = answer.json()[0]
+        return self.uploaded
 
     def _post(self, route: str, body: Any) -> httpx.Response:
         # Not httpx's own JSON, which refuses NaN.
@@ -248,4 +252,6 @@ def _tiny_assets(folder: Path) -> Assets:
     return Assets(folder)
 
 
-FAMILY = Family("api", "every endpoint and event of the page", st.deferred(calls), check_call)
+FAMILY = Family(
+    "api", "every endpoint and event of the page", st.deferred(calls), check_call, server
+)

@@ -38,12 +38,14 @@ class Family:
         inputs: makes inputs, as the bytes that are kept.
         check: takes one; returns when it was answered, raises `UserError` with the sentence, and
             anything else for a finding.
+        start: called before the first input, for what takes time.
     """
 
     name: str
     door: str
     inputs: st.SearchStrategy[bytes]
     check: Callable[[bytes], None]
+    start: Callable[[], object] = bool
 
     def kept(self) -> list[Path]:
         """The findings of earlier runs."""
@@ -108,6 +110,7 @@ def run(
     as the time allows. A kind of finding (the exception's type and where it was raised) is kept
     once.
     """
+    family.start()
     result = Result(family.name, family.door, seed)
     started = time.monotonic()
     known: set[str] = set()

@@ -27,12 +27,15 @@ def kept() -> Iterator[tuple[Family, Path]]:
 @pytest.mark.parametrize("family, path", kept(), ids=lambda value: getattr(value, "name", None))
 @pytest.mark.filterwarnings("ignore")
 def test_a_finding_stays_mended(family: Family, path: Path) -> None:
+    family.start()
     outcome(family, path.read_bytes())
 
 
 @pytest.mark.parametrize("family", ALL.values(), ids=list(ALL))
 @pytest.mark.filterwarnings("ignore")
 def test_near_misses_are_answers_or_sentences(family: Family) -> None:
+    family.start()
+
     @settings(max_examples=EXAMPLES.get(family.name, 100), deadline=None, derandomize=True)
     @given(family.inputs)
     def throw(data: bytes) -> None:
