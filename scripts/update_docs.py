@@ -2,8 +2,9 @@
 
     python scripts/update_docs.py
 
-Reads docs/evaluation.json, docs/abroad.json, docs/ablations.json and docs/history/*.csv, draws
-docs/figures/*.svg, and fills the blocks between marks in README.md, MODEL_CARD.md and docs/*.md.
+Reads docs/evaluation.json, docs/abroad.json, docs/ablations.json, docs/reliability.json and
+docs/history/*.csv, draws docs/figures/*.svg, and fills the blocks between marks in README.md,
+MODEL_CARD.md and docs/*.md.
 Seconds.
 """
 
@@ -17,8 +18,13 @@ from img2prompt.errors import run_command
 from img2prompt.figures import draw_all
 from img2prompt.files import atomic_path, read_json
 
-REPORTS = ("evaluation", "abroad", "ablations")
-DOCUMENTS = ("README.md", "MODEL_CARD.md", "docs/why-the-original-failed.md")
+REPORTS = ("evaluation", "abroad", "ablations", "reliability")
+DOCUMENTS = (
+    "README.md",
+    "MODEL_CARD.md",
+    "docs/why-the-original-failed.md",
+    "docs/reliability.md",
+)
 
 
 def main() -> None:

@@ -15,14 +15,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @functools.cache
 def reports() -> dict:
-    """What evaluate.py and ablate.py measured."""
+    """What evaluate.py, ablate.py, fuzz.py and measure_reliability.py measured."""
     return {
         name: json.loads((ROOT / "docs" / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("evaluation", "abroad", "ablations")
+        for name in ("evaluation", "abroad", "ablations", "reliability")
     }
 
 
-@pytest.mark.parametrize("name", ["README.md", "MODEL_CARD.md", "docs/why-the-original-failed.md"])
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "MODEL_CARD.md", "docs/why-the-original-failed.md", "docs/reliability.md"],
+)
 def test_quoted_figures_are_the_reports(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     assert "<!-- " in text

@@ -189,17 +189,25 @@ def test_the_container_runs_as_a_visitor() -> None:
 
 def test_the_base_is_small_and_a_python_we_take() -> None:
     name, base = STEPS[0]
-    version = re.fullmatch(r"python:(3\.\d+)-slim", base)[1]
+    # By digest: a tag is moved to another image whenever its makers build it anew.
+    version = re.fullmatch(r"python:(3\.\d+)\.\d+-slim@sha256:[0-9a-f]{64}", base)[1]
     assert name == "FROM" and python().contains(version)
     # Python of the Space and of the container are one.
     assert SpaceCard((ROOT / "README.md").read_text("utf-8")).data.python_version == version
 
 
 def test_requirements_are_a_layer_of_their_own() -> None:
-    install = next(n for n, (_, rest) in enumerate(STEPS) if "-r requirements.txt" in rest)
+    install = next(n for n, (_, rest) in enumerate(STEPS) if "pip install" in rest)
     assert STEPS[install][0] == "RUN" and "--no-cache-dir" in STEPS[install][1]
     before = [rest.split()[0] for name, rest in STEPS[:install] if name == "COPY"]
-    assert before == ["requirements.txt"]
+    assert before == ["requirements.lock"]
+
+
+def test_the_container_installs_the_lock_by_hash_and_nothing_else() -> None:
+    installs = [rest for name, rest in STEPS if "install" in rest]
+    assert len(installs) == 1
+    for option in ("--require-hashes", "--only-binary :all:", "-r requirements.lock"):
+        assert option in installs[0]
 
 
 def test_only_what_the_page_needs_is_sent() -> None:

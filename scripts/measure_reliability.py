@@ -1,0 +1,61 @@
+"""What pytest, mutmut and coverage.py found → docs/reliability.json.
+
+    python scripts/measure_reliability.py --tests                     # counts the tests
+    python scripts/measure_reliability.py --mutation                  # the end of make mutation
+    python scripts/measure_reliability.py --coverage coverage.json    # the end of make coverage
+
+`scripts/fuzz.py --report` writes its part itself. `scripts/update_docs.py` then fills the page.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from img2prompt import reliability
+from img2prompt.errors import UserError, run_command
+from img2prompt.files import provenance, read_json, write_json
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tests", action="store_true", help="count the tests of each family")
+    parser.add_argument("--mutation", action="store_true", help="read mutmut's results")
+    parser.add_argument("--coverage", type=Path, help="read the file that `coverage json` wrote")
+    parser.add_argument("--report", type=Path, default=ROOT / "docs" / "reliability.json")
+    args = parser.parse_args()
+    report: dict[str, Any] = read_json(args.report) if args.report.exists() else {}
+    low = []
+    if args.tests:
+        report["tests"] = reliability.count_tests(ROOT)
+        for row in report["tests"]:
+            print(f"{row['tests']:6,}  {row['name']}")
+    if args.mutation:
+        command = [sys.executable, "-m", "mutmut", "results", "--all", "true"]
+        printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+        fresh = {row["module"]: row for row in reliability.mutants_of(printed)}
+        if not fresh:
+            raise UserError("There are no results of mutmut; run make mutation.")
+        known = {row["module"]: row for row in report.get("mutation", {}).get("modules", ())}
+        rows = [row for _, row in sorted((known | fresh).items())]
+        report["mutation"] = {**provenance(["make", "mutation"]), "modules": rows}
+        for row in rows:
+            share = row["killed"] / row["mutants"]
+            print(f"{row['module']}: {row['killed']} of {row['mutants']} killed ({share:.1%})")
+            low += [row["module"]] * (share < reliability.KILLED)
+    if args.coverage:
+        measured = reliability.read_coverage(args.coverage)
+        report["coverage"] = {**provenance(["make", "coverage"]), **measured}
+        print(f"{measured['percent']} % of lines and branches")
+        low += ["coverage"] * (measured["percent"] < reliability.COVERED)
+    write_json(args.report, report)
+    for name in low:
+        print(f"below what docs/reliability.md promises: {name}", file=sys.stderr)
+    return 1 if low else 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

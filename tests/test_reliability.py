@@ -1,0 +1,118 @@
+"""The tables of docs/reliability.md, and that SECURITY.md's promises name tests that are there."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from img2prompt import reliability
+from img2prompt.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+REPORT = json.loads((ROOT / "docs" / "reliability.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("name", ["SECURITY.md", "docs/reliability.md"])
+def test_named_tests_and_files_are_there(name: str) -> None:
+    text = (ROOT / name).read_text("utf-8")
+    named = set(re.findall(r"`((?:tests|scripts|img2prompt|docs)/[\w/.]+\.\w+)`", text))
+    assert named and not [path for path in sorted(named) if not (ROOT / path).exists()]
+
+
+def test_every_promise_of_security_names_a_test() -> None:
+    text = (ROOT / "SECURITY.md").read_text("utf-8")
+    holds = text.partition("## What holds\n")[2].partition("\n## ")[0]
+    promises = re.findall(r"^\*\*(.+?)\*\*(.*?)(?=^\*\*|\Z)", holds, re.MULTILINE | re.DOTALL)
+    assert len(promises) >= 8
+    for title, told in promises:
+        assert "`tests/" in told, title
+
+
+def test_every_family_has_tests() -> None:
+    names = {path.name for path in (ROOT / "tests").glob("test_*.py")}
+    for tried in reliability.TRIED:
+        assert any(Path(name).match(pattern) for name in names for pattern in tried.files)
+    counts = {row["name"]: row["tests"] for row in REPORT["tests"]}
+    assert counts.keys() == {*(tried.name for tried in reliability.TRIED), "all tests"}
+    assert min(counts.values()) > 0
+
+
+def test_what_was_measured_is_what_is_promised() -> None:
+    assert not [row for row in REPORT["fuzzing"]["families"] if row["findings"]]
+    for row in REPORT["mutation"]["modules"]:
+        assert row["killed"] / row["mutants"] >= reliability.KILLED, row["module"]
+    assert REPORT["coverage"]["percent"] >= reliability.COVERED
+
+
+def test_tests_are_counted_by_file_and_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = """
+tests/test_images.py::test_a[x::y z]
+tests/test_images.py::test_a_full_disk
+tests/test_hub.py::test_a_killed_run_goes_on
+tests/test_text.py::test_words[killed]
+
+4 tests collected in 1.00s
+"""
+    done: Any = subprocess.CompletedProcess([], 0, printed, "")
+    monkeypatch.setattr(reliability.subprocess, "run", lambda *args, **options: done)
+    rows = {row["name"]: row["tests"] for row in reliability.count_tests(ROOT)}
+    assert rows["all tests"] == 4
+    assert rows["pictures: damaged, huge, odd formats and modes"] == 2
+    assert rows["killed and resumed"] == 1 and rows["disks that are full"] == 1
+    done.returncode = 2
+    with pytest.raises(UserError, match="could not collect"):
+        reliability.count_tests(ROOT)
+
+
+def test_mutants_are_counted_by_module() -> None:
+    printed = """
+    img2prompt.text.x_fold__mutmut_1: killed
+    img2prompt.text.x_fold__mutmut_2: survived
+    img2prompt.text.x_words__mutmut_1: timeout
+    img2prompt.text.x_words__mutmut_2: no tests
+    img2prompt.decoding.xǁDecoderǁrank__mutmut_1: killed
+    img2prompt.images.x_a__mutmut_1: not checked
+"""
+    assert reliability.mutants_of(printed) == [
+        {"module": "decoding", "mutants": 1, "killed": 1},
+        {"module": "text", "mutants": 4, "killed": 2},
+    ]
+    assert reliability.mutants_of("nothing") == []
+
+
+def summary(percent: float, statements: int = 10) -> dict:
+    """A file of coverage.py's report."""
+    return {"summary": {"percent_covered": percent, "num_statements": statements}}
+
+
+def test_coverage_is_read_from_its_report(tmp_path: Path) -> None:
+    totals = {
+        "percent_covered": 93.456,
+        "covered_lines": 90,
+        "num_statements": 100,
+        "covered_branches": 40,
+        "num_branches": 50,
+    }
+    files = {"a.py": summary(99.0), "b.py": summary(50.04), "empty.py": summary(100.0, 0)}
+    path = tmp_path / "coverage.json"
+    path.write_text(json.dumps({"totals": totals, "files": files}), "utf-8")
+    read = reliability.read_coverage(path)
+    assert read == {
+        "percent": 93.5,
+        "lines": [90, 100],
+        "branches": [40, 50],
+        "lowest": [["b.py", 50.0], ["a.py", 99.0]],
+    }
+    block = reliability.coverage_block(
+        {"coverage": {**read, "made_by": "make coverage", "date": "today"}}
+    )
+    assert "**93.5 %**" in block and "40 of 50 branches (80.0%)" in block
+    for damage in ("", "{}", "no JSON"):
+        path.write_text(damage, "utf-8")
+        with pytest.raises(UserError, match="make coverage"):
+            reliability.read_coverage(path)
+    with pytest.raises(UserError, match="make coverage"):
+        reliability.read_coverage(tmp_path / "none.json")
