@@ -258,6 +258,7 @@ def _answer_some(
             else:
                 rows.append((entry.name, thumbnail(image)))
                 yield image
+                del image, content  # two large pictures at once would be too many
             if len(rows) == TOGETHER or time.monotonic() > deadline:
                 return
 

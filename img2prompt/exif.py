@@ -45,8 +45,13 @@ class Directory:
         order: "<" or ">".
         big: whether it is a BigTIFF's.
 
+    Attributes:
+        entries: by tag; those that `data` still holds.
+        whole: whether these are all.
+
     Raises:
-        ValueError: it does not lie in `data`, or its values take more room than `data` has.
+        struct.error: it does not begin in `data`.
+        ValueError: its values take more room than `data` has.
     """
 
     def __init__(self, data: bytes, start: int, order: str, big: bool = False) -> None:
@@ -55,9 +60,8 @@ class Directory:
         head, entry, inline = ("Q", "HHQ", 8) if big else ("H", "HHL", 4)
         length = struct.calcsize(order + entry) + inline
         place = start + struct.calcsize(order + head)
-        if place > len(data):
-            raise ValueError("the directory lies outside")
         (number,) = struct.unpack_from(order + head, data, start)
+        self.whole = place + number * length <= len(data)
         total = 0
         for at in range(place, min(place + number * length, len(data) - length + 1), length):
             tag, kind, count = struct.unpack_from(order + entry, data, at)

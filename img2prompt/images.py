@@ -4,8 +4,10 @@ This is the only preprocessing in the project. Training shards store `to_pixels`
 `preprocess`, and both go through the same lines.
 """
 
+import contextlib
 import io
 import os
+import threading
 import warnings
 from pathlib import Path
 from typing import Literal
@@ -28,14 +30,15 @@ MAX_PIXELS = 50_000_000  # 200 MB once decoded to RGB; Pillow itself only warns 
 MAX_SIDE = 32_768
 # Bytes that one picture takes while it is read, its file included. With what answering it takes, a
 # request stays under 300 MB: scripts/measure_pictures.py.
-MAX_MEMORY = 270_000_000
+MAX_MEMORY = 280_000_000
+LARGE = 8_000_000  # pixels from which on pictures are decoded one after the other
 WHITE = np.float32(255)  # the largest value of a pixel
 BACKGROUND = (255, 255, 255)  # transparent pixels become white, as on a web page
 
 # Bytes of a pixel in memory, by Pillow's mode; most modes have four, RGB too.
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 _BYTES_OTHERWISE = _RGB_BYTES = 4
-_STRIP = 2**19  # pixels that are converted at once
+_STRIP = 2**17  # pixels that are converted at once
 _TURNS = {  # what makes a picture upright, by its EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -45,6 +48,7 @@ _TURNS = {  # what makes a picture upright, by its EXIF orientation
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_ONE_LARGE = threading.Lock()
 _CUT = "The picture is cut off: its last part is missing; save or download it again."
 
 ImageSource = str | os.PathLike | bytes | Image.Image | np.ndarray
@@ -175,7 +179,26 @@ def preprocess(source: ImageSource, size: int = SIZE, fit: Fit = "stretch") -> n
     Raises:
         ImageError: as `open_image`.
     """
-    return to_float(to_pixels(open_image(source), size, fit))
+    return preprocess_sized(source, size, fit)[0]
+
+
+def preprocess_sized(
+    source: ImageSource, size: int = SIZE, fit: Fit = "stretch"
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """What `preprocess` returns, and the upright picture's width and height.
+
+    The decoded picture is gone when this returns, and of large ones only one at a time stands in
+    memory, however many threads ask.
+
+    Raises:
+        ImageError: as `open_image`.
+    """
+    if isinstance(source, str | os.PathLike | bytes):
+        source = open_encoded(source)
+    pixels = source.size if isinstance(source, np.ndarray) else source.size[0] * source.size[1]
+    with _ONE_LARGE if pixels > LARGE else contextlib.nullcontext():
+        picture = open_image(source)
+        return to_float(to_pixels(picture, size, fit)), picture.size
 
 
 def _read(path: Path) -> bytes:
@@ -369,4 +392,4 @@ def _no_picture(data: bytes) -> str:
     kind = picture_kinds.other_kind(data)
     if kind is None:
         return f"This is not a picture we can read; use one of {formats}."
-    return f"This file is {kind}, not a picture we can read; use one of {formats}."
+    return f"This file is {kind}, not a picture we can read; use one saved as {formats}."

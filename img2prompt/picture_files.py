@@ -292,7 +292,7 @@ def _blocks_end(data: bytes, place: int) -> int:
 
 def _webp(data: bytes) -> PictureFile:
     (stated,) = struct.unpack_from("<L", data, 4)
-    cut = stated + 8 > len(data) + 1  # some writers leave the last filling byte out
+    cut = stated + 8 > len(data)
     if data[12:16] != b"VP8X":
         return PictureFile(data, cut, decoder=_WEBP_DECODER)
     kept: list[bytes] = []
@@ -341,7 +341,7 @@ def _tiff(data: bytes) -> PictureFile:
         area = 0  # read row by row
     if tags.number(_TIFF_PHOTOMETRIC, 0) == _YCBCR:
         bits = max(bits, 32)  # unpacked to RGBA
-    cut = False
+    cut = not tags.whole
     for offsets, lengths in _TIFF_PIECES:
         pieces = zip(tags.numbers(offsets), tags.numbers(lengths), strict=False)
         cut = cut or any(offset + length > len(data) for offset, length in pieces)

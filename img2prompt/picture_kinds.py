@@ -13,7 +13,7 @@ def sniff(data: bytes) -> str | None:
         return "GIF"
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "WEBP"
-    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")) and data[8:10] != b"CR":
         return "TIFF"
     if data.startswith(b"BM"):
         return "BMP"
