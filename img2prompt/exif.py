@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 ORIENTATION = 0x0112
 FOLDERS = (0x8769, 0x8825, 0xA005)  # of the camera, of the place, of interoperability
+RAW_PROFILE = b"Raw profile type exif"  # the key of ImageMagick's text of EXIF in hexadecimal
 XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
+MAX_BLOCK = 4 * 2**20  # bytes of an EXIF block
+MAX_ENTRIES = 2**16  # of a directory; only BigTIFF has room for more
 MAX_VALUES = 2**18  # numbers of one tag; a strip for each row of the tallest picture has fewer
 _SHORT, _LONG = 3, 4
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
@@ -51,7 +54,7 @@ class Directory:
 
     Raises:
         struct.error: it does not begin in `data`.
-        ValueError: its values take more room than `data` has.
+        ValueError: it has too many entries, or their values take more room than `data` has.
     """
 
     def __init__(self, data: bytes, start: int, order: str, big: bool = False) -> None:
@@ -61,6 +64,8 @@ class Directory:
         length = struct.calcsize(order + entry) + inline
         place = start + struct.calcsize(order + head)
         (number,) = struct.unpack_from(order + head, data, start)
+        if number > MAX_ENTRIES:
+            raise ValueError("too many entries")
         self.whole = place + number * length <= len(data)
         total = 0
         for at in range(place, min(place + number * length, len(data) - length + 1), length):
@@ -104,6 +109,16 @@ def header(data: bytes) -> tuple[str, int, bool] | None:
     return (order, struct.unpack_from(order + "L", data, 4)[0], False) if version == 42 else None
 
 
+def raw_profile(text: bytes | str) -> bytes | None:
+    """The EXIF block of ImageMagick's text; None where it is none."""
+    if isinstance(text, bytes):
+        text = text.decode("latin-1")
+    try:
+        return bytes.fromhex("".join(text.split("\n")[3:]))
+    except ValueError:
+        return None
+
+
 def main_directory(exif: bytes) -> Directory | None:
     """The first directory of an EXIF block, its folders walked too; None where one is unsound."""
     while exif.startswith(b"Exif\0\0"):
@@ -119,6 +134,11 @@ def main_directory(exif: bytes) -> Directory | None:
     except (ValueError, struct.error):
         return None
     return directory
+
+
+def sound(block: bytes) -> bool:
+    """Whether Pillow may read an EXIF block: it is one, and no larger than it says."""
+    return len(block) <= MAX_BLOCK and main_directory(block) is not None
 
 
 def orientation(exif: bytes | None, xmp: bytes | str | None = None) -> int:

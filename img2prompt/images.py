@@ -278,12 +278,9 @@ def _orientation(image: Image.Image) -> int:
     if image.format == "TIFF":
         return file.orientation
     block = image.info.get("exif")
-    raw = image.info.get("Raw profile type exif")  # ImageMagick's, in hexadecimal
+    raw = image.info.get(exif.RAW_PROFILE.decode())
     if block is None and isinstance(raw, str):
-        try:
-            block = bytes.fromhex("".join(raw.split("\n")[3:]))
-        except ValueError:
-            block = None
+        block = exif.raw_profile(raw)
     xmp = image.info.get("XML:com.adobe.xmp") or image.info.get("xmp")
     return exif.orientation(block, xmp if isinstance(xmp, str | bytes) else None)
 
@@ -352,9 +349,11 @@ def _from_array(array: np.ndarray) -> Image.Image:
         )
     _check_size((array.shape[1], array.shape[0]))
     if np.issubdtype(array.dtype, np.floating):
-        if not np.all(np.isfinite(array)) or array.min() < 0 or array.max() > 1:
-            raise ImageError("Floating-point pictures must lie in [0, 1].")
-        array = np.rint(array * 255).astype(np.uint8)
+        values, array = array, np.empty(array.shape, np.uint8)
+        for row, line in enumerate(values):  # copies of the whole would take ten times its bytes
+            if not (np.min(line) >= 0 and np.max(line) <= 1):  # NaN is neither
+                raise ImageError("Floating-point pictures must lie in [0, 1].")
+            array[row] = np.rint(line * 255)
     if array.dtype != np.uint8:
         raise ImageError(f"Pixels must be uint8 or floating point, not {array.dtype}.")
     return Image.fromarray(array)

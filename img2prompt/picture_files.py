@@ -6,26 +6,18 @@ only what makes pixels or may tell a prompt. Nothing here decodes a pixel.
 """
 
 import struct
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from img2prompt import exif
-from img2prompt.picture_kinds import PNG_START
+from img2prompt import exif, png_chunks
+from img2prompt.picture_kinds import UnusualError, parts
+from img2prompt.png_chunks import MAX_TEXT
 
-MAX_TEXT = 4 * 2**20  # bytes of one text, unpacked
-MAX_TEXTS = 8 * 2**20  # bytes of all texts of a file
-MAX_TEXT_CHUNKS = 1_000
+MAX_BLOCKS = 2**20  # of at most 255 bytes each, in a row of a GIF
+MAX_RUNS = 8 * 2**20  # bytes of a BMP in runs, which Pillow decodes one by one in Python
 MAX_SCANS = 300  # of a JPEG; ordinary progressive ones have ten, and each costs a whole pass
 
-# Keys that Pillow itself keeps beside the texts; a text of that name would change the pixels.
-_RESERVED = frozenset(
-    b"transparency bbox exif icc_profile interlace default_image gamma chromaticity srgb dpi "
-    b"aspect loop duration disposal blend".split()
-)
 _WEBP_DECODER = 12.0  # bytes a pixel: two canvases of RGBA, and a third that is handed to Pillow
-_BMP_RUNS_DECODER = 2.0
-_TRNS_BYTES = {0: 2, 2: 6}  # by colour type: the least that a tRNS chunk must hold
+_BMP_RUNS_DECODER = 30.0  # two, and time: each run costs some microseconds
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_SAMPLES = 256, 257, 258, 277
 _TIFF_COMPRESSION, _TIFF_PHOTOMETRIC, _YCBCR = 259, 262, 6
 _TIFF_ROWS, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 278, 322, 323
@@ -53,10 +45,6 @@ class PictureFile:
     held: int = 0
 
 
-class UnusualError(ValueError):
-    """The file is of a known format, but written in a way that we do not read."""
-
-
 def tidy(data: bytes, format: str) -> PictureFile:
     """Leave of a file what makes its first picture and its readable texts.
 
@@ -78,121 +66,12 @@ def tidy(data: bytes, format: str) -> PictureFile:
         return PictureFile(data, cut=True, decoder=_WEBP_DECODER)
 
 
-# --- PNG ------------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Texts:
-    """The texts of a PNG that may be handed on, and how much room they have left."""
-
-    chunks: list[bytes] = field(default_factory=list)
-    left: int = MAX_TEXTS
-
-    def add(self, kind: bytes, body: bytes) -> None:
-        body = self._unpacked(kind, body)
-        if body is None or len(body) > self.left or len(self.chunks) == MAX_TEXT_CHUNKS:
-            return
-        self.left -= len(body)
-        self.chunks.append(_chunk(b"tEXt" if kind == b"zTXt" else kind, body))
-
-    def _unpacked(self, kind: bytes, body: bytes) -> bytes | None:
-        """The chunk without compression; None where it cannot be read."""
-        key, zero, rest = body.partition(b"\0")
-        if not key or not zero or key.lower() in _RESERVED or len(body) > MAX_TEXT:
-            return None
-        if kind == b"tEXt":
-            return body
-        if kind == b"zTXt":
-            text = _inflate(rest[1:]) if rest[:1] == b"\0" else None
-            return None if text is None else key + b"\0" + text
-        if len(rest) < 2 or rest[2:].count(b"\0") < 2:
-            return None
-        if rest[0] == 0:
-            return body
-        language, name, packed = rest[2:].split(b"\0", 2)
-        text = _inflate(packed) if rest[1] == 0 else None
-        return None if text is None else b"\0".join((key, b"\0", language, name, text))
+# --- PNG, JPEG ------------------------------------------------------------------------------------
 
 
 def _png(data: bytes) -> PictureFile:
-    head: list[bytes] = []
-    pixels: list[bytes] = []
-    texts, tags = _Texts(), b""
-    seen: set[bytes] = set()
-    colour = depth = -1
-    ended = False
-    for kind, body, whole, sound in _png_chunks(data):
-        if not seen and kind != b"IHDR":
-            raise UnusualError("another chunk comes first, as in Apple's own PNGs")
-        if kind == b"IDAT":
-            pixels.append(whole)
-        elif kind == b"IEND":
-            ended = True
-            break
-        elif kind in (b"tEXt", b"zTXt", b"iTXt"):
-            texts.add(kind, body)
-        elif kind == b"eXIf" and not tags and exif.main_directory(body) is not None:
-            tags = _chunk(kind, body)
-        elif kind in (b"IHDR", b"PLTE") and kind not in seen and not pixels:
-            head.append(whole)
-            if kind == b"IHDR":
-                depth, colour = body[8], body[9]
-        elif kind == b"tRNS" and sound and kind not in seen and not pixels:
-            head += _transparency(body, colour, depth)
-        seen.add(kind)
-    chunks = (*head, *texts.chunks, tags, *pixels, _chunk(b"IEND", b""))
-    return PictureFile(b"".join((PNG_START, *chunks)), cut=not ended)
-
-
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes, bool]]:
-    """Kind, body, the whole chunk, and whether its checksum is right (True for pixels, unread).
-
-    The last chunk of a file that is cut off is as long as what there is.
-    """
-    place = len(PNG_START)
-    while place + 8 <= len(data):
-        length, kind = struct.unpack_from(">L4s", data, place)
-        whole = data[place : place + length + 12]
-        if kind == b"IDAT":
-            yield kind, b"", whole, True
-        else:
-            body = whole[8 : 8 + length]
-            stated = whole[8 + length :]
-            yield kind, body, whole, stated == struct.pack(">L", zlib.crc32(whole[4 : 8 + length]))
-        place += length + 12
-
-
-def _transparency(body: bytes, colour: int, depth: int) -> list[bytes]:
-    """A tRNS chunk in the samples that Pillow compares it with, which are not always the file's."""
-    if colour not in (0, 2, 3) or len(body) < _TRNS_BYTES.get(colour, 1):
-        return []
-    if colour == 0 and depth < 16:
-        grey = struct.unpack(">H", body[:2])[0] & ((1 << depth) - 1)
-        if depth in (2, 4):  # Pillow spreads these over 0–255
-            grey *= 255 // ((1 << depth) - 1)
-        body = struct.pack(">H", grey)
-    elif colour == 2:
-        shift = 8 if depth == 16 else 0  # of 16 bits Pillow keeps the upper half
-        samples = struct.unpack(">3H", body[:6])
-        body = struct.pack(">3H", *(sample >> shift & 255 for sample in samples))
-    return [_chunk(b"tRNS", body)]
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    check = struct.pack(">L", zlib.crc32(kind + body))
-    return struct.pack(">L", len(body)) + kind + body + check
-
-
-def _inflate(packed: bytes) -> bytes | None:
-    stream = zlib.decompressobj()
-    try:
-        text = stream.decompress(packed, MAX_TEXT)
-    except zlib.error:
-        return None
-    return text if stream.eof else None
-
-
-# --- JPEG -----------------------------------------------------------------------------------------
+    rebuilt, ended = png_chunks.rebuilt(data)
+    return PictureFile(rebuilt, cut=not ended)
 
 
 def _jpeg(data: bytes) -> PictureFile:
@@ -202,7 +81,7 @@ def _jpeg(data: bytes) -> PictureFile:
     tags = False
     coefficients, progressive, components = 0.0, False, 0
     place = 2
-    while True:
+    for _ in parts():
         place = data.find(b"\xff", place)
         if place < 0 or place + 4 > len(data):
             return PictureFile(data, cut=True)
@@ -220,7 +99,7 @@ def _jpeg(data: bytes) -> PictureFile:
             progressive = marker in (0xC2, 0xC6, 0xCA, 0xCE)
             components = body[5]
         if marker == 0xE1 and body.startswith(b"Exif\0"):
-            keep = not tags and exif.main_directory(body) is not None
+            keep = not tags and exif.sound(body)
             tags = tags or keep
         elif marker == 0xFE or (marker == 0xE1 and body.startswith(b"http://ns.adobe.com/xap/")):
             keep = len(body) <= room
@@ -239,15 +118,15 @@ def _jpeg(data: bytes) -> PictureFile:
     # All coefficients are held where a single pass does not bring whole blocks.
     held = coefficients > 0 and (progressive or body[0] < components)
     cut = data.find(b"\xff\xd9", place) < 0
-    rest = data[place:]
+    rest = memoryview(data)[place:]
     return PictureFile(b"".join((*kept, rest)), cut, decoder=coefficients if held else 0.0)
 
 
 def _coefficients(frame: bytes) -> float:
     """Bytes a pixel of all coefficients: 16 bits each, of each component in its own sampling."""
-    parts = [frame[at] for at in range(7, 6 + 3 * frame[5], 3)]
-    sampled = [(part >> 4) * (part & 15) for part in parts]
-    widest = max(part >> 4 for part in parts) * max(part & 15 for part in parts)
+    factors = [frame[at] for at in range(7, 6 + 3 * frame[5], 3)]
+    sampled = [(part >> 4) * (part & 15) for part in factors]
+    widest = max(part >> 4 for part in factors) * max(part & 15 for part in factors)
     return 2.0 * sum(sampled) / max(widest, 1)
 
 
@@ -259,7 +138,9 @@ def _gif(data: bytes) -> PictureFile:
     place = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
     kept = [data[:place]]
     room = MAX_TEXT
-    while data[place] == 0x21:
+    for _ in parts():
+        if data[place] != 0x21:
+            break
         end = _blocks_end(data, place + 2)
         block = data[place:end]
         if block[1] == 0xF9 and len(block) == 8:
@@ -274,17 +155,19 @@ def _gif(data: bytes) -> PictureFile:
     table = 3 << (data[place + 9] & 7) + 1 if data[place + 9] & 0x80 else 0
     end = _blocks_end(data, place + 11 + table)
     cut = end > len(data)
-    return PictureFile(b"".join((*kept, data[place:end], b";")), cut)
+    return PictureFile(b"".join((*kept, memoryview(data)[place:end], b";")), cut)
 
 
 def _blocks_end(data: bytes, place: int) -> int:
     """Where the row of blocks that begins at `place` has ended; beyond the data if it is cut."""
-    while place < len(data):
+    for _ in range(MAX_BLOCKS):
+        if place >= len(data):
+            return len(data) + 1
         length = data[place]
         place += 1 + length
         if length == 0:
             return place
-    return len(data) + 1
+    raise UnusualError("its blocks are too small")
 
 
 # --- WebP -----------------------------------------------------------------------------------------
@@ -297,14 +180,15 @@ def _webp(data: bytes) -> PictureFile:
         return PictureFile(data, cut, decoder=_WEBP_DECODER)
     kept: list[bytes] = []
     place, seen = 12, set()
-    while place + 8 <= len(data):
+    for _ in parts():
+        if place + 8 > len(data):
+            break
         kind, length = struct.unpack_from("<4sL", data, place)
         whole = data[place : place + 8 + length + (length & 1)]
-        body = whole[8 : 8 + length]
         if kind == b"EXIF":
-            keep = len(body) <= MAX_TEXT and exif.main_directory(body) is not None
+            keep = exif.sound(whole[8 : 8 + length])
         elif kind == b"XMP ":
-            keep = len(body) <= MAX_TEXT
+            keep = length <= MAX_TEXT
         else:
             keep = kind in (b"VP8X", b"ANIM", b"ANMF", b"ALPH", b"VP8 ", b"VP8L")
         if keep and kind not in seen:
@@ -379,4 +263,6 @@ def _upright(tags: exif.Directory, order: str) -> bytes | None:
 def _bmp(data: bytes) -> PictureFile:
     (length,) = struct.unpack_from("<L", data, 2)
     runs = data[30] in (1, 2)
+    if runs and len(data) > MAX_RUNS:
+        raise UnusualError("it has too many runs")
     return PictureFile(data, cut=length > len(data), decoder=_BMP_RUNS_DECODER if runs else 0.0)

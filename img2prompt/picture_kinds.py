@@ -1,6 +1,26 @@
-"""What a file is by its first bytes: one of our formats, or another one that has a name."""
+"""What a file is by its first bytes: one of our formats, or another one that has a name.
 
+And what all who look into files share: the error for odd ones, and a bound on their parts.
+"""
+
+from collections.abc import Iterator
+
+MAX_PARTS = 100_000  # chunks, segments or extensions; a file of nothing else would take minutes
 PNG_START = b"\x89PNG\r\n\x1a\n"
+
+
+class UnusualError(ValueError):
+    """The file is of a known format, but written in a way that we do not read."""
+
+
+def parts() -> Iterator[int]:
+    """Counts the parts of a file, 0, 1, 2 …, while a loop takes them.
+
+    Raises:
+        UnusualError: there are too many.
+    """
+    yield from range(MAX_PARTS)
+    raise UnusualError("it has too many parts")
 
 
 def sniff(data: bytes) -> str | None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from img2prompt import exif, images, picture_files, picture_kinds
+from img2prompt import exif, images, picture_kinds, png_chunks
 from img2prompt.images import ImageError, open_encoded, open_image
 
 CASES = Path(__file__).with_name("cases")
@@ -136,7 +136,7 @@ def test_sixty_texts_that_unpack_to_a_gigabyte_are_not_unpacked_all() -> None:
     same(png(*(chunk(b"zTXt", b"k%d\0\0" % i + packed) for i in range(60))))
     texts = [chunk(b"zTXt", b"k%d\0\0" % i + zlib.compress(bytes(2**20))) for i in range(60)]
     info = open_encoded(png(*texts)).info
-    assert sum(len(info[key]) for key in info if key.startswith("k")) <= picture_files.MAX_TEXTS
+    assert sum(len(info[key]) for key in info if key.startswith("k")) <= png_chunks.MAX_TEXTS
 
 
 def test_a_png_without_its_end_is_whole_while_its_pixels_are() -> None:
