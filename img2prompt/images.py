@@ -124,7 +124,7 @@ def open_encoded(source: str | os.PathLike | bytes) -> Image.Image:
         raise ImageError(_CUT if file is not None and file.cut else _unusual(format)) from None
     _check_size(image.size)
     file.held += len(file.data) * (2 if format == "WEBP" else 1)  # Pillow keeps a copy of WebP
-    del file.data
+    file.data = b""  # it lives in `image.fp` now
     image.file = file
     _shrink(image)  # refuses what would not fit
     return image
@@ -254,9 +254,8 @@ def _shrink(image: Image.Image) -> int:
     if file is None:  # in memory already, or opened by somebody else
         return 1
     pixels = image.size[0] * image.size[1]
-    second = (
-        image.mode != "RGB" or image.has_transparency_data or _orientation(image) != 1
-    ) * _RGB_BYTES
+    plain = image.mode == "RGB" and "transparency" not in image.info and _orientation(image) == 1
+    second = 0 if plain else _RGB_BYTES
     native = _BYTES.get(image.mode, _BYTES_OTHERWISE)
     fixed = file.held + file.piece + file.decoder * pixels
     for shrink in (1, 2, 4, 8):

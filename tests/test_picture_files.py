@@ -174,6 +174,15 @@ def test_16_bit_grey_with_transparency_is_laid_on_white() -> None:
     assert opened.getpixel((0, 0)) == (255, 255, 255)
 
 
+def test_a_palette_picture_without_its_palette_gives_a_picture_or_a_sentence() -> None:
+    data = raw_png(8, 3, b"\0\1\2", (2, 1), chunk(b"tRNS", b"\0\xff"))
+    for whole in (data, raw_png(8, 3, b"\0\1\2", (2, 1))):
+        try:
+            assert open_image(whole).size == (2, 1)
+        except ImageError:
+            continue
+
+
 @pytest.mark.parametrize(("colour", "row"), [(4, b"\x20\0\0\0"), (6, b"\x20\0\x30\0\x40\0\0\0")])
 def test_16_bits_with_an_alpha_channel_are_laid_on_white(colour: int, row: bytes) -> None:
     assert open_image(raw_png(16, colour, b"\0" + row, (1, 1))).getpixel((0, 0)) == (255,) * 3
