@@ -13,6 +13,7 @@ from img2prompt.picture_kinds import UnusualError, parts
 from img2prompt.png_chunks import MAX_TEXT
 
 MAX_BLOCKS = 2**20  # of at most 255 bytes each, in a row of a GIF
+MAX_COMMENTS = 2**20  # bytes of a GIF's comments, which Pillow joins one by one
 MAX_RUNS = 8 * 2**20  # bytes of a BMP in runs, which Pillow decodes one by one in Python
 MAX_SCANS = 300  # of a JPEG; ordinary progressive ones have ten, and each costs a whole pass
 
@@ -137,7 +138,7 @@ def _gif(data: bytes) -> PictureFile:
     """The first frame, and comments in front of it."""
     place = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
     kept = [data[:place]]
-    room = MAX_TEXT
+    room = MAX_COMMENTS
     for _ in parts():
         if data[place] != 0x21:
             break

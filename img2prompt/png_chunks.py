@@ -25,10 +25,14 @@ _TRNS_BYTES = {0: 2, 2: 6}  # by colour type: the least that a tRNS chunk must h
 
 @dataclass
 class _Texts:
-    """The texts of a PNG that may be handed on, and how much room they have left."""
+    """The texts of a PNG that may be handed on, and how much room they have left.
+
+    What is unpacked in vain counts too: a thousand bombs that all fail would take minutes.
+    """
 
     chunks: list[bytes] = field(default_factory=list)
     left: int = MAX_TEXTS
+    effort: int = 4 * MAX_TEXTS
 
     def add(self, kind: bytes, body: bytes) -> None:
         body = self._unpacked(kind, body)
@@ -48,15 +52,27 @@ class _Texts:
         if kind == b"tEXt":
             return body
         if kind == b"zTXt":
-            text = _inflate(rest[1:]) if rest[:1] == b"\0" else None
+            text = self._inflated(rest[1:]) if rest[:1] == b"\0" else None
             return None if text is None else key + b"\0" + text
         if len(rest) < 2 or rest[2:].count(b"\0") < 2:
             return None
         if rest[0] == 0:
             return body
         language, name, packed = rest[2:].split(b"\0", 2)
-        text = _inflate(packed) if rest[1] == 0 else None
+        text = self._inflated(packed) if rest[1] == 0 else None
         return None if text is None else b"\0".join((key, b"\0", language, name, text))
+
+    def _inflated(self, packed: bytes) -> bytes | None:
+        if self.effort <= 0:
+            return None
+        stream = zlib.decompressobj()
+        try:
+            text = stream.decompress(packed, MAX_TEXT)
+        except zlib.error:
+            text = b""
+            self.effort -= MAX_TEXT
+        self.effort -= len(text)
+        return text if stream.eof else None
 
 
 def rebuilt(data: bytes) -> tuple[bytes, bool]:
@@ -136,12 +152,3 @@ def _transparency(body: bytes, colour: int, depth: int) -> list[bytes]:
 def _chunk(kind: bytes, body: bytes) -> bytes:
     check = struct.pack(">L", zlib.crc32(kind + body))
     return struct.pack(">L", len(body)) + kind + body + check
-
-
-def _inflate(packed: bytes) -> bytes | None:
-    stream = zlib.decompressobj()
-    try:
-        text = stream.decompress(packed, MAX_TEXT)
-    except zlib.error:
-        return None
-    return text if stream.eof else None

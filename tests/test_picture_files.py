@@ -139,6 +139,26 @@ def test_sixty_texts_that_unpack_to_a_gigabyte_are_not_unpacked_all() -> None:
     assert sum(len(info[key]) for key in info if key.startswith("k")) <= png_chunks.MAX_TEXTS
 
 
+def test_bombs_that_are_unpacked_in_vain_cost_no_minutes() -> None:
+    bomb = zlib.compress(bytes(8 * 2**20))
+    started = time.monotonic()
+    same(png(*(chunk(b"zTXt", b"k%d\0\0" % i + bomb) for i in range(5_000))))
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png(chunk(b"prVt", b"") * 200_000),
+        saved("GIF")[: 13 + 768] + b"!\xfe\0" * 200_000 + saved("GIF")[13 + 768 :],
+        jpeg()[:2] + b"\xff\xd0" * 200_000 + jpeg()[2:],
+    ],
+    ids=["PNG", "GIF", "JPEG"],
+)
+def test_a_file_of_too_many_parts_is_refused(data: bytes) -> None:
+    assert "is written in a way we cannot read" in refusal(data)
+
+
 def test_a_png_without_its_end_is_whole_while_its_pixels_are() -> None:
     same(png(end=False))
     same(png(late=chunk(b"tEXt", b"a\0b")[:-6], end=False))
