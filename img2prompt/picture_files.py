@@ -14,8 +14,8 @@ from img2prompt.png_chunks import MAX_TEXT
 
 MAX_BLOCKS = 2**20  # of at most 255 bytes each, in a row of a GIF
 MAX_COMMENTS = 2**20  # bytes of a GIF's comments, which Pillow joins one by one
-MAX_RUNS = 8 * 2**20  # bytes of a BMP in runs, which Pillow decodes one by one in Python
-MAX_SCANS = 300  # of a JPEG; ordinary progressive ones have ten, and each costs a whole pass
+MAX_RUNS = 4 * 2**20  # bytes of a BMP in runs, which Pillow decodes one by one in Python
+MAX_SCANS = 100  # of a JPEG; ordinary progressive ones have ten, and each costs a whole pass
 
 _WEBP_DECODER = 12.0  # bytes a pixel: two canvases of RGBA, and a third that is handed to Pillow
 _BMP_RUNS_DECODER = 30.0  # two, and time: each run costs some microseconds
