@@ -227,6 +227,7 @@ def _answer_some(
             else:
                 rows.append((entry, small))
                 yield image
+                del image, content  # two large pictures at once would be too many
             if len(rows) == TOGETHER or time.monotonic() > deadline:
                 return
 

@@ -69,16 +69,12 @@ def explain(predictor: Predictor, image: images.ImageSource, words: Sequence[str
     """
     words = list(dict.fromkeys(words))
     directions = _directions(predictor.vectors, words)
-    picture = images.open_image(image)
-    pixels = images.to_float(images.to_pixels(picture, predictor.side, predictor.fit))
+    pixels, size = images.preprocess_sized(image, predictor.side, predictor.fit)
     scores, heats = explain_pixels(predictor, pixels, directions)
     return Explanation(
         predictor.preset,
         {word: float(score) for word, score in zip(words, scores, strict=True)},
-        {
-            word: unfit(heat, picture.size, predictor.fit)
-            for word, heat in zip(words, heats, strict=True)
-        },
+        {word: unfit(heat, size, predictor.fit) for word, heat in zip(words, heats, strict=True)},
     )
 
 

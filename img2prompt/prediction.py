@@ -137,6 +137,7 @@ class Predictor:
                 batch.append(images.preprocess(source, self.side, self.fit))
             except images.ImageError as error:
                 batch.append(error)
+            del source  # a decoded picture is not kept while the next one is decoded
             if len(batch) == BATCH:
                 yield from self._predict_batch(batch, words)
                 batch = []

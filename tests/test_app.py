@@ -32,6 +32,9 @@ from tests.waiting import PATIENCE
 ROOT = Path(__file__).resolve().parent.parent
 ENGLISH = Texts()
 NOT_A_PICTURE = "This is not a picture we can read; use one of PNG, JPEG, WEBP, GIF, BMP, TIFF."
+SVG = (
+    "This file is SVG, not a picture we can read; use one saved as PNG, JPEG, WEBP, GIF, BMP, TIFF."
+)
 
 
 @pytest.fixture(scope="module")
@@ -161,8 +164,12 @@ def test_the_server_never_fetches_an_address(client: Client, address: str) -> No
     [
         ("text.png", b"no <b>picture</b>", NOT_A_PICTURE),
         ("empty.png", b"", "The file is empty; choose a picture."),
-        ("vector.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", NOT_A_PICTURE),
-        ("cut.png", None, "The picture is damaged or cut off; save or download it again."),
+        ("vector.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", SVG),
+        (
+            "cut.png",
+            None,
+            "The picture is cut off: its last part is missing; save or download it again.",
+        ),
     ],
 )
 def test_files_that_cannot_be_used_get_one_sentence(

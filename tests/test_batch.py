@@ -23,7 +23,7 @@ from img2prompt.errors import UserError
 from img2prompt.prediction import Prediction, Predictor
 from img2prompt.printable import NAME_LENGTH, clean_name
 
-DAMAGED = "The picture is damaged or cut off; save or download it again."
+CUT = "The picture is cut off: its last part is missing; save or download it again."
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_files_and_members_are_answered_as_one_by_one(
         assert [word.word for word in row.result.words] == [word.word for word in alone.words]
         small = Image.open(io.BytesIO(row.thumbnail))
         assert small.format == "JPEG" and small.size == (batch.THUMBNAIL, batch.THUMBNAIL)
-    assert reasons(rows) == {"set.zip/b/broken.png": DAMAGED} and rows[2].thumbnail is None
+    assert reasons(rows) == {"set.zip/b/broken.png": CUT} and rows[2].thumbnail is None
 
 
 def test_more_than_a_batch_keeps_its_order(

@@ -45,7 +45,9 @@ def test_a_zip_becomes_a_table_counts_and_files(open_page, archive: Path) -> Non
         "class.zip/class/broken.jpg",
     ]
     assert all(len(told.split(", ")) == 10 for _, told in rows[:4])
-    assert rows[4][1] == ("Not used: The picture is damaged or cut off; save or download it again.")
+    assert rows[4][1] == (
+        "Not used: The picture is cut off: its last part is missing; save or download it again."
+    )
     thumbnails = page.locator("#batch-table img")
     assert thumbnails.count() == 4
     assert all(thumbnails.nth(n).evaluate("(image) => image.naturalWidth") == 96 for n in range(4))

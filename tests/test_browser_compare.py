@@ -106,7 +106,10 @@ def test_two_pictures_of_ones_own_on_a_phone(open_page, tmp_path: Path) -> None:
     choose(page, broken, "#compare-second")
     toast = page.get_by_test_id("toast-body")
     toast.wait_for()
-    assert "The picture is damaged or cut off; save or download it again." in toast.inner_text()
+    assert (
+        "The picture is cut off: its last part is missing; save or download it again."
+        in toast.inner_text()
+    )
     page.wait_for_function(
         "document.querySelector('#compare-answer').innerText.includes('no comparison')"
     )

@@ -240,7 +240,10 @@ def test_a_broken_file_gets_one_sentence_and_no_answer(open_page, tmp_path: Path
     choose(page, broken)
     toast = page.get_by_test_id("toast-body")
     toast.wait_for()
-    assert "The picture is damaged or cut off; save or download it again." in toast.inner_text()
+    assert (
+        "The picture is cut off: its last part is missing; save or download it again."
+        in toast.inner_text()
+    )
     assert "Traceback" not in page.inner_text("body")
     page.wait_for_function(
         "document.querySelector('#answer .sentence')?.innerText.includes('no answer')"

@@ -15,7 +15,7 @@ from img2prompt.errors import UserError
 from img2prompt.images import ImageError
 from img2prompt.prediction import PredictedWord, Prediction, Predictor
 
-BROKEN = ImageError("The picture is damaged or cut off; save or download it again.")
+BROKEN = ImageError("The picture is cut off: its last part is missing; save or download it again.")
 
 
 def prediction_of(*words: tuple[str, float, float | None]) -> Prediction:

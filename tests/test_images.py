@@ -85,6 +85,16 @@ def test_too_many_pixels_are_refused_before_decoding(tmp_path: Path, size: tuple
     assert "million pixels" in refusal(path)
 
 
+@pytest.mark.parametrize("size", [(1, 50_000_000), (50_000_000, 1), (1, 32_769), (32_769, 900)])
+def test_a_side_that_is_too_long_is_refused_before_decoding(size: tuple) -> None:
+    assert "longer side has" in refusal(png_header(*size))
+    assert "longer side has" in refusal(Image.new("L", (max(size) // 1000 + 32_769, 1)))
+
+
+def test_the_longest_side_is_taken(encode) -> None:
+    assert open_image(encode(Image.new("L", (images.MAX_SIDE, 2)))).size == (32_768, 2)
+
+
 def test_a_large_file_is_refused_unread(tmp_path: Path) -> None:
     with open(tmp_path / "large.png", "wb") as file:
         file.truncate(images.MAX_BYTES + 1)

@@ -2,6 +2,7 @@
 
 import io
 import re
+import struct
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,33 @@ def _cut_png() -> bytes:
     buffer = io.BytesIO()
     Image.effect_noise((64, 64), 50).save(buffer, "PNG")
     return buffer.getvalue()[:-200]
+
+
+def _damaged_png() -> bytes:
+    buffer = io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(buffer, "PNG")
+    data = buffer.getvalue()
+    return data[:200] + bytes(100) + data[300:]
+
+
+def _ycbcr_tiff() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("YCbCr", (9, 9)).save(buffer, "TIFF")
+    return buffer.getvalue()
+
+
+def _header(width: int, height: int) -> bytes:
+    """A GIF of one pixel that claims a size."""
+    buffer = io.BytesIO()
+    Image.new("L", (1, 1)).save(buffer, "GIF")
+    data = buffer.getvalue()
+    return data[:6] + struct.pack("<HH", width, height) + data[10:]
+
+
+def _large_webp() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (6000, 6000)).save(buffer, "WEBP", method=0, quality=1)
+    return buffer.getvalue()
 
 
 UI = Path(__file__).resolve().parent.parent / "img2prompt" / "ui"
@@ -60,7 +88,13 @@ def test_no_text_is_left_over() -> None:
     [
         (b"", "empty"),
         (b"not a picture", "unreadable"),
-        (_cut_png(), "damaged"),
+        (b"%PDF-1.7 " + bytes(40), "other_kind"),
+        (_cut_png(), "cut"),
+        (_damaged_png(), "damaged"),
+        (_ycbcr_tiff(), "odd"),
+        (_header(1, 40_000), "side"),
+        (_header(7_000, 8_000), "pixels"),
+        (_large_webp(), "memory"),
         (bytes(images.MAX_BYTES + 1), "large"),
     ],
 )
@@ -70,7 +104,7 @@ def test_what_the_rooms_below_say_is_said_in_every_language(content: bytes, key:
     english, german = (Texts(language).sentence(str(caught.value)) for language in ("en", "de"))
     assert english == str(caught.value)
     assert german != english
-    values = re.findall(r"\d+|PNG", english)
+    values = re.findall(r"\d+|[A-Z]{3,}", english)
     assert all(value in german for value in values)
     assert re.fullmatch(re.sub(r"\\{\w+\\}", ".+", re.escape(Texts("de")(f"error.{key}"))), german)
 

@@ -1,0 +1,86 @@
+"""The largest pictures of every kind stay within what one request may add."""
+
+import importlib.util
+import threading
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from img2prompt import images
+
+SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "measure_pictures.py"
+_spec = importlib.util.spec_from_file_location("measure_pictures", SCRIPT)
+measure_pictures = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(measure_pictures)
+
+FEW = ("PNG, RGBA, turned", "JPEG, progressive 4:4:4, turned", "WebP, lossless", "TIFF, LZW")
+linux = pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="the peak of a process is read from /proc"
+)
+
+
+@linux
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in FEW else pytest.mark.slow)
+        for name in measure_pictures.KINDS
+    ],
+)
+def test_the_largest_picture_of_a_kind_takes_at_most_300_mb(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "picture"
+    width, height = measure_pictures.largest(name, path)
+    assert width * height >= 12_000_000
+    assert measure_pictures.measure("read", path) <= measure_pictures.LIMIT
+
+
+def test_large_pictures_are_decoded_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "large.png")
+    real, inside, most = images.open_image, [], []
+
+    def watched(source: images.ImageSource) -> Image.Image:
+        inside.append(0)
+        most.append(len(inside))
+        opened = real(source)
+        inside.pop()
+        return opened
+
+    monkeypatch.setattr(images, "open_image", watched)
+    monkeypatch.setattr(images, "LARGE", 1_000)
+    threads = [
+        threading.Thread(target=images.preprocess, args=(tmp_path / "large.png",)) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(most) == 8 and max(most) == 1
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_picture_whose_second_copy_would_not_fit_comes_smaller(
+    make_picture, encode, monkeypatch: pytest.MonkeyPatch, turned: bool
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6 if turned else 1
+    data = encode(make_picture(3, (201, 101)).convert("RGBA"), "PNG", exif=exif)
+    whole = images.open_image(data)
+    monkeypatch.setattr(images, "MAX_MEMORY", len(data) + 201 * 101 * 6)
+    half = images.open_image(data)
+    assert half.size == ((51, 101) if turned else (101, 51))
+    assert whole.size == ((101, 201) if turned else (201, 101))
+    difference = images.preprocess(whole, 24) - images.preprocess(half, 24)
+    assert abs(difference).mean() < 0.02
+
+
+def test_a_picture_that_does_not_fit_at_all_says_so(make_picture, encode, monkeypatch) -> None:
+    data = encode(make_picture(3, (200, 100)), "PNG")
+    monkeypatch.setattr(images, "MAX_MEMORY", 50_000)
+    with pytest.raises(images.ImageError) as caught:
+        images.open_encoded(data)
+    assert str(caught.value) == (
+        "A PNG of 0 million pixels, saved this way, takes too much memory; make it smaller."
+    )
