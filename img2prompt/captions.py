@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
-from img2prompt.file_prompts import MAX_PROMPT
+from img2prompt.prompt_records import MAX_PROMPT
 
 MAX_TABLE = 4 * 2**20  # bytes of one file; DiffusionDB's thousand prompts have half of one
 MAX_ALL = 16 * 2**20  # bytes of all files beside the pictures of a set
