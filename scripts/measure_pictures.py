@@ -5,7 +5,7 @@
 
 Makes of each kind the largest picture that is taken, near the largest file too, and reads it in a
 process of its own. `--requests` asks for whole answers instead, of the kinds that take most: words,
-heat map, the model's inside, a set, two pictures compared. Three minutes each; Linux only.
+heat map, the model's inside, a set, two pictures compared. Some minutes each; Linux only.
 """
 
 import argparse
