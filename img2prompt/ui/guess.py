@@ -9,10 +9,11 @@ import gradio as gr
 from gradio.components.plot import PlotData
 
 from img2prompt.errors import UserError
-from img2prompt.file_prompts import MAX_PROMPT, NOTHING, Reading, read_making
+from img2prompt.file_prompts import NOTHING, Reading, read_making
 from img2prompt.images import open_image
 from img2prompt.map_figures import map_figure
 from img2prompt.prediction import Prediction
+from img2prompt.prompt_records import MAX_PROMPT
 from img2prompt.safety import mask
 from img2prompt.scoring import score_words
 from img2prompt.ui import answer, heat
