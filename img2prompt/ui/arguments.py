@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 from pydantic import ValidationError
 
-from img2prompt.batch import MAX_FILES
+from img2prompt.archives import MAX_FILES
 from img2prompt.prompt_records import MAX_PROMPT
 
 MAX_DEPTH = 20  # lists and objects within each other; a list of files has four
