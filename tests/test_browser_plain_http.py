@@ -23,7 +23,10 @@ from browser_kit import (
 pytestmark = pytest.mark.browser
 
 NAME = "school.test"
-OPTIONS: tuple[str, ...] = ("--allow-host", "school.test")  # of app.py, so that it answers to that name
+OPTIONS: tuple[str, ...] = (
+    "--allow-host",
+    "school.test",
+)  # of app.py, so that it answers to that name
 
 
 @pytest.fixture(scope="module")

@@ -3,30 +3,21 @@
 import os
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import browser_kit
+import hosted
 import httpx
 import pytest
 import small_page
-import uvicorn
 from gradio_client import Client, handle_file
-from starlette.applications import Starlette
-from starlette.background import BackgroundTask
-from starlette.requests import Request
-from starlette.responses import StreamingResponse
-from starlette.routing import Route
 from test_mcp import answer, upload
 
 from img2prompt.ui.gate import Gate, Rules
 from img2prompt.ui.texts import Texts
 from img2prompt.ui.uploads import Uploads
 
-BELOW = "/school/words"  # where the proxy has the page
 # Written beside the page's own imports: what the process asks of the network.
 TRACE = """
 import os, sys
@@ -41,49 +32,11 @@ sys.addaudithook(note)
 """
 
 
-def serve(folder: Path, small: Path, environment: dict[str, str], *arguments: str) -> Any:
-    port = browser_kit.free_port()
-    command = [sys.executable, str(browser_kit.ROOT / "app.py"), "--port", str(port)]
-    command += ["--assets", str(small), *arguments]
-    return browser_kit.running(command, port, folder, environment, folder / "log.txt")
-
-
 @pytest.fixture(scope="module")
 def proxied(small_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The page's address behind a proxy that serves it below `BELOW`."""
-    folder = tmp_path_factory.mktemp("proxied")
-    port = browser_kit.free_port()
-    environment = {"GRADIO_ROOT_PATH": BELOW, "PYTHONPATH": str(browser_kit.ROOT)}
-    with serve(folder, small_folder, environment, "--allow-host", "school.test") as inner:
-        server = uvicorn.Server(
-            uvicorn.Config(proxy_of(inner), host="127.0.0.1", port=port, log_level="error")
-        )
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}{BELOW}/"
-        server.should_exit = server.force_exit = True
-        thread.join()
-
-
-def proxy_of(inner: str) -> Starlette:
-    """A proxy that takes `BELOW` off every path and hands the rest on as it came."""
-    client = httpx.AsyncClient(base_url=inner, timeout=120)
-
-    async def forward(request: Request) -> StreamingResponse:
-        path = request.url.path.removeprefix(BELOW)
-        url = httpx.URL(path=path or "/", query=request.url.query.encode())
-        sent = client.build_request(
-            request.method, url, headers=request.headers.raw, content=request.stream()
-        )
-        got = await client.send(sent, stream=True)
-        return StreamingResponse(
-            got.aiter_raw(), got.status_code, got.headers, background=BackgroundTask(got.aclose)
-        )
-
-    methods = ["GET", "HEAD", "POST", "DELETE"]
-    return Starlette(routes=[Route(BELOW + "{rest:path}", forward, methods=methods)])
+    """The page's address behind a proxy."""
+    with hosted.proxied(tmp_path_factory.mktemp("proxied"), small_folder) as address:
+        yield address
 
 
 def test_clients_and_models_reach_a_page_behind_a_proxy(proxied: str, tmp_path: Path) -> None:
@@ -100,28 +53,22 @@ def test_the_proxys_name_is_answered_where_it_is_allowed(proxied: str) -> None:
         assert httpx.get(proxied, headers={"Host": host}, timeout=60).status_code == status
 
 
-@pytest.mark.browser
-def test_a_picture_is_answered_behind_a_proxy(proxied: str, browser: Any, tmp_path: Path) -> None:
-    small_page.picture(1).save(tmp_path / "a.png")
-    with browser_kit.pages(browser, proxied) as open_page:
-        page = open_page()
-        browser_kit.choose(page, tmp_path / "a.png")
-        assert len(browser_kit.words(page, 10)) == 10
-        shown = page.locator("#guess-picture img").first
-        page.wait_for_function("(image) => image.naturalWidth > 0", arg=shown.element_handle())
-
-
 def test_a_space_shows_the_page_in_its_frame_and_answers(
     small_folder: Path, tmp_path: Path
 ) -> None:
     small_page.picture(1).save(tmp_path / "a.png")
+    # Every Space has this package, from which Gradio takes its reloading.
+    (tmp_path / "spaces").mkdir()
+    (tmp_path / "spaces" / "reloading.py").write_text("def start_reload_server(**_): pass")
+    (tmp_path / "spaces-1.0.dist-info").mkdir()
+    (tmp_path / "spaces-1.0.dist-info" / "METADATA").write_text("Name: spaces\nVersion: 1.0\n")
     environment = {
         "SYSTEM": "spaces",
         "SPACE_ID": "user/words",
         "GRADIO_SERVER_NAME": "0.0.0.0",
-        "PYTHONPATH": str(browser_kit.ROOT),
+        "PYTHONPATH": f"{browser_kit.ROOT}:{tmp_path}",
     }
-    with serve(tmp_path, small_folder, environment) as address:
+    with hosted.serve(tmp_path, small_folder, environment) as address:
         got = httpx.get(address, headers={"Host": "user-words.hf.space"}, timeout=60)
         framed = got.headers["content-security-policy"].rpartition("frame-ancestors ")[2]
         assert got.status_code == 200
@@ -158,11 +105,11 @@ def test_nothing_goes_out(small_folder: Path, tmp_path: Path) -> None:
     small_page.picture(1).save(tmp_path / "a.png")
     paths = f"{tmp_path / 'traced'}:{browser_kit.ROOT}"
     environment = {"PYTHONPATH": paths, "TRACED": str(traced)}
-    with serve(tmp_path, small_folder, environment) as address:
+    with hosted.serve(tmp_path, small_folder, environment) as address:
         client = Client(address, verbose=False)
         picture = handle_file(tmp_path / "a.png")
         client.predict(picture, api_name="/predict")
-        client.predict(picture, truth="worda", api_name="/score")
+        client.predict(picture, truth="wordaa", api_name="/score")
         client.predict([picture, picture], api_name="/batch")
         client.predict(picture, None, api_name="/compare")
         answer(address, "predict", image=upload(address, tmp_path / "a.png"))

@@ -1,0 +1,70 @@
+"""The page as a host runs it: with options and settings of its own, behind a proxy."""
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import browser_kit
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+BELOW = "/school/words"  # where the proxy has the page
+
+
+def serve(folder: Path, small: Path, environment: dict[str, str], *arguments: str) -> Any:
+    """The page over small artifacts, while the block runs: its address."""
+    port = browser_kit.free_port()
+    command = [sys.executable, str(browser_kit.ROOT / "app.py"), "--port", str(port)]
+    command += ["--assets", str(small), *arguments]
+    return browser_kit.running(command, port, folder, environment, folder / "log.txt")
+
+
+@contextlib.contextmanager
+def proxied(folder: Path, small: Path) -> Iterator[str]:
+    """The page's address behind a proxy that serves it below `BELOW`."""
+    port = browser_kit.free_port()
+    environment = {"GRADIO_ROOT_PATH": BELOW, "PYTHONPATH": str(browser_kit.ROOT)}
+    with serve(folder, small, environment, "--allow-host", "school.test") as inner:
+        server = uvicorn.Server(
+            uvicorn.Config(proxy_of(inner), host="127.0.0.1", port=port, log_level="error")
+        )
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}{BELOW}/"
+        server.should_exit = server.force_exit = True
+        thread.join()
+
+
+def proxy_of(inner: str) -> Starlette:
+    """A proxy that takes `BELOW` off every path and hands the rest on as it came."""
+    client = httpx.AsyncClient(base_url=inner, timeout=120)
+
+    async def forward(request: Request) -> StreamingResponse:
+        path = request.url.path.removeprefix(BELOW)
+        url = httpx.URL(path=path or "/", query=request.url.query.encode())
+        sent = client.build_request(
+            request.method, url, headers=request.headers.raw, content=request.stream()
+        )
+        got = await client.send(sent, stream=True)
+        return StreamingResponse(
+            got.aiter_raw(), got.status_code, got.headers, background=BackgroundTask(got.aclose)
+        )
+
+    methods = ["GET", "HEAD", "POST", "DELETE"]
+    return Starlette(
+        routes=[
+            Route(BELOW + "{rest:path}", forward, methods=methods),
+            Route("/favicon.ico", lambda _: Response()),  # the proxy's own site's
+        ]
+    )
