@@ -201,7 +201,7 @@ def test_the_readmes_recipe_runs_with_a_folder_alone(world: Path, tmp_path: Path
             time.sleep(0.5)
             with (
                 contextlib.suppress(OSError),
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as page,
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as page,
             ):
                 answered = page.status == 200
     finally:

@@ -92,7 +92,7 @@ def test_libraries_log_where_and_not_what() -> None:
         f"try: raise ValueError('{MARKER}')\n"
         f"except ValueError: logging.exception('sent {MARKER}')\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0 and MARKER not in done.stderr
     for told in ("WARNING: root at <string>:4", "UserWarning at <string>:5", "our own words"):
         assert told in done.stderr, done.stderr

@@ -8,7 +8,6 @@ import shutil
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL.PngImagePlugin import PngInfo
 from starlette.datastructures import Headers
+from waiting import PATIENCE, wait_until
 
 from img2prompt.ui import gate, page
 from img2prompt.ui.gate import REFUSED, check_host, checked_json, security_headers
@@ -38,8 +38,8 @@ class Site:
 
     def __init__(self, address: str, folder: Path, log: Path) -> None:
         self.address, self.folder, self.log = address, folder, log
-        self.http = httpx.Client(base_url=f"{address}gradio_api", timeout=60)
-        self.config = httpx.get(f"{address}config", timeout=60).json()
+        self.http = httpx.Client(base_url=f"{address}gradio_api", timeout=PATIENCE)
+        self.config = httpx.get(f"{address}config", timeout=PATIENCE).json()
         self.sessions = itertools.count()
 
     def upload(self, path: Path) -> str:
@@ -286,12 +286,12 @@ def test_only_routes_of_the_page_are_answered(site: Site, asked: list[str], path
 )
 def test_no_other_route_takes_a_body(site: Site, path: str) -> None:
     for address in (f"{site.address}gradio_api/{path}", f"{site.address}{path}"):
-        assert httpx.post(address, json={}, timeout=60).status_code == 404
+        assert httpx.post(address, json={}, timeout=PATIENCE).status_code == 404
 
 
 def test_answers_carry_the_security_headers(site: Site) -> None:
     for path in ("", "de", "config", "gradio_api/info", "theme.css", "nothing", "gradio_api/runs"):
-        headers = httpx.get(site.address + path, timeout=60).headers
+        headers = httpx.get(site.address + path, timeout=PATIENCE).headers
         policy = headers["content-security-policy"]
         assert "http:" not in policy and "https:" not in policy and "*" not in policy
         assert "default-src 'self'" in policy and "frame-ancestors 'self'" in policy
@@ -382,7 +382,7 @@ def test_a_file_over_the_limit_is_one_sentence_and_leaves_nothing(site: Site) ->
         answer.status_code == 413
         and answer.text == "Eine Datei hat mehr als 50 MB; mach sie kleiner."
     )
-    _until(lambda: site.stored() == before)
+    wait_until(lambda: site.stored() == before)
 
 
 def test_an_aborted_upload_leaves_nothing(site: Site) -> None:
@@ -396,13 +396,13 @@ def test_an_aborted_upload_leaves_nothing(site: Site) -> None:
             + b"begun"
             * 20_000
         )
-        _until(lambda: site.stored() != before)
-    _until(lambda: site.stored() == before)
+        wait_until(lambda: site.stored() != before)
+    wait_until(lambda: site.stored() == before)
 
 
 def test_the_config_tells_no_folder_of_the_server(site: Site) -> None:
     for path in ("", "config", "gradio_api/info", "gradio_api/openapi.json", "de"):
-        said = httpx.get(site.address + path, timeout=60).text
+        said = httpx.get(site.address + path, timeout=PATIENCE).text
         assert str(site.folder) not in said and str(browser_kit.ROOT) not in said, path
 
 
@@ -451,17 +451,9 @@ def test_what_is_no_json_is_refused(body: bytes, tmp_path: Path) -> None:
 def _raw(address: str, line: str, host: str = "localhost") -> str:
     """An answer to a request line that no client would send."""
     port = int(address.rstrip("/").rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as sender:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as sender:
         sender.sendall(f"{line}\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
         parts = []
         while part := sender.recv(65536):
             parts.append(part)
     return b"".join(parts).decode("utf-8", "replace")
-
-
-def _until(holds: Any, seconds: float = 60.0) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.05)

@@ -13,6 +13,7 @@ import pytest
 import small_page
 from gradio_client import Client, handle_file
 from test_mcp import answer, upload
+from waiting import PATIENCE
 
 from img2prompt.ui.gate import Gate, Rules
 from img2prompt.ui.texts import Texts
@@ -50,7 +51,7 @@ def test_clients_and_models_reach_a_page_behind_a_proxy(proxied: str, tmp_path: 
 
 def test_the_proxys_name_is_answered_where_it_is_allowed(proxied: str) -> None:
     for host, status in (("school.test", 200), ("localhost", 200), ("other.test", 403)):
-        assert httpx.get(proxied, headers={"Host": host}, timeout=60).status_code == status
+        assert httpx.get(proxied, headers={"Host": host}, timeout=PATIENCE).status_code == status
 
 
 def test_a_space_shows_the_page_in_its_frame_and_answers(
@@ -59,6 +60,7 @@ def test_a_space_shows_the_page_in_its_frame_and_answers(
     small_page.picture(1).save(tmp_path / "a.png")
     # Every Space has this package, from which Gradio takes its reloading.
     (tmp_path / "spaces").mkdir()
+    (tmp_path / "spaces" / "__init__.py").write_text("def gradio_auto_wrap(fn): return fn")
     (tmp_path / "spaces" / "reloading.py").write_text("def start_reload_server(**_): pass")
     (tmp_path / "spaces-1.0.dist-info").mkdir()
     (tmp_path / "spaces-1.0.dist-info" / "METADATA").write_text("Name: spaces\nVersion: 1.0\n")
@@ -69,7 +71,7 @@ def test_a_space_shows_the_page_in_its_frame_and_answers(
         "PYTHONPATH": f"{browser_kit.ROOT}:{tmp_path}",
     }
     with hosted.serve(tmp_path, small_folder, environment) as address:
-        got = httpx.get(address, headers={"Host": "user-words.hf.space"}, timeout=60)
+        got = httpx.get(address, headers={"Host": "user-words.hf.space"}, timeout=PATIENCE)
         framed = got.headers["content-security-policy"].rpartition("frame-ancestors ")[2]
         assert got.status_code == 200
         assert framed == "'self' https://huggingface.co https://*.hf.space"
@@ -116,9 +118,9 @@ def test_nothing_goes_out(small_folder: Path, tmp_path: Path) -> None:
         foreign = {"path": "http://example.org/x.png", "meta": {"_type": "gradio.FileData"}}
         for data in ([foreign, "gaze", 3], [foreign]):
             for name in ("predict", "neighbours", "arithmetic"):
-                httpx.post(f"{address}gradio_api/run/{name}", json={"data": data}, timeout=60)
+                httpx.post(f"{address}gradio_api/run/{name}", json={"data": data}, timeout=PATIENCE)
         for path in ("", "de", "config", "gradio_api/info", "gradio_api/file=http://example.org/"):
-            httpx.get(address + path, timeout=60)
+            httpx.get(address + path, timeout=PATIENCE)
     assert not traced.exists(), traced.read_text()
 
 

@@ -141,9 +141,9 @@ def test_sixty_texts_that_unpack_to_a_gigabyte_are_not_unpacked_all() -> None:
 
 def test_bombs_that_are_unpacked_in_vain_cost_no_minutes() -> None:
     bomb = zlib.compress(bytes(8 * 2**20))
-    started = time.monotonic()
+    started = time.process_time()
     same(png(*(chunk(b"zTXt", b"k%d\0\0" % i + bomb) for i in range(5_000))))
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
 
 
 @pytest.mark.parametrize(
@@ -273,9 +273,9 @@ def test_a_gif_with_a_comment_of_megabytes_is_read_quickly() -> None:
     data = saved("GIF")
     place = 13 + (3 << (data[10] & 7) + 1)
     comment = b"!\xfe" + (b"\xff" + b"c" * 255) * 60_000 + b"\0"
-    started = time.monotonic()
+    started = time.process_time()
     same(data[:place] + comment + data[place:], np.asarray(open_image(data)))
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def webp(*chunks: tuple[bytes, bytes], flags: int = 0x2C) -> bytes:
@@ -346,10 +346,10 @@ def overlapping(entries: int, order: str = "<") -> bytes:
 def test_tags_that_share_one_value_are_not_copied_a_thousand_times() -> None:
     assert exif.main_directory(overlapping(1)) is not None
     assert exif.main_directory(overlapping(2000)) is None
-    started = time.monotonic()
+    started = time.process_time()
     opened = open_encoded(png(chunk(b"eXIf", overlapping(60_000))))
     assert "exif" not in opened.info and len(images.read_exif(opened)) == 0
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate"])

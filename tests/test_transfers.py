@@ -145,7 +145,7 @@ def test_a_drip_ends_soon(hub: Hub, published: Repository, monkeypatch: pytest.M
         start = time.monotonic()
         with pytest.raises(UserError, match="comes too slowly"):
             load(REPO)
-        assert time.monotonic() - start < 20
+        assert time.monotonic() - start < 300
 
 
 # --- DiffusionDB ----------------------------------------------------------------------------------

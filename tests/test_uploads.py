@@ -15,6 +15,7 @@ import httpx
 import pytest
 import small_page
 from starlette.requests import Request
+from waiting import PATIENCE, wait_until
 
 from img2prompt.ui import receive, uploads
 from img2prompt.ui.receive import Refused, limited, receive_files
@@ -193,15 +194,14 @@ def start(folder: Path, assets: Path, wrap: tuple[str, ...] = ()) -> tuple[Any, 
     log = (folder.parent / f"log-{port}.txt").open("w")
     app = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}/"
-    deadline = time.monotonic() + browser_kit.START_SECONDS
-    while not browser_kit._answers(address):
-        assert app.poll() is None and time.monotonic() < deadline, "app.py did not start"
-        time.sleep(0.2)
+    wait_until(lambda: browser_kit._answers(address), app)
     return app, address
 
 
 def upload(address: str, data: bytes) -> Path:
-    sent = httpx.post(f"{address}gradio_api/upload", files={"files": ("a.png", data)}, timeout=60)
+    sent = httpx.post(
+        f"{address}gradio_api/upload", files={"files": ("a.png", data)}, timeout=PATIENCE
+    )
     return Path(sent.raise_for_status().json()[0])
 
 
@@ -209,7 +209,7 @@ def end(app: subprocess.Popen, number: int = signal.SIGTERM, pid: int | None = N
     """Seconds that a process takes to end after a signal."""
     began = time.monotonic()
     os.kill(pid or app.pid, number)
-    assert app.wait(timeout=60) == (0 if number != signal.SIGKILL else -signal.SIGKILL)
+    assert app.wait(timeout=PATIENCE) == (0 if number != signal.SIGKILL else -signal.SIGKILL)
     return time.monotonic() - began
 
 
@@ -235,10 +235,7 @@ def test_what_a_killed_page_left_goes_with_the_next_start(
     os.utime(old, (time.time() - 4000, time.time() - 4000))
     app, address = start(folder, small_folder)
     try:
-        deadline = time.monotonic() + 60
-        while old.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until(lambda: not old.exists(), app)
         assert young.exists()  # another page may still be using it
     finally:
         end(app, signal.SIGINT)
@@ -253,8 +250,10 @@ def test_sigterm_ends_a_page_at_work(small_folder: Path, tmp_path: Path) -> None
     paths = [str(upload(address, data)) for _ in range(30)]
     files = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
     call = {"data": [files, "gaze", 5]}
-    asked = httpx.post(f"{address}gradio_api/call/batch", json=call, timeout=60).json()
-    with httpx.stream("GET", f"{address}gradio_api/call/batch/{asked['event_id']}", timeout=60):
+    asked = httpx.post(f"{address}gradio_api/call/batch", json=call, timeout=PATIENCE).json()
+    with httpx.stream(
+        "GET", f"{address}gradio_api/call/batch/{asked['event_id']}", timeout=PATIENCE
+    ):
         assert end(app) < 5 * busy()
     assert not any(next(folder.glob("img2prompt*")).iterdir())
 
