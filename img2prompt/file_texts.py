@@ -14,6 +14,8 @@ from xml.etree import ElementTree
 from PIL import Image, IptcImagePlugin
 from PIL.PngImagePlugin import iTXt
 
+from img2prompt.images import read_exif
+
 MAX_TEXT = 2**20  # characters of one text; a big ComfyUI graph has a tenth
 MAX_TEXTS = 200
 MAX_XMP = 2**18  # bytes; a packet of XMP is padded to a few kilobytes
@@ -176,7 +178,7 @@ def _comment(image: Image.Image) -> dict[str, str]:
 
 
 def _exif_texts(image: Image.Image) -> dict[str, str]:
-    exif = image.getexif()
+    exif = read_exif(image)
     folders: list[dict[int, Any]] = [dict(exif)]
     with contextlib.suppress(Exception):  # the first folder stays
         folders.append(exif.get_ifd(_EXIF_FOLDER))
