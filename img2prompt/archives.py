@@ -5,7 +5,6 @@ Texts beside the pictures become their true prompts, see `captions.py`.
 """
 
 import contextlib
-import io
 import itertools
 import os
 import time
@@ -18,7 +17,9 @@ from pathlib import Path
 from img2prompt import images
 from img2prompt.captions import Captions, is_text
 from img2prompt.errors import UserError
+from img2prompt.picture_kinds import sniff
 from img2prompt.printable import clean_name
+from img2prompt.zip_directories import BoundedFile
 
 MAX_FILES = 2_000  # at 25 pictures a second over a minute of both cores
 MAX_UNPACKED = 2 * 2**30  # bytes that the archives of a set may unpack to, all together
@@ -26,7 +27,6 @@ MAX_UNPACKED = 2 * 2**30  # bytes that the archives of a set may unpack to, all 
 # memory, half a kilobyte an entry, before it tells how many there are.
 MAX_DIRECTORY = 2**20
 
-_PICTURE_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")  # an archive with members, one without
 _ARCHIVES = (
     *(".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".lz4"),
@@ -207,7 +207,7 @@ def _other_archive(path: Path) -> UserError | None:
             head = file.read(_HEAD)
     except (OSError, ValueError):
         return None  # `open_image` says why it cannot be read
-    named = path.name.lower().endswith(_ARCHIVES) and not head.startswith(_PICTURE_STARTS)
+    named = path.name.lower().endswith(_ARCHIVES) and sniff(head) is None
     return UserError(_NO_ZIP) if named or _is_archive(head) else None
 
 
@@ -305,25 +305,11 @@ class _TooLarge(Exception):
     """An archive's directory is over `MAX_DIRECTORY`."""
 
 
-class _Careful(io.FileIO):
-    """A file that, while `careful`, is not read in pieces larger than `MAX_DIRECTORY`.
-
-    zipfile reads the directory in one piece, as long as the archive says that it is.
-    """
-
-    careful = True
-
-    def read(self, size: int | None = -1) -> bytes:
-        if self.careful and size is not None and size > MAX_DIRECTORY:
-            raise _TooLarge
-        return super().read(size)
-
-
 @contextlib.contextmanager
 def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """Raises `_TooLarge`, and `UserError` where it is missing or no archive."""
     try:
-        file = _Careful(path)
+        file = BoundedFile(path, MAX_DIRECTORY, _TooLarge())
     except OSError:
         raise UserError("The archive cannot be opened; choose it again.") from None
     with file:
@@ -333,6 +319,6 @@ def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
             raise UserError(
                 "The archive is damaged or not a zip; make or download it again."
             ) from None
-        file.careful = False
+        file.most = None
         with archive:
             yield archive

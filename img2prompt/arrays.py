@@ -21,9 +21,11 @@ import numpy as np
 
 from img2prompt.errors import UserError
 from img2prompt.files import WEB_PAGE, is_web_page
+from img2prompt.zip_directories import BoundedFile
 
 MEMBERS = 64  # arrays of one file; ours have eight at most
 DIRECTORY_BYTES = 2**17  # of the zip's list of them; its comment alone may have half of this
+TOO_MANY = "it holds too many files"
 HEADER_BYTES = 1_024  # of one array; numpy writes 128
 # What a file may unpack to: some times its own size, or this much. Vectors do not compress, and
 # the codes of `kinds.npz`, which do, are small.
@@ -162,37 +164,21 @@ def opened_zip(path: str | os.PathLike) -> Iterator[tuple[zipfile.ZipFile, dict]
             more than `UNPACKED_TIMES` of the file's size.
         OSError, zipfile.BadZipFile, …: `DAMAGED`, and what the caller does with the members.
     """
-    with _Listed(path) as file:
+    with BoundedFile(path, DIRECTORY_BYTES, UnfitError(TOO_MANY)) as file:
         size = os.fstat(file.fileno()).st_size
         start = file.read(1_024)
         if is_web_page(start):
             raise UnfitError(WEB_PAGE)
-        file.careful = True
         with zipfile.ZipFile(file) as archive:
-            file.careful = False
+            file.most = None
             yield archive, _checked_members(archive, size)
-
-
-class _Listed(io.FileIO):
-    """A file that, while `careful`, is not read in pieces larger than `DIRECTORY_BYTES`.
-
-    zipfile reads the list of members in one piece, and a few megabytes of it take hundreds in
-    memory before anybody can say how many they are.
-    """
-
-    careful = False
-
-    def read(self, size: int | None = -1) -> bytes:
-        if self.careful and size is not None and size > DIRECTORY_BYTES:
-            raise UnfitError("it holds too many files")
-        return super().read(-1 if size is None else size)
 
 
 def _checked_members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     members = archive.infolist()
     named = {member.filename: member for member in members}
     if len(members) > MEMBERS:
-        raise UnfitError("it holds too many files")
+        raise UnfitError(TOO_MANY)
     if len(named) != len(members):
         raise UnfitError("it holds a file twice")
     for member in members:

@@ -15,6 +15,8 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
+from img2prompt.picture_kinds import sniff
+from img2prompt.printable import encodable
 from img2prompt.prompt_records import MAX_PROMPT
 
 MAX_TABLE = 4 * 2**20  # bytes of one file; DiffusionDB's thousand prompts have half of one
@@ -27,7 +29,6 @@ TEXTS = (
 _BESIDE = (".txt", ".caption", ".json")  # in the order of their weight
 _PROMPTS = ("prompt", "p", "caption", "text")
 _FILES = ("file_name", "filename", "file", "image", "name")
-_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")
 _LISTED = re.compile(r"\s*([^\t]+?\.(?:png|jpe?g|webp|gif|bmp|tiff?))\s*[\t,:|]\s*(.+)", re.I)
 
 
@@ -65,7 +66,8 @@ class Captions:
             name: its path in the group.
             data: its bytes; None where they were not to be had.
         """
-        if data is not None and data.startswith(_STARTS):
+        # A caption may well begin with "BM", as a BMP does.
+        if data is not None and sniff(data) not in (None, "BMP"):
             return False
         key = (group, _folded(name))
         self.names.add(key)
@@ -185,7 +187,7 @@ def _rows(rows: Iterable[Any]) -> dict[str, str]:
 
 
 def _usable(text: str) -> str | None:
-    text = text.encode("utf-8", "replace").decode("utf-8").strip()
+    text = encodable(text).strip()
     return text if 0 < len(text) <= MAX_PROMPT else None
 
 

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from img2prompt.errors import UserError
 from img2prompt.images import MAX_BYTES
 from img2prompt.part_names import STEM, zips_in
+from img2prompt.printable import encodable
 
 REPOSITORY = "poloclub/diffusiondb"  # on the hub
 PART_FOLDERS = ("images", "diffusiondb-large-part-1", "diffusiondb-large-part-2", ".")
@@ -354,10 +355,5 @@ def _read_prompts(archive: zipfile.ZipFile, entries: list, path: Path) -> dict[s
     for name, value in raw:
         prompt = value.get("p") if isinstance(value, dict) else value
         if isinstance(prompt, str):
-            prompts[_whole(name.rpartition("/")[2])] = _whole(prompt)
+            prompts[encodable(name.rpartition("/")[2])] = encodable(prompt)
     return prompts
-
-
-def _whole(value: str) -> str:
-    # JSON can hold half a surrogate pair, which no UTF-8 file can.
-    return value.encode("utf-8", "replace").decode("utf-8")

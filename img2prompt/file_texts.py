@@ -5,9 +5,7 @@ What the texts mean is not known here. Fields of EXIF, XMP and IPTC are named "e
 """
 
 import contextlib
-import io
 import re
-import zlib
 from typing import Any
 from xml.etree import ElementTree
 
@@ -19,8 +17,6 @@ from img2prompt.images import read_exif
 MAX_TEXT = 2**20  # characters of one text; a big ComfyUI graph has a tenth
 MAX_TEXTS = 200
 MAX_XMP = 2**18  # bytes; a packet of XMP is padded to a few kilobytes
-MAX_CHUNKS = 100_000  # of a PNG, from its pixels on
-_TEXT_CHUNKS = (b"tEXt", b"iTXt", b"zTXt")
 _EXIF_FOLDER = 0x8769
 _TAGS = {
     0x010D: "DocumentName",
@@ -136,40 +132,15 @@ def _end(value: str) -> str:
 
 
 def _chunks(image: Image.Image) -> dict[str, str]:
-    """PNG's texts, before and behind the pixels."""
+    """PNG's texts; `open_encoded` brought those behind the pixels to the front."""
     if image.format != "PNG":
         return {}
-    chunks: dict[Any, Any] = dict(image.info)
-    with contextlib.suppress(Exception):  # damage there leaves the texts before the pixels
-        chunks |= _behind_pixels(image.fp.getvalue())
     # tEXt is Latin-1 by the standard, and UTF-8 from many a program; iTXt is UTF-8.
     return {
         key: value if isinstance(value, iTXt) else mend(value)
-        for key, value in chunks.items()
+        for key, value in image.info.items()
         if isinstance(key, str) and isinstance(value, str) and "." not in key
     }
-
-
-def _behind_pixels(data: bytes) -> dict[Any, Any]:
-    """The texts that stand behind a PNG's pixels, which Pillow finds by decoding these.
-
-    We hand it a file of the header and those chunks alone: nothing is decoded.
-    """
-    pixels = data.find(b"IDAT") - 4
-    if pixels < 0 or all(data.rfind(kind) < pixels for kind in _TEXT_CHUNKS):
-        return {}
-    at, found = pixels, []
-    for _ in range(MAX_CHUNKS):
-        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        if len(kind) < 4:
-            break
-        if kind in _TEXT_CHUNKS:
-            found.append(data[at : at + length + 12])
-        at += length + 12
-    no_pixels = bytes(4) + b"IDAT" + zlib.crc32(b"IDAT").to_bytes(4, "big")
-    head = data[: 8 + 12 + 13]  # signature, and IHDR
-    with Image.open(io.BytesIO(head + b"".join(found) + no_pixels), formats=("PNG",)) as texts:
-        return dict(texts.info)
 
 
 def _comment(image: Image.Image) -> dict[str, str]:

@@ -28,11 +28,13 @@ except ImportError:  # Windows: nothing is locked there, and so nothing is swept
     fcntl = None
 
 from img2prompt.errors import SharedFailureError, UserError
+from img2prompt.printable import excerpt
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 MAX_JSON = 2**26  # bytes of one JSON file
+QUOTED = 80  # characters of a foreign text that a sentence quotes
 WEB_PAGE = "what came is a web page: is this network asking to log in?"
 PROVENANCE_FILE = "made.json"  # in a run's folder: what made its model
 
@@ -313,6 +315,25 @@ def parse_json(data: bytes) -> Any:
         raise ValueError("it holds a number of thousands of digits") from None
 
 
+def nests_deeper(value: Any, most: int) -> bool:
+    """Whether lists and tables of a JSON value lie deeper within each other than `most` levels.
+
+    Not by recursion, which a deep one would stop.
+    """
+    level = [value]
+    for _ in range(most):
+        inner: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                inner += one.values()
+            elif isinstance(one, list | tuple):
+                inner += one
+        if not inner:
+            return False
+        level = inner
+    return True
+
+
 def misfit(value: Any, form: type["BaseModel"]) -> str:
     """Where a JSON value first differs from a form, in a few words; "" where it does not."""
     from pydantic import ValidationError
@@ -321,8 +342,8 @@ def misfit(value: Any, form: type["BaseModel"]) -> str:
         form.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = " › ".join(_printable(str(step)) for step in first["loc"])
-        told = _printable(first["msg"][:1].lower() + first["msg"][1:])
+        place = " › ".join(excerpt(str(step), QUOTED) for step in first["loc"])
+        told = excerpt(first["msg"][:1].lower() + first["msg"][1:], QUOTED)
         return f"at {place}: {told}" if place else told
     return ""
 
@@ -348,14 +369,8 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(table) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise _RepeatedKeyError(f"it holds {_printable(twice)} twice")
+        raise _RepeatedKeyError(f"it holds {excerpt(twice, QUOTED)} twice")
     return table
-
-
-def _printable(text: str) -> str:
-    """A foreign text in a sentence: short, and nothing that a terminal would obey."""
-    text = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def sha256_of(path: str | os.PathLike) -> str:

@@ -5,6 +5,8 @@ And what all who look into files share: the error for odd ones, and a bound on t
 
 from collections.abc import Iterator
 
+from img2prompt.files import is_web_page
+
 MAX_PARTS = 100_000  # chunks, segments or extensions; a file of nothing else would take minutes
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
@@ -101,6 +103,4 @@ def other_kind(data: bytes) -> str | None:
     start = data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith(b"<svg") or (start.startswith((b"<?xml", b"<!--")) and b"<svg" in start):
         return "SVG"
-    if start.startswith((b"<!doctype html", b"<html", b"<head")):
-        return "HTML"
-    return None
+    return "HTML" if is_web_page(data) else None

@@ -36,6 +36,20 @@ def one_line(text: str) -> str:
     return visible(" ".join(text.split()))
 
 
+def excerpt(text: str, most: int) -> str:
+    """The beginning of a foreign text, on one line, for a sentence."""
+    text = one_line(text)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def encodable(text: str) -> str:
+    """A text with a question mark for each half of a character.
+
+    JSON can hold half a surrogate pair, which no UTF-8 file and no answer can.
+    """
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def clean_name(name: str, length: int = NAME_LENGTH) -> str:
     """A name that is safe to show: one line, no control or direction marks, no way up or out.
 

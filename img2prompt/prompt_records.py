@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from img2prompt import text
+from img2prompt.printable import encodable
 
 MAX_PROMPT = 20_000  # characters; a longer text is no prompt
 MAX_NAME = 200  # of a tool, a model, a sampler
@@ -74,7 +75,7 @@ def clean(value: Any) -> str:
     if not isinstance(value, str):
         return ""
     value = value.replace("\r\n", "\n").replace("\r", "\n")
-    return _UNUSABLE.sub("", value.encode("utf-8", "replace").decode("utf-8")).strip()
+    return _UNUSABLE.sub("", encodable(value)).strip()
 
 
 def name(value: Any) -> str | None:

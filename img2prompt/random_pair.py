@@ -26,6 +26,7 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError
 from img2prompt import images, text
 from img2prompt.diffusiondb import IMAGE_SUFFIXES, PARQUET_ERRORS, READ_ERRORS, REPOSITORY
 from img2prompt.errors import UserError
+from img2prompt.printable import encodable
 from img2prompt.safety import BLOCKED_WORDS
 from img2prompt.transfers import LoginPageError, SlowError, TooMuchError, limited
 
@@ -416,7 +417,7 @@ def _prompts(
     for key, row in table.items():
         prompt, seed = (row.get("p"), row.get("se")) if isinstance(row, dict) else (None, None)
         if isinstance(prompt, str) and isinstance(seed, int) and prompt.strip():
-            found[key] = (prompt.encode("utf-8", "replace").decode("utf-8").strip(), seed)
+            found[key] = (encodable(prompt).strip(), seed)
     return found
 
 

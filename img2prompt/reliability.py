@@ -47,12 +47,12 @@ TRIED = (
     ),
     Tried(
         "metadata: prompts in files, of many tools, crafted",
-        ("test_file_*.py", "test_*_prompts.py", "test_truth.py"),
+        ("test_file_*.py", "test_tool_prompts.py", "test_comfyui_prompts.py", "test_truth.py"),
         "the true prompt, or the plain word that it cannot be read; never a guess for a fact",
     ),
     Tried(
         "archives: bombs, damaged, encrypted, names that climb",
-        ("test_batch.py", "test_browser_batch.py"),
+        ("test_batch*.py", "test_captions.py", "test_browser_batch.py"),
         "a row for each picture, answer or reason; nothing is unpacked to disk",
     ),
     Tried(
@@ -62,7 +62,14 @@ TRIED = (
     ),
     Tried(
         "the API's JSON, files and addresses that calls name",
-        ("test_app.py", "test_api_*.py", "test_mcp.py", "test_gate*.py", "test_upload*.py"),
+        (
+            "test_app.py",
+            "test_api_*.py",
+            "test_faults.py",
+            "test_mcp.py",
+            "test_gate.py",
+            "test_uploads.py",
+        ),
         "a result or one sentence; only uploads of this server are files",
     ),
     Tried(
@@ -70,6 +77,7 @@ TRIED = (
         (
             "test_artifacts.py",
             "test_arrays.py",
+            "test_json_files.py",
             "test_model_files.py",
             "test_prediction*.py",
             "test_decoding*.py",
@@ -88,6 +96,7 @@ TRIED = (
             "test_cli_data.py",
             "test_dataset.py",
             "test_filters.py",
+            "test_folder_prompts.py",
             "test_merging.py",
             "test_streaming.py",
         ),
@@ -95,7 +104,13 @@ TRIED = (
     ),
     Tried(
         "the hub: cut, slow, lying or absent",
-        ("test_hub.py", "test_subsets.py", "test_random_pair.py", "test_publishing.py"),
+        (
+            "test_hub.py",
+            "test_subsets.py",
+            "test_random_pair.py",
+            "test_publishing.py",
+            "test_transfers.py",
+        ),
         "what comes is of one commit and of its checksum; breaks are resumed or told",
     ),
     Tried(
@@ -123,7 +138,7 @@ TRIED = (
     ),
     Tried(
         "supply chain and hosting",
-        ("test_locks.py", "test_licences.py", "test_hosting.py"),
+        ("test_locks.py", "test_licences.py", "test_hosting.py", "test_hosted.py", "test_wheel.py"),
         "nothing is installed but the locked files; the container holds what it needs",
     ),
 )

@@ -94,6 +94,50 @@ def test_links_inside_the_repository_lead_somewhere() -> None:
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
 
 
+def test_documents_name_programs_and_tests_that_are_there() -> None:
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
+        if path.name == "CHANGELOG.md":  # what was
+            continue
+        for named in re.findall(
+            r"\b(?:tests|scripts|img2prompt)/[\w/]+\.py\b", path.read_text("utf-8")
+        ):
+            assert (ROOT / named).is_file(), f"{path.name} names {named}"
+
+
+@pytest.mark.parametrize("name", ["SECURITY.md", "docs/hosting.md", "docs/api.md"])
+def test_documents_tell_the_limits_that_hold(name: str) -> None:
+    """Every number beside these words is the one in the code."""
+    from img2prompt import images
+    from img2prompt.ui import arguments, gate, receive, uploads
+
+    kept = (uploads.MAX_AGE + uploads.SWEEP_SECONDS) / 60
+    told = {
+        r"([\d,]+) MiB of JSON|JSON is limited to ([\d,]+) MiB": gate.JSON_BYTES / 2**20,
+        r"JSON of a call has at most ([\d,]+) MiB": gate.JSON_BYTES / 2**20,
+        r"([\d,]+) MiB for MCP|MCP to ([\d,]+) MiB|of MCP ([\d,]+) MiB": gate.MCP_BYTES / 2**20,
+        r"and ([\d,]+) levels": gate.MAX_DEPTH,
+        r"one argument may have ([\d,]+)": arguments.MAX_DEPTH,
+        r"([\d,]+) MB a file|a file to ([\d,]+) MB": images.MAX_BYTES / 2**20,
+        r"form (?:of|to) ([\d,]+) files": receive.MAX_FILES,
+        r"stalls for ([\d,]+) seconds": receive.IDLE_SECONDS,
+        r"slower than ([\d,]+) kB": receive.SLOWEST / 1000,
+        r"([\d,]+) files and 2 GB|2 GB and ([\d,]+) files of a client": uploads.CLIENT_FILES,
+        r"files and ([\d,]+) GB at a time|takes ([\d,]+) GB and": uploads.CLIENT_BYTES / 2**30,
+        r"([\d,]+) files and 8 GB|8 GB and ([\d,]+) files": uploads.ALL_FILES,
+        r"within ([\d,]+) minutes": kept,
+        r"at most (\d+) MB and": images.MAX_BYTES / 2**20,
+        r"longer side at most ([\d,]+)": images.MAX_SIDE,
+    }
+    text = " ".join((ROOT / name).read_text(encoding="utf-8").split())
+    seen = 0
+    for pattern, right in told.items():
+        for found in re.finditer(pattern, text):
+            number = next(group for group in found.groups() if group is not None)
+            assert float(number.replace(",", "")) == right, (name, found[0])
+            seen += 1
+    assert seen >= 4
+
+
 def test_the_shipped_models_are_small_enough() -> None:
     sizes = [path.stat().st_size for path in (ROOT / "assets").rglob("*") if path.is_file()]
     assert sum(sizes) < 150 * 2**20

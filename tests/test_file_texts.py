@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 from prompt_files import (
     PICTURE,
     commented,
@@ -102,6 +103,15 @@ def test_utf8_in_a_latin1_chunk_is_mended_and_latin1_stays() -> None:
     assert mend("MÃ¤rchen 狐") == "MÃ¤rchen 狐"  # no Latin-1 at all: nobody misread it
     # iTXt is UTF-8 by its standard; what looks misread there was written so.
     assert read_texts(open_encoded(png({"a": "MÃ¤rchen"})))["a"] == "MÃ¤rchen"
+
+
+def test_reading_texts_decodes_no_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without EXIF Pillow would look for it behind the pixels, by way of these."""
+    decoded = []
+    monkeypatch.setattr(PngImageFile, "load", lambda image: decoded.append(image))
+    told = with_chunk(saved("PNG"), b"tEXt", b"parameters\0" + TOLD.encode(), before=b"IEND")
+    assert read_texts(open_encoded(told))["parameters"] == TOLD
+    assert decoded == []
 
 
 def test_xmp_is_read_in_elements_and_attributes() -> None:

@@ -13,6 +13,8 @@ import gradio as gr
 from pydantic import ValidationError
 
 from img2prompt.archives import MAX_FILES
+from img2prompt.files import nests_deeper
+from img2prompt.printable import encodable
 from img2prompt.prompt_records import MAX_PROMPT
 
 MAX_DEPTH = 20  # lists and objects within each other; a list of files has four
@@ -45,17 +47,12 @@ def understood(block: Any, value: Any) -> Any:
     Raises:
         Misunderstood: the value is none that the component takes, or nested too deep.
     """
-    if _is_deep(value):
+    if nests_deeper(value, MAX_DEPTH):
         raise Misunderstood("call")
     for kind, read in READERS:
         if isinstance(block, kind):
             return read(block, value)
     raise Misunderstood("call")
-
-
-def plain(text: str) -> str:
-    """A text without lone surrogates, which no UTF-8 answer can hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _number(block: Any, value: Any) -> int | float:
@@ -90,7 +87,7 @@ def _text(block: Any, value: Any) -> str:
     most = block.max_length or MAX_PROMPT
     if len(value) > most:
         raise Misunderstood("long", length=len(value), most=most)
-    return plain(value)
+    return encodable(value)
 
 
 def _files(block: Any, value: Any) -> Any:
@@ -120,19 +117,3 @@ READERS: tuple[tuple[type, Callable[[Any, Any], Any]], ...] = (
     (gr.Image, _files),
     (gr.File, _files),
 )
-
-
-def _is_deep(value: Any) -> bool:
-    """Whether lists and objects lie within each other deeper than `MAX_DEPTH`."""
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        inner: list[Any] = []
-        for one in level:
-            if isinstance(one, dict):
-                inner += one.values()
-            elif isinstance(one, list | tuple):
-                inner += one
-        if not inner:
-            return False
-        level = inner
-    return True

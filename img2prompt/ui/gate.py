@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from img2prompt.files import nests_deeper
 from img2prompt.ui.receive import MAX_UPLOAD, Refused, limited, receive_files
 from img2prompt.ui.texts import Texts
 from img2prompt.ui.uploads import Uploads, is_private_file
@@ -235,7 +236,8 @@ def checked_json(body: bytes, uploads: Uploads, texts: bool = True, sessions: bo
     """
     try:
         call = json.loads(body)
-        _check_depth(call)
+        if nests_deeper(call, MAX_DEPTH):
+            raise Refused(400, "json")
         session = call.get("session_hash") if isinstance(call, dict) else None
         known = session if sessions and isinstance(session, str) else None
         refused = (lambda text: uploads.is_foreign(text, known)) if texts else (lambda _: False)
@@ -266,20 +268,6 @@ def _checked(
 
 def _is_meta(meta: Any) -> bool:
     return isinstance(meta, dict) and "_type" in meta
-
-
-def _check_depth(value: Any) -> None:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            item
-            for node in level
-            if isinstance(node, dict | list)
-            for item in (node.values() if isinstance(node, dict) else node)
-        ]
-        if not level:
-            return
-    raise ValueError("nested too deep")
 
 
 async def _body(receive: Callable[[], Awaitable[Message]]) -> bytes:

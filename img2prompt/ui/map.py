@@ -15,9 +15,9 @@ from img2prompt.arithmetic import MOST_CHARACTERS, ExpressionError, beginning, k
 from img2prompt.errors import UserError
 from img2prompt.kinds import KINDS
 from img2prompt.map_figures import Group, picture_part, sum_part, vocabulary_figure, word_part
+from img2prompt.printable import encodable
 from img2prompt.safety import mask
 from img2prompt.ui import map_card
-from img2prompt.ui.arguments import plain
 from img2prompt.ui.context import WATCH, Page, looked_at_now, one_of
 
 NEIGHBOURS = 10
@@ -182,8 +182,8 @@ def build(page: Page) -> None:
         data = event._data if isinstance(event._data, dict) else {}
         word, written = data.get("word"), data.get("sum")
         return (
-            plain(word)[:MAX_WORD] if isinstance(word, str) else gr.skip(),
-            plain(written)[:MOST_CHARACTERS] if isinstance(written, str) else gr.skip(),
+            encodable(word)[:MAX_WORD] if isinstance(word, str) else gr.skip(),
+            encodable(written)[:MOST_CHARACTERS] if isinstance(written, str) else gr.skip(),
         )
 
     def save_whole() -> str:
@@ -372,4 +372,4 @@ def _depth(dimension: str) -> int:
 def _short(value: str) -> str:
     if len(value) > MAX_WORD:
         raise ValueError(value)
-    return plain(value)
+    return encodable(value)

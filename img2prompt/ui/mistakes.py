@@ -18,7 +18,8 @@ from gradio.block_function import BlockFunction
 from gradio.exceptions import ComponentProcessingError
 
 from img2prompt.errors import UserError
-from img2prompt.ui.arguments import Misunderstood, plain, understood
+from img2prompt.printable import encodable
+from img2prompt.ui.arguments import Misunderstood, understood
 from img2prompt.ui.faults import log_fault
 from img2prompt.ui.texts import Texts
 
@@ -141,7 +142,7 @@ def _tool_arguments(app: Blocks, tools: Any, params: Any) -> dict[str, Any]:
     event = tools.get_block_fn_from_endpoint_name(names.get(params.name, ""))
     text = app.text_of(event)
     if event is None:
-        shown = escape(plain(params.name)[:SHOWN_NAME])
+        shown = escape(encodable(params.name)[:SHOWN_NAME])
         raise _said(text("mistake.tool", name=shown, names=", ".join(names)))
     read = _named(event, params.arguments or {}, text)
     for name in tools.get_input_schema(params.name)[0].get("required", ()):
@@ -155,7 +156,7 @@ def _named(block_fn: BlockFunction, sent: dict[str, Any], text: Texts) -> dict[s
     names = _names(block_fn)
     for name in sent:
         if name not in names:
-            shown = escape(plain(name)[:SHOWN_NAME])
+            shown = escape(encodable(name)[:SHOWN_NAME])
             raise _said(text("mistake.name", name=shown, names=", ".join(names)))
     read = {}
     for block, name in zip(block_fn.inputs, names, strict=True):

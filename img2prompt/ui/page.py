@@ -103,16 +103,6 @@ def launch(
         UserError: as `build_app`, or the port is taken.
     """
     app = build_app(assets, preset, language, show_all)
-    uploads = Uploads(private_folder())
-    rules = Rules(
-        uploads,
-        app.texts,
-        hosts=answered_hosts(host, allow_hosts),
-        framed_by=_HUB if get_space() else (),
-        proxied=get_space() is not None,
-    )
-    web = http_mistakes.app_kwargs(Texts(language))
-    web["middleware"].insert(0, Middleware(Gate, rules))  # the first one is the outermost
     if block:
         faults.keep_visitors_out()
     try:
@@ -128,7 +118,7 @@ def launch(
             mcp_server=importlib.util.find_spec("mcp") is not None,
             max_file_size=images.MAX_BYTES,
             footer_links=["api", "settings"],
-            app_kwargs=web | {"lifespan": uploads.lifespan},
+            app_kwargs=_behind_the_gate(app.texts, answered_hosts(host, allow_hosts)),
             theme=theme(),
             css_paths=_STYLES,
             head=_scripts(app.texts),
@@ -143,6 +133,16 @@ def launch(
     if block:
         _serve(app)
     return app
+
+
+def _behind_the_gate(texts: dict[str, Texts], hosts: Collection[str]) -> dict[str, Any]:
+    """What `launch(app_kwargs=…)` takes: the gate outermost, then the sentences, then Gradio."""
+    uploads = Uploads(private_folder())
+    space = get_space() is not None
+    rules = Rules(uploads, texts, hosts, framed_by=_HUB if space else (), proxied=space)
+    web = http_mistakes.app_kwargs(next(iter(texts.values())))
+    web["middleware"].insert(0, Middleware(Gate, rules))
+    return web | {"lifespan": uploads.lifespan}
 
 
 def page_texts(language: str) -> dict[str, Texts]:
