@@ -10,8 +10,11 @@ from typing import Any
 
 Inputs = Mapping[str, Any]
 
-POSITIVE = ("positive", "positive_prompt", "text_positive", "positive_cond", "pos")
-NEGATIVE = ("negative", "negative_prompt", "text_negative", "negative_cond", "neg")
+POSITIVE = ("positive", "positive_prompt", "text_positive", "positive_text", "positive_cond", "pos")
+NEGATIVE = ("negative", "negative_prompt", "text_negative", "negative_text", "negative_cond", "neg")
+# The same with more around it: "positive_NEW", "base_positive", "conditioning_positive".
+_SIDED = re.compile(r"(?:\A|_)(pos|neg)(?:itive|ative)?(?:_|\d|\Z)", re.IGNORECASE)
+_NO_CONDITION = re.compile(r"image|mask|latent|strength|clip|weight", re.IGNORECASE)
 # What samplers and guiders without the two names above take.
 CONDITIONS = {
     "positive": (*POSITIVE, "conditioning", "cond", "cond1", "cond2"),
@@ -32,8 +35,11 @@ TEXTS = (
     "text_positive positive_prompt prompt_text wildcard_text input_string source any anything input"
 ).split()
 CACHED = "text_0"  # what a node that shows a text showed, filled in after the run
-PART = re.compile(r"(?:text|string|str|prompt|part|input|value)_?(?:[a-z]|\d+)\Z", re.IGNORECASE)
+PART = re.compile(
+    r"(?:(?:text|string|str|prompt|part|input|value)_?(?:[a-z]|\d+)|[ab])\Z", re.IGNORECASE
+)
 DELIMITERS = ("delimiter", "separator")
+_NAMED_DELIMITERS = {"none": "", "comma": ", ", "space": " ", "newline": "\n"}
 JOINS = re.compile(r"concat|join|combine|append|merge", re.IGNORECASE)
 # A language model or a tagger wrote the text while the graph ran; the file does not hold it.
 WRITTEN_LATER = re.compile(
@@ -48,7 +54,7 @@ SAVES = re.compile(r"save|output|combine", re.IGNORECASE)
 
 # Links that lead to no conditioning.
 ASIDE = re.compile(
-    r"(?:opt_)?(?:clip|model|unet|vae|image|pixels|mask|latent|samples?|control_?net|style_model|"
+    r"(?:opt_)?(?:clip(?!_regions)|model|unet|vae|image|pixels|mask|latent|samples?|control_?net|style_model|"
     r"clip_vision|noise|sigmas|sampler|lora|seed|width|height|strength|cfg|guidance|audio|video)",
     re.IGNORECASE,
 )
@@ -80,12 +86,32 @@ def is_link(value: Any) -> bool:
     )
 
 
+def sided(inputs: Inputs, role: str) -> list[str]:
+    """The inputs that are linked to conditions of one side, whatever stands around its name.
+
+    Args:
+        inputs: a node's inputs.
+        role: "positive" or "negative".
+    """
+    return [
+        key
+        for key, value in inputs.items()
+        if is_link(value)
+        and (found := _SIDED.search(key))
+        and found[1].lower() == role[:3]
+        and not _NO_CONDITION.search(key)
+    ]
+
+
 def is_sampler(inputs: Inputs) -> bool:
     """Whether a node makes a picture of conditions: by its inputs, whatever it is called."""
     if any("filename" in key.lower() for key in inputs):
         return False  # it saves, and is told the settings to write them down
     told = any(is_link(inputs.get(key)) for key in (*CONDITIONS["positive"], *BUNDLES))
-    return told and any(key in inputs for key in SAMPLING)
+    plus, minus = sided(inputs, "positive"), sided(inputs, "negative")
+    if plus and minus and ("seed" in inputs or "noise_seed" in inputs):
+        return True
+    return bool(told or plus) and any(key in inputs for key in SAMPLING)
 
 
 def makes_of_text(inputs: Inputs) -> bool:
@@ -106,7 +132,7 @@ def delimiter(inputs: Inputs) -> str:
     """What stands between the parts."""
     for key in DELIMITERS:
         if isinstance(inputs.get(key), str):
-            return inputs[key].replace("\\n", "\n")
+            return _NAMED_DELIMITERS.get(inputs[key], inputs[key].replace("\\n", "\n"))
     if inputs.get("tidy_tags") == "yes":
         return ", "
     return "\n" if str(inputs.get("linebreak_addition", "")).lower() == "true" else ""

@@ -17,6 +17,7 @@ from typing import Any
 from img2prompt import comfyui_nodes as nodes
 from img2prompt.comfyui_nodes import Inputs, is_link
 from img2prompt.prompt_records import MAX_PROMPT, FilePrompt, beside, distinct, record
+from img2prompt.text import fold
 
 MAX_NODES = 2_000
 MAX_SAMPLERS = 20
@@ -87,13 +88,15 @@ class _Graph:
                     self.text(self.inputs[n].get("negative_prompt", ""), NEGATIVE) for n in samplers
                 ),
             }
-        prompt = beside(sides[POSITIVE].texts)
+        plus = _apart(sides[POSITIVE].texts, sides[NEGATIVE].texts)
+        prompt = beside(plus)
         if not prompt and not (samplers and sides[POSITIVE].whole):
             if any(map(self.holds_text, self.inputs)):
                 raise ValueError("a prompt in nodes that are not known here")
             return None
         settings = self.settings(samplers[0])
-        return record("ComfyUI", prompt, beside(sides[NEGATIVE].texts), settings)
+        negative = beside(_apart(sides[NEGATIVE].texts, plus))
+        return record("ComfyUI", prompt, negative, settings)
 
     def samplers(self) -> list[str]:
         """What makes the picture, the first step first: base before refiner, picture before face.
@@ -147,14 +150,15 @@ class _Graph:
         if chosen is not None:
             ways = (self.condition(inputs[key], role, depth) for key in chosen)
             return next((told for told in ways if told.texts), _Told(whole=False))
-        plus, minus = _first(inputs, nodes.POSITIVE), _first(inputs, nodes.NEGATIVE)
-        if plus and minus:
-            key = plus if self.side(number, slot, role) == POSITIVE else minus
-            if is_link(inputs[key]) or isinstance(inputs[key], str):
-                return self.condition(inputs[key], role, depth)
+        pair = [self.sides(inputs, each) for each in (POSITIVE, NEGATIVE)]
+        if all(pair):
+            keys = pair[0] if self.side(number, slot, role) == POSITIVE else pair[1]
+            return _all(self.condition(inputs[key], role, depth) for key in keys)
         own = self.encoded(kind, inputs, role, depth)
-        if own is not None:
-            return own
+        if own is not None:  # GLIGEN adds a text to the conditions that it is handed
+            before = [k for k, v in inputs.items() if is_link(v) and "conditioning" in k.lower()]
+            told = _all([*(self.condition(inputs[k], role, depth) for k in before), own])
+            return _Told(_longest(told.texts), told.whole) if before else own
         bundle = _first(inputs, nodes.BUNDLES)
         if bundle and is_link(inputs[bundle]):
             return self.bundle(inputs[bundle], self.side(number, slot, role), depth)
@@ -163,6 +167,12 @@ class _Graph:
         on = on or [key for key in links if not nodes.ASIDE.match(key)]
         told = _all(self.condition(inputs[key], role, depth) for key in on)
         return told if on else _Told(whole=False)
+
+    def sides(self, inputs: Inputs, role: str) -> list[str]:
+        """The inputs that carry one side; [] where none does, or none that can be followed."""
+        key = _first(inputs, nodes.POSITIVE if role == POSITIVE else nodes.NEGATIVE)
+        typed = [key] if key and isinstance(inputs[key], str) else []
+        return nodes.sided(inputs, role) or typed
 
     def encoded(self, kind: str, inputs: Inputs, role: str, depth: int) -> _Told | None:
         """The words that a text encoder was told; None for any other node."""
@@ -187,16 +197,29 @@ class _Graph:
         """One side of what a sampler, a guider or a pipe was told."""
         inputs = self.inputs[number]
         own = [key for key in nodes.CONDITIONS[role] if key in inputs]
+        own += [key for key in nodes.sided(inputs, role) if key not in own]
+        if is_link(inputs.get("cond1")) and self.turned(inputs.get("cond2")):
+            own = [k for k in own if k != "cond2"] + ["cond2"] * (role == NEGATIVE)
         if any(is_link(inputs[key]) or isinstance(inputs[key], str) for key in own):
             return _all(self.condition(inputs[key], role, depth) for key in own)
         bundle = next((key for key in nodes.BUNDLES if is_link(inputs.get(key))), None)
         if bundle:
             return self.bundle(inputs[bundle], role, depth)
-        if any(key in inputs for side in nodes.CONDITIONS.values() for key in side):
+        if any(key in inputs for side in nodes.CONDITIONS.values() for key in side) or any(
+            nodes.sided(inputs, side) for side in nodes.CONDITIONS
+        ):
             return _Told()  # a guider with one side only
         links = [k for k, v in inputs.items() if is_link(v) and not nodes.ASIDE.match(k)]
         told = _all(self.bundle(inputs[key], role, depth) for key in links)
         return told if links else _Told(whole=False)
+
+    def turned(self, value: Any) -> bool:
+        """Whether a link takes the negative one of two prompts that a node hands on: what editing
+        models' DualCFGGuider steers away from, its second condition.
+        """
+        inputs = self.inputs.get(str(value[0]), {}) if is_link(value) else {}
+        pair = all(self.sides(inputs, each) for each in (POSITIVE, NEGATIVE))
+        return pair and self.side(str(value[0]), value[1], POSITIVE) == NEGATIVE
 
     def text(self, value: Any, role: str, depth: int = 0) -> _Told:
         """A text input's words, typed or linked; several only where a part is not known."""
@@ -217,6 +240,8 @@ class _Graph:
         elif joined := nodes.parts(kind, inputs):
             each = [self.text(inputs[key], role, depth) for key in joined]
             words = [words for part in each for words in part.texts if words]
+            if str(inputs.get("clean_whitespace")).lower() == "true":
+                words = [stripped for one in words if (stripped := one.strip())]
             whole = all(part.whole for part in each)
             told = _Told((nodes.delimiter(inputs).join(words)[:MAX_PROMPT],), whole)
         else:
@@ -338,6 +363,12 @@ def _all(told: Iterable[_Told]) -> _Told:
         texts += each.texts
         whole = whole and each.whole
     return _Told(tuple(distinct(texts)[:MAX_PARTS]), whole)
+
+
+def _apart(texts: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
+    """Without what the other side says too: it was linked to both. All of them if none is left."""
+    said = {fold(other) for other in others}
+    return tuple(text for text in texts if fold(text) not in said) or texts
 
 
 def _longest(texts: tuple[str, ...]) -> tuple[str, ...]:

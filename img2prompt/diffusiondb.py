@@ -62,7 +62,8 @@ class Pair:
 @dataclass(frozen=True)
 class Skipped:
     """A picture that cannot be paired, and why: `missing prompt`, `empty prompt`, `too large`,
-    `unreadable`, or `missing picture` for a name that only the JSON has."""
+    `unreadable`, `repeated name` for each of several pictures of one name, of which nobody knows
+    which one was scored, or `missing picture` for a name that only the JSON has."""
 
     name: str
     reason: str
@@ -170,10 +171,11 @@ def read_part(path: str | os.PathLike) -> Iterator[Pair | Skipped]:
     """
     path = Path(path)
     with _opened(path) as (archive, pictures, prompts), path.open("rb") as raw:
-        seen = set()
+        seen = Counter(name for name, _ in pictures)
         for name, entry in pictures:
-            seen.add(name)
-            if name not in prompts:
+            if seen[name] > 1:
+                yield Skipped(name, "repeated name")
+            elif name not in prompts:
                 yield Skipped(name, "missing prompt")
             elif not prompts[name].strip():
                 yield Skipped(name, "empty prompt")
@@ -198,7 +200,8 @@ def read_prompts(path: str | os.PathLike) -> dict[str, str]:
         UserError: as `read_part`.
     """
     with _opened(Path(path)) as (_, pictures, prompts):
-        return {name: prompts[name] for name, _ in pictures if prompts.get(name, "").strip()}
+        seen = Counter(name for name, _ in pictures)
+        return {n: prompts[n] for n in seen if seen[n] == 1 and prompts.get(n, "").strip()}
 
 
 def iter_prompts(path: str | os.PathLike, batch_rows: int = 65_536) -> Iterator[tuple[str, bool]]:
@@ -267,6 +270,9 @@ def check_columns(path: Path, required: dict[str, type]) -> set[str]:
         columns = set(schema.names)
     except PARQUET_ERRORS:
         raise UserError(f"{path} is not a parquet file.") from None
+    for name in sorted(columns):
+        if schema.names.count(name) > 1:
+            raise UserError(f"{path} has two columns {name}, and nobody knows which counts.")
     missing = [name for name in required if name not in columns]
     if missing:
         raise UserError(

@@ -88,6 +88,7 @@ _MAKERS = (
 _MAKER = re.compile(
     r"diffusion|stability\.?ai|novelai|midjourney|comfyui|invokeai|automatic1111|fooocus|vqgan|"
     r"dream ?studio|nightcafe|craiyon|dall.?e|openai|\bimagen\b|firefly|leonardo\.?ai|ideogram|"
+    r"image creator|wombo|pixai|tensor\.?art|seaart|recraft|"
     r"\bflux|sdxl|playground ?ai|\bai.?generated|trainedAlgorithmicMedia|text-to-image",
     re.IGNORECASE,
 )
@@ -200,6 +201,7 @@ def _readings(fields: Fields, texts: Fields) -> Iterator[Callable[[], FilePrompt
         if name in texts:
             for read in TEXT_READERS:
                 yield lambda read=read, name=name: read(texts[name])
+    yield lambda: _tables(texts)
     yield lambda: _description(texts)
 
 
@@ -277,9 +279,33 @@ def _comment(fields: Fields) -> FilePrompt | None:
     comment = fields["Comment"]
     if not comment.lstrip().startswith("{"):
         return read_web_ui(comment) if looks_like(comment) else None
-    if not any(key in comment for key in ('"uc"', '"prompt"', '"v4_prompt"')):
+    if not (_PROMPT_KEY.search(comment) or '"uc"' in comment):
         return None
-    return read_novelai(fields) or _json("Comment")(fields)
+    told = read_novelai(fields) or _json("Comment")(fields)
+    if told is None:
+        raise ValueError("a prompt in a table that is not known here")
+    return told
+
+
+def _tables(texts: Fields) -> FilePrompt | None:
+    """A table with a prompt under a key that only its own tool uses.
+
+    Raises:
+        ValueError: none of these tables is in a form that we know.
+    """
+    tables = {
+        key: value
+        for key, value in texts.items()
+        if key not in (*KEYS, *SIGNS, *_BESIDE, *_COMMENTS)
+        and _OBJECT.match(value)
+        and _PROMPT_KEY.search(value)
+    }
+    for key, value in tables.items():
+        if (told := read_table(json.loads(value), tool=f'"{key}"')) is not None:
+            return told
+    if tables:
+        raise ValueError("a prompt in a table that is not known here")
+    return None
 
 
 def _graph(fields: Fields) -> FilePrompt | None:

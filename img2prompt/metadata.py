@@ -299,7 +299,9 @@ def _places(
 
 def _row_groups(file: pq.ParquetFile, wanted: np.ndarray) -> list[int]:
     """The row groups that may hold wanted parts, by the file's own statistics."""
-    column = file.schema_arrow.names.index("part_id")
+    # Columns within columns count singly there.
+    places = range(file.metadata.num_columns)
+    column = next(i for i in places if file.schema.column(i).path == "part_id")
     chosen = []
     for group in range(file.metadata.num_row_groups):
         told = file.metadata.row_group(group).column(column).statistics
@@ -317,8 +319,23 @@ def _sort_parts(path: Path, places: dict[str, tuple[int, int]]) -> None:
         for start, count in places.values():
             file.seek(start * ROW.itemsize)
             rows = np.frombuffer(file.read(count * ROW.itemsize), ROW)
+            rows = rows[np.argsort(rows["name"], kind="stable")]
+            _agree(rows)
             file.seek(start * ROW.itemsize)
-            file.write(rows[np.argsort(rows["name"], kind="stable")].tobytes())
+            file.write(rows.tobytes())
+
+
+def _agree(rows: np.ndarray) -> None:
+    """Give rows of one name, which lie side by side, the worst score of them; none is the worst."""
+    first = np.r_[True, rows["name"][1:] != rows["name"][:-1]][: len(rows)]
+    if first.all():
+        return
+    starts = np.flatnonzero(first)
+    times = np.diff(starts, append=len(rows))
+    for score in ("image_nsfw", "prompt_nsfw"):
+        known = np.where(rows[score] >= 0, rows[score], np.nan)
+        rows[score] = np.repeat(np.maximum.reduceat(known, starts), times)
+    rows["eligible"] = np.repeat(np.minimum.reduceat(rows["eligible"], starts), times)
 
 
 def _decide_caps(path: Path, settings: PrepareSettings) -> None:

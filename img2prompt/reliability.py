@@ -6,6 +6,7 @@ coverage.py; each writes its part of docs/reliability.json, and `documents` fill
 
 import fnmatch
 import json
+import random
 import re
 import subprocess
 import sys
@@ -168,19 +169,48 @@ def _count(tried: Tried, tests: Iterable[tuple[str, str]]) -> int:
 
 
 def mutants_of(printed: str) -> list[dict[str, Any]]:
-    """What `mutmut results --all true` prints → a row a module: mutants and what became of them."""
-    found: dict[str, Counter[str]] = defaultdict(Counter)
-    for name, state in re.findall(r"^\s*img2prompt\.(\S+): (.+)$", printed, re.MULTILINE):
-        module = re.split(r"\.(?:x_|xǁ)", name)[0]
-        found[module][state.strip()] += 1
+    """What `mutmut results --all true` prints → a row a module: mutants and what became of them.
+
+    Returns:
+        `module`, `of` (all mutants), `mutants` (those that were tried) and `killed`, for each
+        module of which any was tried.
+    """
     rows = []
-    for module, states in sorted(found.items()):
-        if set(states) == {"not checked"}:
-            continue
+    for module, mutants in sorted(_by_module(printed).items()):
+        states = Counter(mutants.values())
+        tried = states.total() - states["not checked"]
         # A mutant that runs for ever is noticed as surely as one that fails a test.
         noticed = states["killed"] + states["timeout"]
-        rows.append({"module": module, "mutants": states.total(), "killed": noticed})
+        if tried:
+            row = {"module": module, "of": states.total(), "mutants": tried, "killed": noticed}
+            rows.append(row)
     return rows
+
+
+def sample_of(printed: str, number: int, seed: int = 0) -> list[str]:
+    """The names of mutants to try of each module of which none was tried yet.
+
+    Args:
+        printed: what `mutmut results --all true` prints.
+        number: how many of a module, at most.
+        seed: draws them, each module's by itself.
+    """
+    chosen: list[str] = []
+    for module, mutants in sorted(_by_module(printed).items()):
+        if set(mutants.values()) == {"not checked"}:
+            names = sorted(mutants)
+            draw = random.Random(f"{seed} {module}")
+            chosen += draw.sample(names, min(number, len(names)))
+    return chosen
+
+
+def _by_module(printed: str) -> dict[str, dict[str, str]]:
+    """Module → mutant → what became of it."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for name, state in re.findall(r"^\s*(img2prompt\.\S+): (.+)$", printed, re.MULTILINE):
+        module = re.split(r"\.(?:x_|xǁ)", name.removeprefix("img2prompt."))[0]
+        found[module][name] = state.strip()
+    return found
 
 
 def coverage_of(report: dict[str, Any]) -> dict[str, Any]:
@@ -226,10 +256,11 @@ def fuzzing_block(report: dict[str, Any]) -> str:
 def mutation_block(report: dict[str, Any]) -> str:
     """The table of mutants."""
     told = report["mutation"]
-    lines = ["| module | mutants | killed | share |", "|---|---:|---:|---:|"]
+    lines = ["| module | mutants | tried | killed | share |", "|---|---:|---:|---:|---:|"]
     lines += [
-        f"| {row['module']} | {row['mutants']:,} | {row['killed']:,} "
-        f"| {row['killed'] / row['mutants']:.1%} |"
+        f"| {row['module']} | {row['of']:,} "
+        f"| {'all' if row['of'] == row['mutants'] else row['mutants']} "
+        f"| {row['killed']:,} | {row['killed'] / row['mutants']:.1%} |"
         for row in told["modules"]
     ]
     return "\n".join([*lines, "", f"Printed by `{told['made_by']}`, {told['date']}."])

@@ -110,13 +110,19 @@ TABLES: tuple[tuple[str, tuple[str, ...], dict[str, str]], ...] = (
     ),
 )
 # A tool not named above: a prompt, and one of the settings that only picture makers have.
-PROMPTS = ("prompt", "Prompt", "positive_prompt", "positivePrompt", "positive")
-NEGATIVES = ("negative_prompt", "negativePrompt", "negativeprompt", "Negative Prompt", "negative")
+PROMPTS = ("prompt", "Prompt", "positive_prompt", "positivePrompt", "positive", "prompts")
+NEGATIVES = (
+    *("negative_prompt", "negativePrompt", "negativeprompt", "Negative Prompt", "negative"),
+    *("negativePrompts", "promptNeg"),
+)
 SETTINGS = {
-    "model": ("model", "Model", "model_name", "base_model", "base_model_name", "checkpoint"),
+    "model": (
+        *("model", "Model", "model_name", "base_model", "base_model_name", "checkpoint"),
+        "Base Model",
+    ),
     "sampler": ("sampler", "sampler_name", "Sampler", "scheduler"),
     "seed": ("seed", "Seed"),
-    "steps": ("steps", "Steps", "num_inference_steps", "iterations"),
+    "steps": ("steps", "Steps", "num_inference_steps", "iterations", "samplingSteps"),
 }
 MADE = frozenset((*SETTINGS["sampler"], *SETTINGS["seed"], *SETTINGS["steps"], "cfg_scale", "cfg"))
 _HASHED = re.compile(r"[0-9A-F]{8}")

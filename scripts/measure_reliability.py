@@ -1,6 +1,7 @@
 """What pytest, mutmut and coverage.py found → docs/reliability.json.
 
     python scripts/measure_reliability.py --tests                     # counts the tests
+    python scripts/measure_reliability.py --sample 100                # mutants to try, by name
     python scripts/measure_reliability.py --mutation                  # the end of make mutation
     python scripts/measure_reliability.py --coverage coverage.json    # the end of make coverage
 
@@ -23,6 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tests", action="store_true", help="count the tests of each family")
+    parser.add_argument("--sample", type=int, help="name so many mutants of each untried module")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--mutation", action="store_true", help="read mutmut's results")
     parser.add_argument("--coverage", type=Path, help="read the file that `coverage json` wrote")
     parser.add_argument("--report", type=Path, default=ROOT / "docs" / "reliability.json")
@@ -33,10 +36,11 @@ def main() -> int:
         report["tests"] = reliability.count_tests(ROOT)
         for row in report["tests"]:
             print(f"{row['tests']:6,}  {row['name']}")
+    if args.sample:
+        print("\n".join(reliability.sample_of(mutmut_results(), args.sample, args.seed)))
+        return 0
     if args.mutation:
-        command = [sys.executable, "-m", "mutmut", "results", "--all", "true"]
-        printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
-        fresh = {row["module"]: row for row in reliability.mutants_of(printed)}
+        fresh = {row["module"]: row for row in reliability.mutants_of(mutmut_results())}
         if not fresh:
             raise UserError("There are no results of mutmut; run make mutation.")
         known = {row["module"]: row for row in report.get("mutation", {}).get("modules", ())}
@@ -44,7 +48,10 @@ def main() -> int:
         report["mutation"] = {**provenance(["make", "mutation"]), "modules": rows}
         for row in rows:
             share = row["killed"] / row["mutants"]
-            print(f"{row['module']}: {row['killed']} of {row['mutants']} killed ({share:.1%})")
+            print(
+                f"{row['module']}: {row['killed']} of {row['mutants']} killed ({share:.1%}), "
+                f"of {row['of']} in all"
+            )
             low += [row["module"]] * (share < reliability.KILLED)
     if args.coverage:
         measured = reliability.read_coverage(args.coverage)
@@ -55,6 +62,12 @@ def main() -> int:
     for name in low:
         print(f"below what docs/reliability.md promises: {name}", file=sys.stderr)
     return 1 if low else 0
+
+
+def mutmut_results() -> str:
+    """What mutmut knows of each mutant, a line each."""
+    command = [sys.executable, "-m", "mutmut", "results", "--all", "true"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
 
 
 if __name__ == "__main__":

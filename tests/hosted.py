@@ -1,6 +1,9 @@
 """The page as a host runs it: with options and settings of its own, behind a proxy."""
 
 import contextlib
+import os
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -16,6 +19,7 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from waiting import PATIENCE, wait_until
 
 BELOW = "/school/words"  # where the proxy has the page
 
@@ -68,3 +72,44 @@ def proxy_of(inner: str) -> Starlette:
             Route("/favicon.ico", lambda _: Response()),  # the proxy's own site's
         ]
     )
+
+
+def start(
+    folder: Path, assets: Path, wrap: tuple[str, ...] = (), ready: bool = True
+) -> tuple[Any, str]:
+    """The page as a process of its own that keeps its uploads below `folder`, and its address.
+
+    Once it is `ready`, or else at once.
+    """
+    folder.mkdir(exist_ok=True)
+    port = browser_kit.free_port()
+    environment = {key: value for key, value in os.environ.items() if "GRADIO" not in key}
+    environment["GRADIO_TEMP_DIR"] = str(folder)
+    command = [*wrap, sys.executable, str(browser_kit.ROOT / "app.py")]
+    command += ["--port", str(port), "--assets", str(assets)]
+    log = (folder.parent / f"log-{port}.txt").open("w")
+    app = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}/"
+    if ready:
+        wait_until(lambda: browser_kit._answers(address), app)
+    return app, address
+
+
+def upload(address: str, data: bytes) -> Path:
+    sent = httpx.post(
+        f"{address}gradio_api/upload", files={"files": ("a.png", data)}, timeout=PATIENCE
+    )
+    return Path(sent.raise_for_status().json()[0])
+
+
+def end(app: subprocess.Popen, number: int = signal.SIGTERM, pid: int | None = None) -> float:
+    """Seconds that a process takes to end after a signal."""
+    began = time.monotonic()
+    os.kill(pid or app.pid, number)
+    assert app.wait(timeout=PATIENCE) == (0 if number != signal.SIGKILL else -signal.SIGKILL)
+    return time.monotonic() - began
+
+
+def busy() -> float:
+    """How much longer things may take here than on an idle machine: other work counts."""
+    return max(1.0, os.getloadavg()[0])

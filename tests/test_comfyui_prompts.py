@@ -153,6 +153,14 @@ def test_video_samplers_take_both_texts_from_one_encoder() -> None:
             ),
             "a, b",
         ),
+        (node("JWStringConcat", a="a", b="b", separator=" "), "a b"),
+        (node("Text Concatenate (JPS)", text1="a", text2="b", delimiter="comma"), "a, b"),
+        (
+            node(
+                "Text Concatenate", text_a="a ", text_b=" b", delimiter=",", clean_whitespace="true"
+            ),
+            "a,b",
+        ),
         (node("StringReplace", string="a cat", find="cat", replace="fox"), "a fox"),
         (node("ImpactWildcardProcessor", wildcard_text="a {b|c}", populated_text="a b"), "a b"),
         (node("ShowText|pysssss", text=["llm", 0], text_0="what it wrote"), "what it wrote"),

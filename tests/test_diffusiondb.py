@@ -284,3 +284,19 @@ def test_prompt_files_that_cannot_be_used(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["a dog"]}), tmp_path / "wrong.parquet")
     with pytest.raises(UserError, match="lacks the column prompt"):
         list(iter_prompts(tmp_path / "wrong.parquet"))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_pictures_of_one_name_are_left_out(tmp_path: Path, make_picture, encode) -> None:
+    """Nobody knows which of them the metadata's score is of."""
+    data = encode(make_picture())
+    path = tmp_path / "part-000001.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("a.png", "unsafe/a.png", "b.png", "b.png", "c.png"):
+            archive.writestr(name, data)
+        archive.writestr("part-000001.json", json.dumps({f"{x}.png": {"p": x} for x in "abc"}))
+    found = list(diffusiondb.read_part(path))
+    assert [item.name for item in found if isinstance(item, diffusiondb.Pair)] == ["c.png"]
+    reasons = [item.reason for item in found if isinstance(item, diffusiondb.Skipped)]
+    assert reasons == ["repeated name"] * 4
+    assert diffusiondb.read_prompts(path) == {"c.png": "c"}

@@ -96,10 +96,11 @@ def test_ratios_are_of_medians() -> None:
 def test_memory_counts_children() -> None:
     code = (
         "import subprocess, sys; big = bytearray(50_000_000); print('x', flush=True)\n"
-        "sys.argv[1:] and subprocess.run([sys.executable, '-c', sys.argv[1]])\n"
+        "sys.argv[1:] and subprocess.run([sys.executable, '-S', '-c', sys.argv[1]])\n"
         "input()"
     )
-    command = [sys.executable, "-c", code, code]
+    # Bare Pythons (-S): whatever a tool such as coverage adds to each is not what is measured.
+    command = [sys.executable, "-S", "-c", code, code]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, **pipes) as process:
         process.stdout.read(4)  # both are there

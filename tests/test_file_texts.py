@@ -136,6 +136,16 @@ def test_hostile_xmp_is_no_xmp() -> None:
     assert time.process_time() - start < 3
 
 
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"])
+def test_no_pixels_are_decoded_for_the_texts(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow decodes a PNG that has no EXIF to look for some behind the pixels."""
+    image = open_encoded(saved(format))
+
+    decoded = []
+    monkeypatch.setattr(type(image), "load", lambda self: decoded.append(self))
+    assert read_texts(image) == {} and not decoded
+
+
 def test_texts_are_few_and_bounded() -> None:
     texts = read_texts(open_encoded(png({f"key{i}": "x" for i in range(1_000)})))
     assert len(texts) <= 200

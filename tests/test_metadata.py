@@ -57,6 +57,39 @@ def test_unknown_scores_stay_unknown(tmp_path: Path, make_metadata) -> None:
     assert scores(table, 1, "b.png")[0] == 0.5 and np.isnan(scores(table, 1, "b.png")[1])
 
 
+@pytest.mark.parametrize("other", [0.99, None, -1.0])
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_two_rows_of_one_picture_the_worse_counts(
+    tmp_path: Path, make_metadata, other: float | None, turned: bool
+) -> None:
+    rows = [("a.png", "a dog", 1, 0.01, 0.02), ("a.png", "a dog", 1, other, 0.01)]
+    rows = rows[::-1] if turned else rows
+    rows.append(("b.png", "a cat", 1, 0.25, 0.5))
+    path = make_metadata(tmp_path / "metadata.parquet", rows)
+    for settings in (PLAIN, PrepareSettings(size=32, max_per_prompt=1)):
+        table = table_of(path, 1, settings=settings)
+        picture, prompt = scores(table, 1, "a.png")
+        expected = pytest.approx((0.99 if other == 0.99 else np.nan, 0.02), abs=1e-6, nan_ok=True)
+        assert (picture, prompt) == expected
+        assert scores(table, 1, "b.png") == (0.25, 0.5)
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, make_metadata) -> None:
+    path = make_metadata(tmp_path / "metadata.parquet", [("a.png", "a dog", 1, 0.9, 0.1)])
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("image_nsfw", pa.array([0.0])), path)
+    with pytest.raises(UserError, match="two columns image_nsfw"):
+        table_of(path, 1)
+
+
+def test_columns_within_columns_hide_no_rows(tmp_path: Path, make_metadata) -> None:
+    path = make_metadata(tmp_path / "metadata.parquet", [("a.png", "a dog", 7, 0.5, 0.25)])
+    table = pq.read_table(path)
+    nested = pa.array([{"part_id": 1, "more": 2, "yet": 3}])
+    pq.write_table(table.add_column(0, "nested", nested), path)
+    assert scores(table_of(path, 7), 7, "a.png") == (0.5, 0.25)
+
+
 def test_a_part_has_its_own_rows_and_no_others(tmp_path: Path, make_metadata, monkeypatch) -> None:
     monkeypatch.setattr(metadata, "BATCH", 7)  # parts go over batches and row groups
     numbers = np.random.default_rng(0).integers(1, 9, 100).tolist()

@@ -201,6 +201,6 @@ def test_models_are_loaded_in_safe_mode(
         return "a model"
 
     monkeypatch.setattr(keras.saving, "load_model", load)
-    (tmp_path / "a.keras").touch()
+    tiny_model.save(tmp_path / "a.keras")
     assert load_model(tmp_path / "a.keras") == "a model"
     assert told == {"path": tmp_path / "a.keras", "compile": False, "safe_mode": True}

@@ -77,14 +77,37 @@ def test_mutants_are_counted_by_module() -> None:
     img2prompt.text.x_fold__mutmut_2: survived
     img2prompt.text.x_words__mutmut_1: timeout
     img2prompt.text.x_words__mutmut_2: no tests
+    img2prompt.text.x_words__mutmut_3: not checked
     img2prompt.decoding.xǁDecoderǁrank__mutmut_1: killed
     img2prompt.images.x_a__mutmut_1: not checked
 """
     assert reliability.mutants_of(printed) == [
-        {"module": "decoding", "mutants": 1, "killed": 1},
-        {"module": "text", "mutants": 4, "killed": 2},
+        {"module": "decoding", "of": 1, "mutants": 1, "killed": 1},
+        {"module": "text", "of": 5, "mutants": 4, "killed": 2},
     ]
     assert reliability.mutants_of("nothing") == []
+    block = reliability.mutation_block(
+        {
+            "mutation": {
+                "modules": reliability.mutants_of(printed),
+                "made_by": "make mutation",
+                "date": "today",
+            }
+        }
+    )
+    assert "| decoding | 1 | all | 1 | 100.0% |" in block
+    assert "| text | 5 | 4 | 2 | 50.0% |" in block
+
+
+def test_a_sample_is_drawn_of_modules_that_were_not_tried() -> None:
+    names = [f"img2prompt.images.x_a__mutmut_{n}" for n in range(1, 30)]
+    printed = "img2prompt.text.x_b__mutmut_1: killed\nimg2prompt.text.x_b__mutmut_2: not checked\n"
+    printed += "".join(f"    {name}: not checked\n" for name in names)
+    sample = reliability.sample_of(printed, 7)
+    assert len(set(sample)) == 7 and set(sample) <= set(names)
+    assert sample == reliability.sample_of(printed, 7)  # the same on any machine
+    assert sample != reliability.sample_of(printed, 7, seed=1)
+    assert sorted(reliability.sample_of(printed, 100)) == sorted(names)
 
 
 def summary(percent: float, statements: int = 10) -> dict:

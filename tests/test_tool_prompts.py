@@ -138,6 +138,27 @@ def test_a_form_that_cannot_be_read_is_told_as_that(texts: dict[str, str]) -> No
     assert read_prompt(png(texts)) is None
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"Comment": '{"Prompt": "a fox", "Negative Prompt": "b", "Seed": "5", "Steps": 20}'},
+        {"Nmkdiffusion": '{"prompt": "a fox", "promptNeg": "b", "seed": 5, "steps": 20}'},
+        {"parameters": '{"prompts": "a fox", "negativePrompts": "b", "seed": 5}'},
+        {"Somebody's": '{"positive_prompt": "a fox", "negative_prompt": "b", "seed": 5}'},
+    ],
+)
+def test_a_table_is_read_under_any_key(texts: dict[str, str]) -> None:
+    found = read_making(png(texts)).told
+    assert found is not None and (found.prompt, found.negative, found.seed) == ("a fox", "b", 5)
+
+
+@pytest.mark.parametrize("key", ["Comment", "invokeai", "Somebody's"])
+def test_a_table_that_is_not_known_is_told_as_that(key: str) -> None:
+    table = '{"type": "t2l", "positive_conditioning": {"prompt": "a fox"}}'
+    assert read_making(png({key: table})).state == "unreadable"
+    assert read_making(png({key: '{"type": "t2l"}'})).state == "none"
+
+
 def test_a_graph_that_only_enlarges_carries_no_prompt() -> None:
     table = {key: value for key, value in LARGER.items() if key != "extraMetadata"}
     assert read_making(png({"prompt": json.dumps(table)})).state == "none"
@@ -190,7 +211,15 @@ def test_a_plain_text_under_prompt_is_the_prompt() -> None:
 
 
 @pytest.mark.parametrize(
-    "maker", ["stability.ai", "Stable Diffusion XL", "Midjourney", "NightCafe"]
+    "maker",
+    [
+        "stability.ai",
+        "Stable Diffusion XL",
+        "Midjourney",
+        "NightCafe",
+        "Bing Image Creator",
+        "WOMBO",
+    ],
 )
 def test_a_description_is_a_prompt_where_a_picture_maker_is_named(maker: str) -> None:
     found = read_prompt(exif_file("PNG", {0x010E: YES.encode(), 0x0131: maker}))

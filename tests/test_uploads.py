@@ -3,19 +3,15 @@
 import os
 import signal
 import stat
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import anyio
-import browser_kit
-import httpx
 import pytest
-import small_page
+from hosted import busy, end, start, upload
 from starlette.requests import Request
-from waiting import PATIENCE, wait_until
+from waiting import wait_until
 
 from img2prompt.ui import receive, uploads
 from img2prompt.ui.receive import Refused, limited, receive_files
@@ -184,35 +180,6 @@ def test_a_files_name_stays_in_its_folder(sent: str, shown: str) -> None:
     assert receive._name(sent, 3) == f"3/{shown}"
 
 
-def start(folder: Path, assets: Path, wrap: tuple[str, ...] = ()) -> tuple[Any, str]:
-    """The page as a process of its own that keeps its uploads below `folder`, and its address."""
-    port = browser_kit.free_port()
-    environment = {key: value for key, value in os.environ.items() if "GRADIO" not in key}
-    environment["GRADIO_TEMP_DIR"] = str(folder)
-    command = [*wrap, sys.executable, str(browser_kit.ROOT / "app.py")]
-    command += ["--port", str(port), "--assets", str(assets)]
-    log = (folder.parent / f"log-{port}.txt").open("w")
-    app = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    address = f"http://127.0.0.1:{port}/"
-    wait_until(lambda: browser_kit._answers(address), app)
-    return app, address
-
-
-def upload(address: str, data: bytes) -> Path:
-    sent = httpx.post(
-        f"{address}gradio_api/upload", files={"files": ("a.png", data)}, timeout=PATIENCE
-    )
-    return Path(sent.raise_for_status().json()[0])
-
-
-def end(app: subprocess.Popen, number: int = signal.SIGTERM, pid: int | None = None) -> float:
-    """Seconds that a process takes to end after a signal."""
-    began = time.monotonic()
-    os.kill(pid or app.pid, number)
-    assert app.wait(timeout=PATIENCE) == (0 if number != signal.SIGKILL else -signal.SIGKILL)
-    return time.monotonic() - began
-
-
 def test_a_start_has_a_private_folder_that_goes_with_it(small_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "temporary"
     app, address = start(folder, small_folder)
@@ -239,35 +206,3 @@ def test_what_a_killed_page_left_goes_with_the_next_start(
         assert young.exists()  # another page may still be using it
     finally:
         end(app, signal.SIGINT)
-
-
-def test_sigterm_ends_a_page_at_work(small_folder: Path, tmp_path: Path) -> None:
-    """In a batch, an open upload and an open answer, which nobody waits for."""
-    folder = tmp_path / "temporary"
-    app, address = start(folder, small_folder)
-    small_page.picture(1, 1500).save(tmp_path / "a.png")
-    data = (tmp_path / "a.png").read_bytes()
-    paths = [str(upload(address, data)) for _ in range(30)]
-    files = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
-    call = {"data": [files, "gaze", 5]}
-    asked = httpx.post(f"{address}gradio_api/call/batch", json=call, timeout=PATIENCE).json()
-    with httpx.stream(
-        "GET", f"{address}gradio_api/call/batch/{asked['event_id']}", timeout=PATIENCE
-    ):
-        assert end(app) < 5 * busy()
-    assert not any(next(folder.glob("img2prompt*")).iterdir())
-
-
-def test_sigterm_ends_the_first_process_of_a_container(small_folder: Path, tmp_path: Path) -> None:
-    """PID 1 gets no signal that it has no handler for."""
-    wrap = ("unshare", "--fork", "--pid", "--kill-child")
-    if subprocess.run([*wrap, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no right to make a namespace of processes")
-    app, _ = start(tmp_path / "temporary", small_folder, wrap)
-    children = Path(f"/proc/{app.pid}/task/{app.pid}/children").read_text().split()
-    assert end(app, pid=int(children[0])) < 5 * busy()
-
-
-def busy() -> float:
-    """How much longer things may take here than on an idle machine: other work counts."""
-    return max(1.0, os.getloadavg()[0])

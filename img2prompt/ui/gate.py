@@ -25,7 +25,7 @@ from img2prompt.ui.texts import Texts
 from img2prompt.ui.uploads import Uploads, is_private_file
 
 JSON_BYTES = 2**20  # a batch of 2,000 pictures names each by 300 bytes
-MCP_BYTES = 16 * 2**20  # a language model may send a picture as text: up to 12 MB of it
+MCP_BYTES = 4 * 2**20  # the protocol's own limit; a picture that is sent as text has 3 MB at most
 MAX_DEPTH = 200  # of JSON; the page's own calls have 6, and Gradio follows them by recursion
 NAME_LENGTH = 255  # characters of a file's name or type that a call may tell
 
