@@ -8,6 +8,7 @@ DiffusionDB (Wang et al. 2022, arXiv 2210.14896) keeps `images/part-000001.zip` 
 
 import contextlib
 import json
+import lzma
 import os
 import struct
 import zipfile
@@ -33,6 +34,7 @@ METADATA_NAMES = ("metadata.parquet", "metadata-large.parquet")
 READ_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
     OSError,
     EOFError,
     OverflowError,
