@@ -271,3 +271,51 @@ def test_sigterm_ends_the_first_process_of_a_container(small_folder: Path, tmp_p
 def busy() -> float:
     """How much longer things may take here than on an idle machine: other work counts."""
     return max(1.0, os.getloadavg()[0])
+
+
+def test_a_body_ends_before_its_first_file_is_swept(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert receive.LONGEST < uploads.MAX_AGE
+    monkeypatch.setattr(receive, "LONGEST", 0.05)
+
+    async def steady() -> Any:
+        await anyio.sleep(0.01)
+        return {"type": "http.request", "body": bytes(10_000), "more_body": True}
+
+    async def read() -> None:
+        receive_within = limited(steady, 2**40, "body")
+        while True:
+            await receive_within()
+
+    with pytest.raises(Refused, match="slow"):
+        anyio.run(read)
+
+
+def test_a_file_within_a_call_counts_as_an_upload(
+    store: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = store.keep(b"1234", "me")
+    path = store.resolve(address, None)
+    assert path is not None and Path(path).read_bytes() == b"1234"
+    monkeypatch.setattr(uploads, "CLIENT_BYTES", 7)
+    with pytest.raises(FullError):
+        store.keep(b"1234", "me")
+    store.keep(b"1234", "you")
+
+
+def test_signals_are_heard_before_anything_takes_time(tmp_path: Path) -> None:
+    """The first process of a container loses what comes earlier."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import builtins, signal, sys\n"
+        "first = builtins.__import__\n"
+        "def watch(name, *rest, **more):\n"
+        "    if name == 'numpy' and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:\n"
+        "        sys.exit('too early')\n"
+        "    return first(name, *rest, **more)\n"
+        "builtins.__import__ = watch\n"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{browser_kit.ROOT}"}
+    command = [sys.executable, str(browser_kit.ROOT / "app.py"), "--assets", str(tmp_path)]
+    ended = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "too early" not in ended.stderr and "error: " in ended.stderr

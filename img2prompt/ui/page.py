@@ -138,7 +138,7 @@ def launch(
         if "port" not in str(error):
             raise
         raise UserError(f"Port {port} is taken; choose another one with --port.") from None
-    mistakes.answer_models(app)
+    mistakes.answer_models(app, uploads)
     print(f"{Texts(language)('page.title')}: {app.local_url}", flush=True)
     if block:
         _serve(app)
