@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 MAX_JSON = 2**26  # bytes of one JSON file
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 QUOTED = 80  # characters of a foreign text that a sentence quotes
 WEB_PAGE = "what came is a web page: is this network asking to log in?"
 PROVENANCE_FILE = "made.json"  # in a run's folder: what made its model
@@ -230,7 +231,7 @@ def told_when_full(
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in DISK_FULL:
             raise
         raise DiskFullError(
             f"The disk of {folder} is full: {name} needs "

@@ -12,6 +12,7 @@ from fuzz_kit import Family, is_sentence
 from hypothesis import strategies as st
 
 from img2prompt import arithmetic, batch, diffusiondb, images, safety, scoring, text
+from img2prompt.archives import list_pictures
 from img2prompt.decoding import Decoder
 from img2prompt.embedding import WordVectors
 from img2prompt.errors import UserError
@@ -65,7 +66,7 @@ def check_archive(data: bytes) -> None:
         path = Path(folder) / "set.zip"
         path.write_bytes(data)
         before = set(Path(folder).rglob("*"))
-        for row in batch.predict_set(Still(), batch.list_pictures([path]), 5):
+        for row in batch.predict_set(Still(), list_pictures([path]), 5):
             assert "\n" not in row.name and not _CONTROL.search(row.name)
             assert isinstance(row.result, Prediction) or is_sentence(str(row.result))
         assert set(Path(folder).rglob("*")) == before  # nothing is unpacked

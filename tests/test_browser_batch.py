@@ -59,7 +59,7 @@ def test_a_zip_becomes_a_table_counts_and_files(open_page, archive: Path) -> Non
     assert int(times[0]) == max(expected.values()) and len(names) == 20
 
     table = list(csv.DictReader(io.StringIO(_download(page, "csv").decode("utf-8-sig"))))
-    assert len(table) == 41 and table[40]["error"].startswith("The picture is damaged")
+    assert len(table) == 41 and table[40]["error"].startswith("The picture is cut off")
     assert ", ".join(row["word"] for row in table[:10]) == rows[0][1]
     data = json.loads(_download(page, "json"))
     assert [row["file"] for row in data] == [name for name, _ in rows]

@@ -94,16 +94,6 @@ def test_links_inside_the_repository_lead_somewhere() -> None:
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
 
 
-def test_documents_name_programs_and_tests_that_are_there() -> None:
-    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
-        if path.name == "CHANGELOG.md":  # what was
-            continue
-        for named in re.findall(
-            r"\b(?:tests|scripts|img2prompt)/[\w/]+\.py\b", path.read_text("utf-8")
-        ):
-            assert (ROOT / named).is_file(), f"{path.name} names {named}"
-
-
 @pytest.mark.parametrize("name", ["SECURITY.md", "docs/hosting.md", "docs/api.md"])
 def test_documents_tell_the_limits_that_hold(name: str) -> None:
     """Every number beside these words is the one in the code."""

@@ -1,4 +1,4 @@
-"""The tables of docs/reliability.md, and that SECURITY.md's promises name tests that are there."""
+"""The tables of docs/reliability.md, and that promises name tests that are there."""
 
 import json
 import re
@@ -15,7 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent
 REPORT = json.loads((ROOT / "docs" / "reliability.json").read_text("utf-8"))
 
 
-@pytest.mark.parametrize("name", ["SECURITY.md", "docs/reliability.md"])
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "SECURITY.md", "CONTRIBUTING.md"]
+    + [f"docs/{name}.md" for name in ("api", "hosting", "prompts-in-files", "reliability")],
+)
 def test_named_tests_and_files_are_there(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")
     named = set(re.findall(r"`((?:tests|scripts|img2prompt|docs)/[\w/.]+\.\w+)`", text))

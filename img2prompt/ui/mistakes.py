@@ -18,6 +18,7 @@ from gradio.block_function import BlockFunction
 from gradio.exceptions import ComponentProcessingError
 
 from img2prompt.errors import UserError
+from img2prompt.files import DISK_FULL
 from img2prompt.printable import encodable
 from img2prompt.ui.arguments import Misunderstood, understood
 from img2prompt.ui.faults import log_fault
@@ -25,7 +26,7 @@ from img2prompt.ui.texts import Texts
 from img2prompt.ui.uploads import VISITOR, FullError, Uploads
 
 # Of the disk, and of what one process may have open.
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO}
+FULL = {*DISK_FULL, errno.EMFILE, errno.ENFILE, errno.EIO}
 SHOWN_NAME = 40  # characters of a name that somebody made up
 _DATA = re.compile(r"data:[\w.+/-]*;base64,")
 

@@ -5,7 +5,6 @@ the files of an aborted upload behind, and names files by their content.
 """
 
 import asyncio
-import errno
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive
 
+from img2prompt.files import DISK_FULL
 from img2prompt.images import MAX_BYTES
 from img2prompt.ui.uploads import CLIENT_BYTES, Delivery, FullError, Uploads
 
@@ -162,7 +162,7 @@ def _refusal(error: Exception) -> Refused:
     if isinstance(error, ClientDisconnect):
         return Refused(400, "form")  # nobody reads it
     if isinstance(error, OSError):
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in DISK_FULL:
             raise error
         return Refused(507, "full")
     if "maximum allowed size of" in error.message and "File" in error.message:
