@@ -15,9 +15,12 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
+from img2prompt.comfyui_prompts import read_graph
 from img2prompt.picture_kinds import sniff
 from img2prompt.printable import encodable
 from img2prompt.prompt_records import MAX_PROMPT
+from img2prompt.tool_prompts import read_table
+from img2prompt.web_ui_prompts import looks_like, read_web_ui
 
 MAX_TABLE = 4 * 2**20  # bytes of one file; DiffusionDB's thousand prompts have half of one
 MAX_ALL = 16 * 2**20  # bytes of all files beside the pictures of a set
@@ -29,7 +32,11 @@ TEXTS = (
 _BESIDE = (".txt", ".caption", ".json")  # in the order of their weight
 _PROMPTS = ("prompt", "p", "caption", "text")
 _FILES = ("file_name", "filename", "file", "image", "name")
-_LISTED = re.compile(r"\s*([^\t]+?\.(?:png|jpe?g|webp|gif|bmp|tiff?))\s*[\t,:|]\s*(.+)", re.I)
+# Of a line without white space around it. Every part is bounded: a million spaces are a line too.
+_LISTED = re.compile(
+    r"([^\t]{1,500}?\.(?:png|jpe?g|webp|gif|bmp|tiff?))\s{0,9}[\t,:|]\s{0,9}(\S.*)", re.I
+)
+_EASY = re.compile(r"Prompt: ([^\r\n]*)\r?\n(?:.*\n)?Seed: ", re.DOTALL)  # Easy Diffusion
 
 
 def is_text(name: str) -> bool:
@@ -115,7 +122,7 @@ def read_caption(name: str, data: bytes) -> str | dict[str, str] | None:
     try:
         if lower.endswith(".json"):
             found = json.loads(text)
-            return _prompt_of(found) or _table(found)
+            return _prompt_of(found) or _of_tool(found, text) or _table(found)
         if lower.endswith(".jsonl"):
             return _rows(json.loads(line) for line in text.splitlines() if line.strip())
         if lower.endswith((".csv", ".tsv")):
@@ -124,7 +131,7 @@ def read_caption(name: str, data: bytes) -> str | dict[str, str] | None:
     except (ValueError, RecursionError, csv.Error):
         return None
     if lower.endswith((".txt", ".caption")):
-        listed = [_LISTED.fullmatch(line) for line in text.splitlines() if line.strip()]
+        listed = [_LISTED.fullmatch(line.strip()) for line in text.splitlines() if line.strip()]
         if listed and all(listed):
             rows = ((found[1], _usable(found[2])) for found in listed if found)
             return {_folded(file): prompt for file, prompt in rows if prompt}
@@ -151,7 +158,26 @@ def decoded(data: bytes) -> str | None:
 
 def _of_web_ui(text: str) -> str:
     """The prompt of a web UI's text file, which has negative prompt and settings below it."""
-    return re.split(r"\r?\n(?:Negative prompt|Steps): ", text, maxsplit=1)[0]
+    if found := _EASY.match(text[:MAX_PROMPT]):
+        return found[1]
+    try:
+        return read_web_ui(text).prompt if looks_like(text) else text
+    except ValueError:  # too long to be a prompt
+        return ""
+
+
+def _of_tool(value: Any, text: str) -> str | None:
+    """The prompt of what a tool wrote for one picture: its table of settings, ComfyUI's graph."""
+    if not isinstance(value, dict):
+        return None
+    try:
+        if isinstance(value.get("parameters"), str):
+            return _usable(_of_web_ui(value["parameters"]))
+        graph = any(isinstance(node, dict) and "class_type" in node for node in value.values())
+        told = read_graph(text) if graph else read_table(value)
+    except Exception:  # readers raise many types on hostile text
+        return None
+    return _usable(told.prompt) if told else None
 
 
 def _prompt_of(value: Any) -> str | None:

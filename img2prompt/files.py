@@ -40,7 +40,7 @@ WEB_PAGE = "what came is a web page: is this network asking to log in?"
 PROVENANCE_FILE = "made.json"  # in a run's folder: what made its model
 
 # Beside `.NAME.TOKEN.tmp.SUFFIX` there is this; it holds the name of the machine that writes.
-_LOCK = re.compile(r"(\..*\.[0-9a-f]{16}\.tmp)\.lock")
+_LOCK = re.compile(r"(\..*\.[0-9a-f]{16}\.tmp)\.writer")
 # Some network disks keep locks to each machine. What another machine wrote is swept only when
 # nobody has touched it for so long (seconds).
 OTHER_MACHINES_WAIT = 24 * 3600
@@ -85,7 +85,7 @@ def _temporary(path: Path) -> Iterator[Path]:
     stem, lock = path.name.removesuffix(suffix), None
     while lock is None:  # somebody may sweep it in the moment before it is locked
         base = path.with_name(f".{stem}.{secrets.token_hex(8)}.tmp")
-        lock = _lock(base.with_name(base.name + ".lock"), "wb")
+        lock = _lock(base.with_name(base.name + ".writer"), "wb")
     temporary = base.with_name(base.name + suffix)
     try:
         lock.write(socket.gethostname().encode())
@@ -95,7 +95,7 @@ def _temporary(path: Path) -> Iterator[Path]:
         _delete(temporary)
         with contextlib.suppress(OSError):  # a full disk has no room for the machine's name
             lock.close()
-        base.with_name(base.name + ".lock").unlink(missing_ok=True)
+        base.with_name(base.name + ".writer").unlink(missing_ok=True)
 
 
 def sweep(folder: str | os.PathLike, earlier_versions: bool = False) -> None:
@@ -108,7 +108,7 @@ def sweep(folder: str | os.PathLike, earlier_versions: bool = False) -> None:
             this process has `locked`.
     """
     folder = Path(folder)
-    for lock in folder.glob(".*.tmp.lock"):
+    for lock in folder.glob(".*.tmp.writer"):
         if found := _LOCK.fullmatch(lock.name):
             with contextlib.suppress(OSError):  # another user's, or swept by others meanwhile
                 _sweep(lock, found[1])

@@ -122,7 +122,10 @@ def _cut(text: str) -> tuple[str, str]:
         if _STEPS.match(lines[number]):
             return "\n".join(lines[:number]), lines[number]
     for number in reversed(range(max(len(lines) - 5, 0), len(lines))):
-        if len(_KNOWN.intersection(read_settings(lines[number]))) >= 3:
+        table = read_settings(lines[number])
+        # "a fox Negative prompt: …" and "a fox Steps: 20, …" are all of it, its line ends lost.
+        whole = next(iter(table), "").endswith((" steps", "negative prompt"))
+        if len(_KNOWN.intersection(table)) >= 3 and not whole:
             return "\n".join(lines[:number]), lines[number]
     at = _inline(text)
     return (text, "") if at is None else (text[:at], text[at:])

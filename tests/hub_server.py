@@ -209,6 +209,9 @@ def serve(root: Path, repository: str = "poloclub/diffusiondb") -> Iterator[Hub]
             if more and status in (200, 206) and self.command == "GET":
                 self._send_more(status, head, body, more)
                 return
+            row = [self.command, self.path, self.headers.get("Range"), 0]
+            # Before the client hears of it: what it does then may be compared with the log.
+            hub.log.append(row)
             self.send_response(status)
             for key, value in head.items():
                 self.send_header(key, value)
@@ -228,8 +231,6 @@ def serve(root: Path, repository: str = "poloclub/diffusiondb") -> Iterator[Hub]
                 for end in [end for end in hub.damage if self.path.endswith(end)][:1]:
                     hub.damage.remove(end)
                     body = body[:-1] + bytes([body[-1] ^ 1])
-            row = [self.command, self.path, self.headers.get("Range"), 0]
-            hub.log.append(row)
             try:
                 for at in range(0, len(body) if stop is None else stop, CHUNK):
                     chunk = body[at : min(at + CHUNK, len(body) if stop is None else stop)]
@@ -246,12 +247,12 @@ def serve(root: Path, repository: str = "poloclub/diffusiondb") -> Iterator[Hub]
         def _send_more(self, status: int, head: dict[str, str], body: bytes, more: int) -> None:
             """The file and what follows it, without a length."""
             self.close_connection = True
+            row = [self.command, self.path, self.headers.get("Range"), 0]
+            hub.log.append(row)
             self.send_response(status)
             for key, value in (head | {"Connection": "close"}).items():
                 self.send_header(key, value)
             self.end_headers()
-            row = [self.command, self.path, self.headers.get("Range"), 0]
-            hub.log.append(row)
             with suppress(OSError):  # the client has had enough
                 for chunk in (body, *[b"x" * CHUNK] * (more // CHUNK)):
                     self.wfile.write(chunk)

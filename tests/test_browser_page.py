@@ -178,3 +178,18 @@ def _size_of(page, selector: str) -> float:
         "(selector) => parseFloat(getComputedStyle(document.querySelector(selector)).fontSize)",
         selector,
     )
+
+
+def test_the_dialogs_of_the_footer_offer_only_what_works(open_page) -> None:
+    page = open_page()
+    page.get_by_role("button", name="Use via API").click()
+    page.locator(".api-docs-wrap").wait_for()
+    page.wait_for_load_state("networkidle")
+    page.goto(page.url.partition("?")[0])
+    page.get_by_role("button", name="Settings").click()
+    dialog = page.locator(".api-docs-wrap")
+    dialog.get_by_text("Display Theme").wait_for()
+    shown = dialog.inner_text()
+    assert "Language" in shown
+    for gone in ("Progressive", "Screen Studio", "Recording", "istory"):
+        assert gone not in shown

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -222,3 +223,41 @@ def test_rows_show_how_the_answer_compares(
     assert [row["found"] for row in table] == ["yes", "no", "yes", *[""] * 6]
     assert table[0]["f1"] == "0.8000" and table[0]["truth"] == masked
     assert table[8]["truth"] == "qqq" and table[3]["truth"] == ""
+
+
+SETTINGS = "Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5"
+GRAPH = {
+    "1": {"class_type": "CLIPTextEncode", "inputs": {"text": "a dog"}},
+    "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "bad"}},
+    "3": {
+        "class_type": "KSampler",
+        "inputs": {"seed": 5, "steps": 20, "positive": ["1", 0], "negative": ["2", 0]},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "name, text, expected",
+    [
+        ("a.txt", f"Negative prompt: bad\n{SETTINGS}", None),
+        ("a.txt", SETTINGS, None),
+        ("a.txt", f"a dog\nnegative prompt: bad\n{SETTINGS}", "a dog"),
+        ("a.txt", f"a dog Negative prompt: bad {SETTINGS}", "a dog"),
+        ("a.txt", "Prompt: a dog\nWidth: 512\nSeed: 5\nSteps: 20\nNegative Prompt: bad", "a dog"),
+        ("a.json", json.dumps({"parameters": f"a dog\n{SETTINGS}"}), "a dog"),
+        ("a.json", json.dumps({"sui_image_params": {"prompt": "a dog", "seed": 5}}), "a dog"),
+        ("a.json", json.dumps({"positive_prompt": "a dog", "seed": 5}), "a dog"),
+        ("a.json", json.dumps(GRAPH), "a dog"),
+    ],
+)
+def test_what_tools_write_beside_pictures_is_read_as_within_them(
+    name: str, text: str, expected: str | None
+) -> None:
+    assert read_caption(name, text.encode()) == expected
+
+
+@pytest.mark.parametrize("line", [" " * 10**6 + "x", "a .png " * 10**5, "a.png" + " " * 10**6])
+def test_long_lines_are_read_soon(line: str) -> None:
+    start = time.process_time()
+    read_caption("a.txt", line.encode())
+    assert time.process_time() - start < 2

@@ -86,7 +86,7 @@ def test_a_picture_that_cannot_be_used_is_named(assets_folder: Path, pictures: P
     assert done.returncode == 2
     assert done.stdout == ""
     assert "broken.png" in done.stderr
-    assert "damaged" in done.stderr
+    assert "cut off" in done.stderr
 
 
 def test_a_files_name_never_reaches_the_terminal_raw(assets_folder: Path, pictures: Path) -> None:

@@ -217,6 +217,15 @@ def test_parameters_without_settings_are_a_prompt_all_the_same() -> None:
     )
 
 
+@pytest.mark.parametrize("negative", ["", " Negative prompt: blurry"])
+def test_one_line_without_a_comma_in_its_prompt_is_read(negative: str) -> None:
+    told = read_prompt(
+        png({"parameters": f"a fox{negative} Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5"})
+    )
+    assert told is not None and told.prompt == "a fox" and told.steps == 20
+    assert told.negative == negative[18:]
+
+
 def test_comfyuis_encoders_of_two_texts_and_sampler_pairs_are_read() -> None:
     graph = json.loads(json.dumps(COMFY))
     graph["6"] = {

@@ -53,10 +53,10 @@ def test_what_a_killed_process_left_is_swept_by_the_next(
     writer.kill()
     writer.wait(PATIENCE)
     left = {path.suffix for path in folder.iterdir()}
-    assert left == {".npy", ".lock"} and not (folder / "it.npy").exists()
+    assert left == {".npy", ".writer"} and not (folder / "it.npy").exists()
     files._swept.discard(folder)
     with atomic_path(folder / "other.npy") as temporary:
-        assert {path.suffix for path in folder.iterdir()} == {".lock"}  # our own
+        assert {path.suffix for path in folder.iterdir()} == {".writer"}  # our own
         temporary.touch()
     assert [path.name for path in folder.iterdir()] == ["other.npy"]
 
@@ -90,7 +90,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
 
 def leave(folder: Path, machine: str) -> Path:
     """What a killed process of a machine leaves."""
-    (folder / ".it.0123456789abcdef.tmp.lock").write_text(machine)
+    (folder / ".it.0123456789abcdef.tmp.writer").write_text(machine)
     left = folder / ".it.0123456789abcdef.tmp.npy"
     left.write_bytes(b"half")
     return left
@@ -124,7 +124,7 @@ def test_a_folder_that_is_written_is_swept_as_a_whole_and_other_names_stay(tmp_p
     leave(tmp_path, files.socket.gethostname()).unlink()
     (tmp_path / ".it.0123456789abcdef.tmp").mkdir()
     (tmp_path / ".it.0123456789abcdef.tmp" / "half").touch()
-    others = {".it.lock", ".it.tmp.lock", ".other.0123456789abcdee.tmp.npy", ".notes.tmp", "it"}
+    others = {".it.lock", ".it.tmp.writer", ".other.0123456789abcdee.tmp.npy", ".notes.tmp", "it"}
     for name in others:
         (tmp_path / name).touch()
     sweep(tmp_path)
@@ -177,3 +177,13 @@ def test_a_folder_is_held_by_one_run_and_goes_if_nothing_was_written(tmp_path: P
     with files.locked(out, ".lock"):
         (out / "it").touch()
     assert [path.name for path in out.iterdir()] == ["it"]
+
+
+@pytest.mark.parametrize("name", ["it.lock", "it.weights.h5", "it.tmp", "it"])
+def test_a_file_of_any_suffix_is_written(tmp_path: Path, name: str) -> None:
+    """A lock's too: the file that tells who writes stands beside it under another name."""
+    with atomic_path(tmp_path / name) as temporary:
+        assert not temporary.exists()
+        temporary.write_text("new")
+    assert (tmp_path / name).read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == [name]

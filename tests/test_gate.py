@@ -254,7 +254,6 @@ def test_an_upload_belongs_to_the_session_that_used_it_first(site: Site) -> None
         "/gradio_api/user",
         "/gradio_api/token",
         "/monitoring",
-        "/monitoring/summary",
         "/pwa_icon",
         "/openapi.json",
         "/docs",
@@ -286,6 +285,13 @@ def test_only_routes_of_the_page_are_answered(site: Site, asked: list[str], path
 def test_no_other_route_takes_a_body(site: Site, path: str) -> None:
     for address in (f"{site.address}gradio_api/{path}", f"{site.address}{path}"):
         assert httpx.post(address, json={}, timeout=PATIENCE).status_code == 404
+
+
+def test_nothing_is_told_of_how_often_calls_were_made(site: Site) -> None:
+    site.http.post("/run/arithmetic", json={"data": ["wordaa"]})
+    said = httpx.get(f"{site.address}monitoring/summary", timeout=PATIENCE)
+    assert said.status_code == 200 and said.json() == {"functions": {}}
+    assert httpx.post(f"{site.address}monitoring/summary", timeout=PATIENCE).status_code == 404
 
 
 def test_answers_carry_the_security_headers(site: Site) -> None:
@@ -456,3 +462,27 @@ def _raw(address: str, line: str, host: str = "localhost") -> str:
         while part := sender.recv(65536):
             parts.append(part)
     return b"".join(parts).decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize("header", ["Referer", "Origin"])
+def test_an_address_that_is_none_is_no_fault_of_ours(site: Site, header: str) -> None:
+    for path in ("/gradio_api/upload", "/gradio_api/call/arithmetic", "/nothing"):
+        method = "POST" if "api" in path else "GET"
+        answer = _raw(site.address, f"{method} {path} HTTP/1.1\r\n{header}: http://[")
+        assert answer.split()[1] in ("400", "403", "404", "415")
+        assert "content-security-policy" in answer
+    assert "Traceback" not in site.log.read_text("utf-8")
+    assert "builtins.ValueError" not in site.log.read_text("utf-8")
+
+
+@pytest.mark.parametrize("key", ["session_hash", "event_id"])
+def test_names_that_the_server_remembers_are_short(site: Site, key: str) -> None:
+    for route in ("call/arithmetic", "queue/join", "run/arithmetic", "cancel"):
+        body = {"data": ["wordaa"], "session_hash": "s", "event_id": "e", "fn_index": 21}
+        answer = site.http.post(f"/{route}", json=body | {key: "a" * (gate.ID_LENGTH + 1)})
+        assert answer.status_code == 400 and "no call" in answer.json()["detail"]
+    name = "a" * gate.QUERY_BYTES
+    for route in ("upload_progress?upload_id=", "queue/data?session_hash=", "call/x/y?z="):
+        assert site.http.get(f"/{route}{name}").status_code == 400
+    answer = site.http.post(f"/upload?upload_id={name}", files={"files": ("a.png", b"1")})
+    assert answer.status_code == 400

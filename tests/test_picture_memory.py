@@ -1,6 +1,8 @@
 """The largest pictures of every kind stay within what one request may add."""
 
 import importlib.util
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -33,6 +35,36 @@ def test_the_largest_picture_of_a_kind_takes_at_most_300_mb(name: str, tmp_path:
     width, height = measure_pictures.largest(name, path)
     assert width * height >= 12_000_000
     assert measure_pictures.measure("read", path) <= measure_pictures.LIMIT
+
+
+HOLD = """
+import sys, threading
+from img2prompt import images
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+def read():
+    images.preprocess(sys.argv[1])
+    done.wait()
+
+images.preprocess(sys.argv[1])
+before, done = resident(), threading.Barrier(9)
+threads = [threading.Thread(target=read) for _ in range(8)]
+for thread in threads:
+    thread.start()
+done.wait()
+print((resident() - before) // 2**20)
+"""
+
+
+@linux
+def test_no_thread_keeps_the_memory_of_a_picture_that_it_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.jpg"
+    Image.new("RGB", (6000, 6000)).save(path)  # 144 MB once decoded
+    command = [sys.executable, "-c", HOLD, str(path)]
+    assert int(subprocess.run(command, capture_output=True, check=True).stdout) < 150
 
 
 def test_large_pictures_are_decoded_one_after_the_other(

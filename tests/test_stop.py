@@ -1,8 +1,11 @@
 """SIGTERM and Ctrl+C end the page soon and leave nothing behind."""
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
+import browser_kit
 import httpx
 import pytest
 import small_page
@@ -43,3 +46,22 @@ def test_sigterm_while_the_page_starts(small_folder: Path, tmp_path: Path) -> No
     wait_until(lambda: "tensorflow" in Path(f"/proc/{app.pid}/maps").read_text(), app)
     assert end(app) < 5 * busy()
     assert not any((tmp_path / "temporary").glob("img2prompt*/*"))
+
+
+def test_signals_are_heard_before_anything_takes_time(tmp_path: Path) -> None:
+    """The first process of a container loses what comes earlier."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import builtins, signal, sys\n"
+        "first = builtins.__import__\n"
+        "def watch(name, *rest, **more):\n"
+        "    if name == 'numpy' and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:\n"
+        "        sys.exit('too early')\n"
+        "    return first(name, *rest, **more)\n"
+        "builtins.__import__ = watch\n"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{browser_kit.ROOT}"}
+    command = [sys.executable, str(browser_kit.ROOT / "app.py"), "--assets", str(tmp_path)]
+    ended = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "too early" not in ended.stderr and "error: " in ended.stderr

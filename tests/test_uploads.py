@@ -206,3 +206,32 @@ def test_what_a_killed_page_left_goes_with_the_next_start(
         assert young.exists()  # another page may still be using it
     finally:
         end(app, signal.SIGINT)
+
+
+def test_a_body_ends_before_its_first_file_is_swept(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert receive.LONGEST < uploads.MAX_AGE
+    monkeypatch.setattr(receive, "LONGEST", 0.05)
+
+    async def steady() -> Any:
+        await anyio.sleep(0.01)
+        return {"type": "http.request", "body": bytes(10_000), "more_body": True}
+
+    async def read() -> None:
+        receive_within = limited(steady, 2**40, "body")
+        while True:
+            await receive_within()
+
+    with pytest.raises(Refused, match="slow"):
+        anyio.run(read)
+
+
+def test_a_file_within_a_call_counts_as_an_upload(
+    store: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = store.keep(b"1234", "me")
+    path = store.resolve(address, None)
+    assert path is not None and Path(path).read_bytes() == b"1234"
+    monkeypatch.setattr(uploads, "CLIENT_BYTES", 7)
+    with pytest.raises(FullError):
+        store.keep(b"1234", "me")
+    store.keep(b"1234", "you")

@@ -22,12 +22,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from img2prompt.files import nests_deeper
 from img2prompt.ui.receive import MAX_UPLOAD, Refused, limited, receive_files
 from img2prompt.ui.texts import Texts
-from img2prompt.ui.uploads import Uploads, is_private_file
+from img2prompt.ui.uploads import VISITOR, Uploads, is_private_file
 
 JSON_BYTES = 2**20  # a batch of 2,000 pictures names each by 300 bytes
 MCP_BYTES = 4 * 2**20  # the protocol's own limit; a picture that is sent as text has 3 MB at most
 MAX_DEPTH = 200  # of JSON; the page's own calls have 6, and Gradio follows them by recursion
 NAME_LENGTH = 255  # characters of a file's name or type that a call may tell
+ID_LENGTH = 100  # characters of a session's or an event's name, which the server remembers
+QUERY_BYTES = 500  # behind an address of the API: names of that kind
 
 # A file that is not an upload of this server, as the components get to see it.
 REFUSED: dict[str, Any] = {"refused": True}
@@ -40,6 +42,7 @@ _NAME = r"[\w-]{1,100}"
 ROUTES: tuple[tuple[tuple[str, ...], str], ...] = (
     (_READ, r"/(assets|static|svelte)/.+"),
     (_READ, r"/(config|theme\.css|favicon\.ico|robots\.txt|manifest\.json)/?"),
+    (_READ, r"/monitoring/summary"),
     (_READ, rf"{API_PREFIX}/(info|openapi\.json|app_id|startup-events|theme\.css)/?"),
     (_READ, rf"{API_PREFIX}/(queue/data|queue/status|upload_progress|heartbeat/{_NAME})"),
     (_READ, rf"{API_PREFIX}/call/(v2/)?{_NAME}/{_NAME}"),
@@ -50,6 +53,7 @@ ROUTES: tuple[tuple[tuple[str, ...], str], ...] = (
 )
 _UPLOAD = re.compile(rf"{API_PREFIX}/upload/?")
 _FILE = f"{API_PREFIX}/file="
+_COUNTS = "/monitoring/summary"  # the API dialog asks how often each call was made; nobody counts
 _MCP = re.compile(rf"{API_PREFIX}/mcp(/.*)?")
 
 
@@ -111,11 +115,15 @@ class Gate:
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = _path(scope)
         check_host(Headers(scope=scope), self.rules.hosts)
+        if path.startswith(API_PREFIX) and len(scope["query_string"]) > QUERY_BYTES:
+            raise Refused(400, "json")
         if not any(scope["method"] in methods and r.fullmatch(path) for methods, r in self._routes):
             raise Refused(404, "nothing")
         if path.startswith(_FILE) and not is_private_file(path.removeprefix(_FILE)):
             raise Refused(404, "nothing")
-        if scope["method"] in (*_READ, "DELETE"):
+        if path == _COUNTS:
+            await JSONResponse({"functions": {}})(scope, receive, send)
+        elif scope["method"] in (*_READ, "DELETE"):
             await self.app(scope, receive, send)
         elif _UPLOAD.fullmatch(path):
             request = Request(scope, limited(receive, MAX_UPLOAD, "body"))
@@ -128,7 +136,8 @@ class Gate:
             # All tools of language models come in one session, which is nobody's own.
             own = Headers(scope=scope).get("x-gradio-user") != "mcp"
             body = checked_json(body, self.rules.uploads, texts=not tool, sessions=own)
-            await self.app(_with_length(scope, len(body)), _replay(body, receive), send)
+            told = scope | {VISITOR: self._client(scope)}
+            await self.app(_with_length(told, len(body)), _replay(body, receive), send)
 
     def _tell(self, scope: Scope, refused: Refused) -> Response:
         sentence = self._text(scope)(f"gate.{refused.key}", **refused.values)
@@ -140,7 +149,8 @@ class Gate:
 
     def _text(self, scope: Scope) -> Texts:
         """The language of the page that asks."""
-        page = urlsplit(Headers(scope=scope).get("referer", "")).path.rstrip("/").rpartition("/")[2]
+        path = _split(Headers(scope=scope).get("referer", ""))[1]
+        page = path.rstrip("/").rpartition("/")[2]
         return self.rules.texts.get(page) or next(iter(self.rules.texts.values()))
 
     def _client(self, scope: Scope) -> str:
@@ -204,7 +214,7 @@ def check_host(headers: Headers, allowed: Collection[str]) -> None:
     if not allowed:
         return
     hosts = headers.getlist("host") or [""]
-    origins = [urlsplit(origin).netloc for origin in headers.getlist("origin")]
+    origins = [_split(origin)[0] for origin in headers.getlist("origin")]
     for host in (*hosts, *origins):
         name = host_name(host)
         if name not in allowed:
@@ -217,6 +227,15 @@ def host_name(host: str) -> str:
         return (urlsplit(f"//{host}").hostname or "").rstrip(".")
     except ValueError:
         return ""
+
+
+def _split(address: str) -> tuple[str, str]:
+    """An address's host and path, both empty where it is none ("http://[")."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "", ""
+    return parts.netloc, parts.path
 
 
 def checked_json(body: bytes, uploads: Uploads, texts: bool = True, sessions: bool = True) -> bytes:
@@ -238,6 +257,7 @@ def checked_json(body: bytes, uploads: Uploads, texts: bool = True, sessions: bo
         call = json.loads(body)
         if nests_deeper(call, MAX_DEPTH):
             raise Refused(400, "json")
+        _check_ids(call)
         session = call.get("session_hash") if isinstance(call, dict) else None
         known = session if sessions and isinstance(session, str) else None
         refused = (lambda text: uploads.is_foreign(text, known)) if texts else (lambda _: False)
@@ -268,6 +288,15 @@ def _checked(
 
 def _is_meta(meta: Any) -> bool:
     return isinstance(meta, dict) and "_type" in meta
+
+
+def _check_ids(call: Any) -> None:
+    """Gradio keeps the names of sessions and events, however long, until it ends."""
+    names = (
+        [call.get(key) for key in ("session_hash", "event_id")] if isinstance(call, dict) else []
+    )
+    if any(isinstance(name, str) and len(name) > ID_LENGTH for name in names):
+        raise ValueError("a name too long")
 
 
 async def _body(receive: Callable[[], Awaitable[Message]]) -> bytes:

@@ -23,6 +23,7 @@ from img2prompt.printable import encodable
 from img2prompt.ui.arguments import Misunderstood, understood
 from img2prompt.ui.faults import log_fault
 from img2prompt.ui.texts import Texts
+from img2prompt.ui.uploads import VISITOR, FullError, Uploads
 
 # Of the disk, and of what one process may have open.
 FULL = {*DISK_FULL, errno.EMFILE, errno.ENFILE, errno.EIO}
@@ -111,12 +112,16 @@ def read_arguments(block_fn: BlockFunction, inputs: list[Any], text: Texts) -> l
     ]
 
 
-def answer_models(app: Blocks) -> None:
+def answer_models(app: Blocks, uploads: Uploads) -> None:
     """Let the tools of language models tell a mistake as everybody else's calls do.
 
     The protocol's server checks the arguments against a schema, in words of its own, and takes
     no number that is written as text; here they are read first. Nothing to do where Gradio's
     extra is not installed.
+
+    Args:
+        app: the page, served.
+        uploads: takes pictures that come as data; Gradio would write them past all limits.
     """
     tools = getattr(app, "mcp_server_obj", None)
     if tools is None:
@@ -127,8 +132,14 @@ def answer_models(app: Blocks) -> None:
     answer = handlers[types.CallToolRequest]
 
     async def call(request: Any) -> Any:
+        asked = tools.mcp_server.request_context.request
+        client = asked.scope.get(VISITOR, "") if asked is not None else ""
         try:
-            request.params.arguments = _tool_arguments(app, tools, request.params)
+            read = _tool_arguments(app, tools, request.params)
+            event = tools.get_block_fn_from_endpoint_name(
+                tools.tool_to_endpoint[request.params.name]
+            )
+            request.params.arguments = _kept(event, read, uploads, client, app.text_of(event))
         except gr.Error as error:
             said = types.TextContent(type="text", text=error.message)
             return types.ServerResult(types.CallToolResult(content=[said], isError=True))
@@ -170,13 +181,28 @@ def _named(block_fn: BlockFunction, sent: dict[str, Any], text: Texts) -> dict[s
     return read
 
 
+def _kept(
+    block_fn: BlockFunction, read: dict[str, Any], uploads: Uploads, client: str, text: Texts
+) -> dict[str, Any]:
+    """A tool's arguments, pictures that came as data among the uploads of who sent them."""
+    kept = dict(read)
+    for block, name in zip(block_fn.inputs, _names(block_fn), strict=True):
+        value = read.get(name)
+        if isinstance(block, gr.Image) and isinstance(value, str) and value.startswith("data:"):
+            try:
+                kept[name] = uploads.keep(_data(value) or b"", client)
+            except FullError:
+                raise _said(text("gate.full")) from None
+    return kept
+
+
 def _addresses(block: Any, value: Any, name: str, text: Texts) -> Any:
     """A file's address, or a list of them, if they look like one."""
     many = isinstance(block, gr.File)
     for address in value if many and isinstance(value, list) else [value]:
         right = isinstance(address, str) and not (many and not isinstance(value, list))
         if right and address.startswith("data:") and not many:
-            right = _is_data(address)
+            right = bool(_data(address))
         elif right:
             right = address.startswith(("http://", "https://"))
         if not right:
@@ -184,12 +210,12 @@ def _addresses(block: Any, value: Any, name: str, text: Texts) -> Any:
     return value
 
 
-def _is_data(address: str) -> bool:
+def _data(address: str) -> bytes | None:
     head = _DATA.match(address)
     try:
-        return head is not None and bool(base64.b64decode(address[head.end() :], validate=True))
+        return base64.b64decode(address[head.end() :], validate=True) if head is not None else None
     except (ValueError, binascii.Error):
-        return False
+        return None
 
 
 def _read(block_fn: BlockFunction, block: Any, value: Any, name: str, text: Texts) -> Any:

@@ -103,6 +103,8 @@ def launch(
         UserError: as `build_app`, or the port is taken.
     """
     app = build_app(assets, preset, language, show_all)
+    uploads = Uploads(private_folder())
+    hosts = answered_hosts(host, allow_hosts)
     if block:
         faults.keep_visitors_out()
     try:
@@ -118,7 +120,7 @@ def launch(
             mcp_server=importlib.util.find_spec("mcp") is not None,
             max_file_size=images.MAX_BYTES,
             footer_links=["api", "settings"],
-            app_kwargs=_behind_the_gate(app.texts, answered_hosts(host, allow_hosts)),
+            app_kwargs=_behind_the_gate(uploads, app.texts, hosts),
             theme=theme(),
             css_paths=_STYLES,
             head=_scripts(app.texts),
@@ -128,16 +130,17 @@ def launch(
         if "port" not in str(error):
             raise
         raise UserError(f"Port {port} is taken; choose another one with --port.") from None
-    mistakes.answer_models(app)
+    mistakes.answer_models(app, uploads)
     print(f"{Texts(language)('page.title')}: {app.local_url}", flush=True)
     if block:
         _serve(app)
     return app
 
 
-def _behind_the_gate(texts: dict[str, Texts], hosts: Collection[str]) -> dict[str, Any]:
+def _behind_the_gate(
+    uploads: Uploads, texts: dict[str, Texts], hosts: Collection[str]
+) -> dict[str, Any]:
     """What `launch(app_kwargs=…)` takes: the gate outermost, then the sentences, then Gradio."""
-    uploads = Uploads(private_folder())
     space = get_space() is not None
     rules = Rules(uploads, texts, hosts, framed_by=_HUB if space else (), proxied=space)
     web = http_mistakes.app_kwargs(next(iter(texts.values())))

@@ -23,6 +23,7 @@ from img2prompt.ui.uploads import CLIENT_BYTES, Delivery, FullError, Uploads
 
 MAX_FILES = 1_000  # in one form; a browser sends more in several
 IDLE_SECONDS = 20.0  # without a byte
+LONGEST = 3_000.0  # for one body; a file that is older is swept, whether others still come or not
 SLOWEST = 10_000  # bytes a second on average, after IDLE_SECONDS
 NAME_BYTES = 120  # most systems take 255, and the name is shown
 MAX_UPLOAD = CLIENT_BYTES + 2**20  # bytes of one form, with what stands between its files
@@ -58,7 +59,7 @@ def limited(receive: Receive, most: int, key: str) -> Receive:
     async def receive_within() -> Message:
         nonlocal taken
         seconds = time.monotonic() - started
-        if seconds > IDLE_SECONDS and taken < SLOWEST * seconds:
+        if seconds > LONGEST or (seconds > IDLE_SECONDS and taken < SLOWEST * seconds):
             raise Refused(408, "slow")
         try:
             message = await asyncio.wait_for(receive(), IDLE_SECONDS)

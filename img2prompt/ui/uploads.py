@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from gradio import processing_utils
 from gradio.route_utils import API_PREFIX
@@ -40,6 +40,9 @@ CLIENT_FILES = 4_000
 ALL_BYTES = 8 * 2**30
 ALL_FILES = 20_000
 FREE_BYTES = 2**30  # stays free on the disk, whatever the limits above allow
+
+# Where a request's scope tells whose share of the folder it uses.
+VISITOR = "img2prompt.visitor"
 
 _MINE = "uploads"  # below a start's folder: what visitors sent
 _LENT = "lent"  # beside it: pictures of ours that any visitor may use
@@ -138,6 +141,19 @@ class Uploads:
                 or shutil.disk_usage(self._root).free < FREE_BYTES
             ):
                 raise FullError
+
+    def keep(self, data: bytes, client: str) -> str:
+        """Write a file that came within a call; its address on this server.
+
+        Raises:
+            FullError: there is no room for it.
+        """
+        with self.delivery(client) as arriving:
+            self.count(arriving, size=len(data), files=1)
+            path = arriving.folder / "file"
+            path.write_bytes(data)
+            arriving.kept[str(path)] = len(data)
+        return f"http://localhost{API_PREFIX}/file={quote(str(path))}"
 
     def resolve(self, named: str, session: str | None) -> str | None:
         """The path of an upload that a call names, or None where it names anything else.
