@@ -111,6 +111,7 @@ def test_documents_tell_the_limits_that_hold(name: str) -> None:
         r"form (?:of|to) ([\d,]+) files": receive.MAX_FILES,
         r"stalls for ([\d,]+) seconds": receive.IDLE_SECONDS,
         r"slower than ([\d,]+) kB": receive.SLOWEST / 1000,
+        r"takes ([\d,]+) minutes": receive.LONGEST / 60,
         r"([\d,]+) files and 2 GB|2 GB and ([\d,]+) files of a client": uploads.CLIENT_FILES,
         r"files and ([\d,]+) GB at a time|takes ([\d,]+) GB and": uploads.CLIENT_BYTES / 2**30,
         r"([\d,]+) files and 8 GB|8 GB and ([\d,]+) files": uploads.ALL_FILES,
