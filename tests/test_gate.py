@@ -265,6 +265,9 @@ def test_an_upload_belongs_to_the_session_that_used_it_first(site: Site) -> None
         "/../../etc/passwd",
         "/assets/../../../../../etc/passwd",
         "/static/..%2f..%2f..%2f..%2fetc/passwd",
+        f"/assets/{'a/' * 3000}",
+        f"/static/{'a' * 300}",
+        f"/svelte/{'%c3%a4' * 150}",
     ],
 )
 def test_only_routes_of_the_page_are_answered(site: Site, asked: list[str], path: str) -> None:
