@@ -49,8 +49,8 @@ _TURNS = {  # what makes a picture upright, by its EXIF orientation
     8: Image.Transpose.ROTATE_90,
 }
 _ONE_LARGE = threading.Lock()
-# Pillow asks for a picture's memory in blocks. glibc keeps freed ones of up to 32 MB for the thread
-# that had them, so every thread would hold a whole picture for ever; larger ones it gives back.
+# Pillow asks for memory in blocks. glibc keeps freed ones of up to 32 MB for the thread that had
+# them, so every thread would hold a whole picture for ever; larger ones it gives back.
 Image.core.set_block_size(64 * 2**20)
 _CUT = "The picture is cut off: its last part is missing; save or download it again."
 

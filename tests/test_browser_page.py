@@ -182,9 +182,9 @@ def _size_of(page, selector: str) -> float:
 
 def test_the_dialogs_of_the_footer_offer_only_what_works(open_page) -> None:
     page = open_page()
-    page.get_by_role("button", name="Use via API").click()
+    with page.expect_response("**/monitoring/summary"):
+        page.get_by_role("button", name="Use via API").click()
     page.locator(".api-docs-wrap").wait_for()
-    page.wait_for_load_state("networkidle")
     page.goto(page.url.partition("?")[0])
     page.get_by_role("button", name="Settings").click()
     dialog = page.locator(".api-docs-wrap")

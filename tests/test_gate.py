@@ -1,5 +1,6 @@
 """The gate: only uploads of this server are files, and only what the page needs is answered."""
 
+import base64
 import contextlib
 import http.server
 import itertools
@@ -263,6 +264,9 @@ def test_an_upload_belongs_to_the_session_that_used_it_first(site: Site) -> None
         "/../../etc/passwd",
         "/assets/../../../../../etc/passwd",
         "/static/..%2f..%2f..%2f..%2fetc/passwd",
+        f"/assets/{'a/' * 3000}",
+        f"/static/{'a' * 300}",
+        f"/svelte/{'%c3%a4' * 150}",
     ],
 )
 def test_only_routes_of_the_page_are_answered(site: Site, asked: list[str], path: str) -> None:
@@ -486,3 +490,16 @@ def test_names_that_the_server_remembers_are_short(site: Site, key: str) -> None
         assert site.http.get(f"/{route}{name}").status_code == 400
     answer = site.http.post(f"/upload?upload_id={name}", files={"files": ("a.png", b"1")})
     assert answer.status_code == 400
+
+
+def test_a_picture_that_comes_as_data_is_an_upload_like_any(site: Site) -> None:
+    """Gradio's server of tools would write it beside the uploads, past all limits."""
+    data = base64.b64encode((site.folder / "secret.png").read_bytes()).decode("ascii")
+    call = {"name": "predict", "arguments": {"image": f"data:image/png;base64,{data}"}}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+    kinds = {"accept": "application/json, text/event-stream"}
+    before = set((site.folder / "temporary").rglob("*"))
+    said = site.http.post("/mcp/", json=body, headers=kinds).text
+    assert "'words'" in said
+    new = set((site.folder / "temporary").rglob("*")) - before
+    assert [path.parent.parent.name for path in new if path.is_file()] == ["uploads"]

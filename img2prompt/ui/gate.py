@@ -40,7 +40,7 @@ _NAME = r"[\w-]{1,100}"
 # (methods, path): what the page, its API's clients and MCP ask for. Nothing else of Gradio's is
 # reachable: no `file=http…`, `proxy=`, `dev/reload`, `deep_link`, `runs`, `component_server`, ….
 ROUTES: tuple[tuple[tuple[str, ...], str], ...] = (
-    (_READ, r"/(assets|static|svelte)/.+"),
+    (_READ, r"/(assets|static|svelte)/[!-~]{1,200}"),  # longer ones the disk cannot even look for
     (_READ, r"/(config|theme\.css|favicon\.ico|robots\.txt|manifest\.json)/?"),
     (_READ, r"/monitoring/summary"),
     (_READ, rf"{API_PREFIX}/(info|openapi\.json|app_id|startup-events|theme\.css)/?"),
