@@ -21,7 +21,8 @@ from img2prompt.text import fold
 
 MAX_NODES = 2_000
 MAX_SAMPLERS = 20
-MAX_LINKS = 50_000  # followed in all
+MAX_INPUTS, MAX_KIND = 300, 200  # of a node: inputs, and characters of its kind
+MAX_LINKS = 10_000  # followed in all
 MAX_DEPTH = 100
 MAX_PARTS = 40  # texts side by side
 POSITIVE, NEGATIVE = "positive", "negative"
@@ -54,14 +55,14 @@ def read_graph(graph: str, workflow: str = "") -> FilePrompt | None:
         for number, node in table.items()
         if isinstance(node, dict) and isinstance(node.get("inputs"), dict)
     }
-    if len(found) > MAX_NODES:
-        raise ValueError("too many nodes")
+    if len(found) > MAX_NODES or any(len(node["inputs"]) > MAX_INPUTS for node in found.values()):
+        raise ValueError("too many nodes, or inputs of one")
     return _Graph(found, _slot_names(workflow)).read()
 
 
 class _Graph:
     def __init__(self, found: dict[str, dict], slot_names: dict[tuple[str, int], str]) -> None:
-        self.kinds = {number: str(node.get("class_type", "")) for number, node in found.items()}
+        self.kinds = {n: str(node.get("class_type", ""))[:MAX_KIND] for n, node in found.items()}
         self.inputs: dict[str, Inputs] = {number: node["inputs"] for number, node in found.items()}
         self.slot_names = slot_names
         self.used: dict[str, set[int]] = {}  # node → output slots that conditions are taken from

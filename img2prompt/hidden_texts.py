@@ -1,8 +1,9 @@
-"""A text in the lowest bits of a picture's alpha channel ("stealth PNG info").
+"""A text in the lowest bits of a picture's channels ("stealth PNG info"): alpha's, or the colours'.
 
 NovelAI and extensions of the web UI and ComfyUI write it there, because sites that take metadata
-away leave the pixels. The bits run down the columns: a name of 15 letters, the number of bits that
-follow as 32 bits, then the text in UTF-8, gzip-packed where the name says so.
+away leave the pixels. The bits run down the columns, of a pixel's colours red first: a name of 15
+letters, the number of bits that follow as 32 bits, then the text in UTF-8, gzip-packed where the
+name says so.
 """
 
 import zlib
@@ -14,33 +15,45 @@ from img2prompt.file_texts import MAX_TEXT
 
 MAX_PIXELS = 16_000_000  # the whole picture is decoded for it: 64 MB in RGBA
 PLAIN, PACKED = b"stealth_pnginfo", b"stealth_pngcomp"
+COLOURS_PLAIN, COLOURS_PACKED = b"stealth_rgbinfo", b"stealth_rgbcomp"
 _HEAD = (len(PLAIN) + 4) * 8  # bits
 
 
 def hidden_text(image: Image.Image) -> str | None:
-    """The text in the alpha channel of an opened picture; None where there is none.
+    """The text in the lowest bits of an opened picture; None where there is none.
 
     Args:
         image: as `images.open_encoded` returns it. Only PNG and WebP keep the bits as they are, and
             only pictures of at most `MAX_PIXELS` are looked into.
 
     Raises:
-        ValueError: the channel begins as such a text does, but what follows is damaged.
+        ValueError: the bits begin as such a text does, but what follows is damaged.
         Exception: Pillow's, for damaged pixels.
     """
-    if image.format not in ("PNG", "WEBP") or image.mode not in ("RGBA", "LA"):
+    if image.format not in ("PNG", "WEBP") or image.mode not in ("RGB", "RGBA", "LA"):
         return None
     if image.width * image.height > MAX_PIXELS or image.width * image.height < _HEAD:
         return None
-    alpha = np.asarray(image.getchannel("A"))  # uint8 (height, width)
-    head = _bytes(alpha, 0, _HEAD)
-    name, length = head[: len(PLAIN)], int.from_bytes(head[len(PLAIN) :], "big")
-    if name not in (PLAIN, PACKED):
-        return None
-    if not 0 < length <= min(alpha.size - _HEAD, MAX_TEXT * 8):
+    columns = -(-_HEAD // image.height)
+    head = np.asarray(
+        image.crop((0, 0, columns, image.height))
+    )  # uint8 (height, columns, channels)
+    for channels, names in (
+        (slice(-1, None), (PLAIN, PACKED)),
+        (slice(3), (COLOURS_PLAIN, COLOURS_PACKED)),
+    ):
+        begin = _bytes(head[..., channels], 0, _HEAD)
+        name, length = begin[: len(PLAIN)], int.from_bytes(begin[len(PLAIN) :], "big")
+        if name in names:
+            return _text(np.asarray(image)[..., channels], name, length)
+    return None
+
+
+def _text(channels: np.ndarray, name: bytes, length: int) -> str:
+    if not 0 < length <= min(channels.size - _HEAD, MAX_TEXT * 8):
         raise ValueError("the hidden text is longer than the picture, or than any prompt")
-    data = _bytes(alpha, _HEAD, length)
-    if name == PACKED:
+    data = _bytes(channels, _HEAD, length)
+    if name in (PACKED, COLOURS_PACKED):
         unpacked = zlib.decompressobj(wbits=31)  # gzip's head
         try:
             data = unpacked.decompress(data, MAX_TEXT)
@@ -51,9 +64,11 @@ def hidden_text(image: Image.Image) -> str | None:
     return data.decode("utf-8", "replace")
 
 
-def _bytes(alpha: np.ndarray, start: int, count: int) -> bytes:
+def _bytes(channels: np.ndarray, start: int, count: int) -> bytes:
     """`count` bits from the `start`-th on, down the columns, eight to a byte."""
-    height = alpha.shape[0]
-    first, last = start // height, -(-(start + count) // height)
-    bits = (alpha[:, first:last].T & 1).ravel()[start - first * height :][:count]
+    column = channels.shape[0] * channels.shape[2]
+    first, last = start // column, -(-(start + count) // column)
+    bits = (channels[:, first:last].transpose(1, 0, 2) & 1).ravel()[start - first * column :][
+        :count
+    ]
     return np.packbits(bits).tobytes()

@@ -107,6 +107,18 @@ def hidden_bits(name: bytes, data: bytes, format: str = "PNG", length: int | Non
     return buffer.getvalue()
 
 
+def hidden_in_colours(text: str, packed: bool = True) -> bytes:
+    """A picture without alpha that has a text in the lowest bits of its colours."""
+    data = gzip.compress(text.encode()) if packed else text.encode()
+    name = b"stealth_rgbcomp" if packed else b"stealth_rgbinfo"
+    bits = np.unpackbits(np.frombuffer(name + struct.pack(">I", len(data) * 8) + data, np.uint8))
+    side = max(32, int(np.ceil(np.sqrt(len(bits) / 3))))
+    colours = np.full(side * side * 3, 200, np.uint8)
+    colours[: len(bits)] |= bits
+    columns = colours.reshape(side, side, 3).transpose(1, 0, 2)
+    return saved("PNG", Image.fromarray(np.ascontiguousarray(columns)))
+
+
 def with_chunk(data: bytes, kind: bytes, body: bytes, before: bytes) -> bytes:
     """A PNG with one chunk more, before the first of another kind."""
     at = data.index(before) - 4

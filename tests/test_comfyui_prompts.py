@@ -302,6 +302,12 @@ def quick(table: Any, workflow: str = "") -> None:
     assert time.process_time() - start < 2
 
 
+def narrowed(table: dict) -> dict:
+    """The node with as many inputs as one may have."""
+    inputs = list(table["inputs"].items())[: comfyui_prompts.MAX_INPUTS]
+    return node(table["class_type"], **dict(inputs))
+
+
 def test_hostile_graphs_end_soon() -> None:
     n = comfyui_prompts.MAX_NODES - 10
     chain = {str(i): node("Reroute", conditioning=[str(i + 1), 0]) for i in range(n)}
@@ -324,6 +330,13 @@ def test_hostile_graphs_end_soon() -> None:
     for more in (chain, doubled, forked, wide, many, ring):
         quick(graph(**more, yes=encoder(["0", 0]), sampler=sampler(["0", 0], ["0", 1])))
         quick(more)
+    quick(through("context" * 100_000))
+    slots = {
+        "crowded": node("A", model=["model", 0], **{f"a{i}": "" for i in range(15_000)}),
+        "yes": node("B", **{f"cond{i}": ["crowded", i] for i in range(30_000)}),
+    }
+    quick(graph(**slots))
+    quick(graph(**{name: narrowed(table) for name, table in slots.items()}))
     long = graph(yes=encoder(["0", 0]), **doubled)
     long[str(n)] = node("PrimitiveString", value="y" * 10_000)
     quick(long)

@@ -15,6 +15,7 @@ from prompt_files import (
     exif_file,
     hidden_bits,
     hidden_file,
+    hidden_in_colours,
     png,
     saved,
     with_chunk,
@@ -167,6 +168,16 @@ def test_a_text_in_the_lowest_bits_is_read(format: str, packed: bool) -> None:
     found = read_prompt(hidden_file(TOLD, format, packed))
     assert found is not None
     assert (found.prompt, found.negative, found.seed) == (WORDS, "blurry", 5)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_text_in_the_lowest_bits_of_the_colours_is_read(packed: bool) -> None:
+    found = read_prompt(hidden_in_colours(TOLD, packed))
+    assert found is not None and (found.prompt, found.negative, found.steps) == (
+        WORDS,
+        "blurry",
+        20,
+    )
 
 
 def test_hidden_bits_that_are_damaged_are_told() -> None:

@@ -48,6 +48,13 @@ def layers(value: dict) -> list[dict]:
     return value["config"]["layers"]
 
 
+def widen(value: dict) -> None:
+    """Two layers of 20,000 numbers, whose weights would take 1.6 GB."""
+    wide = {"class_name": "Dense", "config": {"units": 20_000}}
+    layers(value).extend([wide, wide])
+
+
+NEGATIVE = {"class_name": "Dense", "config": {"units": -(2**20)}}
 CRAFTED: dict[str, tuple[Callable[[dict], dict], str]] = {
     "a config of zeros": (lambda m: {CONFIG: b"0" * (256 * MB)}, "far more than its size"),
     "a long config": (lambda m: {CONFIG: b" " * (20 * MB) + b"{}"}, "config.json is too large"),
@@ -56,6 +63,14 @@ CRAFTED: dict[str, tuple[Callable[[dict], dict], str]] = {
     "a wide layer": (
         lambda m: config(lambda v: layers(v)[-2]["config"].update(units=2**40), m[CONFIG]),
         "asks for too much",
+    ),
+    "wide layers": (
+        lambda m: config(widen, m[CONFIG]),
+        "far more weights than it holds",
+    ),
+    "wide layers behind a negative one": (
+        lambda m: config(lambda v: widen(v) or layers(v).append(NEGATIVE), m[CONFIG]),
+        "far more weights than it holds",
     ),
     "endless floats": (
         lambda m: {CONFIG: m[CONFIG].replace(b'"strides"', b'"x": 1e999, "strides"', 1)},
