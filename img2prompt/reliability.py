@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from img2prompt.errors import UserError
+from img2prompt.files import read_json
 
 KILLED = 0.80  # of the mutants of each module
 COVERED = 92.0  # percent of the package's lines and branches
 LOWEST = 12  # modules shown
+UNSTARTED = 255  # mutmut's exit code for a mutant whose tests pytest could not run
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,24 @@ def mutants_of(printed: str) -> list[dict[str, Any]]:
             row = {"module": module, "of": states.total(), "mutants": tried, "killed": noticed}
             rows.append(row)
     return rows
+
+
+def check_started(folder: Path) -> None:
+    """That pytest ran for every mutant that was tried: mutmut calls it a timeout where it did not.
+
+    Args:
+        folder: where mutmut keeps its `.meta` files.
+
+    Raises:
+        UserError: it did not for some.
+    """
+    for path in sorted(folder.glob("*.meta")):
+        failed = [k for k, code in read_json(path)["exit_code_by_key"].items() if code == UNSTARTED]
+        if failed:
+            raise UserError(
+                f"pytest could not run the tests of {len(failed)} mutants, {failed[0]} for one; "
+                "mend them and run make mutation."
+            )
 
 
 def sample_of(printed: str, number: int, seed: int = 0) -> list[str]:

@@ -66,6 +66,7 @@ def main() -> int:
 
 def mutmut_results() -> str:
     """What mutmut knows of each mutant, a line each."""
+    reliability.check_started(ROOT / "mutants" / "img2prompt")
     command = [sys.executable, "-m", "mutmut", "results", "--all", "true"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
 

@@ -4,7 +4,6 @@ import contextlib
 import io
 import struct
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -294,20 +293,18 @@ def test_alpha_is_laid_on_white_exactly(mode: str) -> None:
 # --- memory ---------------------------------------------------------------------------------------
 
 
-def kinds() -> Iterator[Any]:
-    """A picture, how it is saved, bytes of a pixel as decoded, and of its converted copy."""
-    for mode, native, copy in (
-        ("RGB", 4, 0),
-        ("RGBA", 4, 4),
-        ("LA", 4, 4),
-        ("L", 1, 4),
-        ("1", 1, 4),
-        ("P", 1, 4),
-        ("I;16", 2, 4),
-    ):
-        yield pytest.param(mode, "PNG", native, copy, id=f"PNG {mode}")
-    yield pytest.param("RGB", "BMP", 4, 0, id="BMP")
-    yield pytest.param("RGB", "WEBP", 4 + 12, 0, id="WEBP")
+# How a picture is saved, bytes of a pixel as decoded, and of its converted copy.
+KINDS = [
+    ("RGB", "PNG", 4, 0),
+    ("RGBA", "PNG", 4, 4),
+    ("LA", "PNG", 4, 4),
+    ("L", "PNG", 1, 4),
+    ("1", "PNG", 1, 4),
+    ("P", "PNG", 1, 4),
+    ("I;16", "PNG", 2, 4),
+    ("RGB", "BMP", 4, 0),
+    ("RGB", "WEBP", 4 + 12, 0),
+]
 
 
 def of_mode(mode: str, size: tuple[int, int]) -> Image.Image:
@@ -316,7 +313,7 @@ def of_mode(mode: str, size: tuple[int, int]) -> Image.Image:
     return noise("RGB", size).convert("RGBA" if mode in ("RGBA", "LA") else "RGB").convert(mode)
 
 
-@pytest.mark.parametrize(("mode", "format", "native", "copy"), kinds())
+@pytest.mark.parametrize(("mode", "format", "native", "copy"), KINDS)
 def test_memory_is_counted_by_the_pixel(
     monkeypatch: pytest.MonkeyPatch, encode, mode: str, format: str, native: int, copy: int
 ) -> None:

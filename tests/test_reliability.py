@@ -99,6 +99,16 @@ def test_mutants_are_counted_by_module() -> None:
     assert "| text | 5 | 4 | 2 | 50.0% |" in block
 
 
+def test_mutants_whose_tests_did_not_run_are_no_noticed_ones(tmp_path: Path) -> None:
+    meta = tmp_path / "text.py.meta"
+    meta.write_text(json.dumps({"exit_code_by_key": {"img2prompt.text.x_a__mutmut_1": 1}}), "utf-8")
+    reliability.check_started(tmp_path)
+    codes = {"img2prompt.text.x_a__mutmut_1": 1, "img2prompt.text.x_a__mutmut_2": 255}
+    meta.write_text(json.dumps({"exit_code_by_key": codes}), "utf-8")
+    with pytest.raises(UserError, match=r"of 1 mutants, img2prompt\.text\.x_a__mutmut_2"):
+        reliability.check_started(tmp_path)
+
+
 def test_a_sample_is_drawn_of_modules_that_were_not_tried() -> None:
     names = [f"img2prompt.images.x_a__mutmut_{n}" for n in range(1, 30)]
     printed = "img2prompt.text.x_b__mutmut_1: killed\nimg2prompt.text.x_b__mutmut_2: not checked\n"
