@@ -69,7 +69,7 @@ licences: $(VENV)/tools.stamp
 # The whole suite with branches measured, workers' and commands' processes included: half an hour.
 coverage: $(VENV)/train.stamp
 	rm -f .coverage .coverage.*
-	$(NICE) $(BIN)/python -m pytest $(WORKERS) --cov --cov-report= $(ARGS)
+	$(NICE) $(BIN)/python -m pytest -m "not slow" $(WORKERS) --cov --cov-report= $(ARGS)
 	$(BIN)/python -m coverage json --quiet -o coverage.json
 	$(BIN)/python scripts/measure_reliability.py --tests --coverage coverage.json
 	$(BIN)/python scripts/update_docs.py
