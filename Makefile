@@ -77,7 +77,7 @@ coverage: $(VENV)/train.stamp
 # All mutants of what everything rests on, and SAMPLE of each module beside it, against their own
 # tests: an hour on an idle machine. One module: make mutation ARGS='img2prompt.text.*'.
 WHOLE := text images file_prompts decoding prediction
-SAMPLE ?= 60
+SAMPLE ?= 40
 MUTMUT := $(NICE) $(BIN)/python -m mutmut run --max-children 2
 mutation: $(VENV)/tools.stamp
 	rm -rf mutants
