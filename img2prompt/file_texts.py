@@ -108,8 +108,9 @@ def _wide(data: bytes, told: bool) -> str | None:
 
     The standard leaves the order open: zeros stand before ASCII letters or behind them.
     """
-    before, behind = data[::2].count(0), data[1::2].count(0)
-    if not told and before + behind <= len(data) // 4:
+    said = data.rstrip(b"\0")  # zeros fill a field of a fixed length up
+    before, behind = said[::2].count(0), said[1::2].count(0)
+    if not told and before + behind <= len(said) // 4:
         return None
     if before == behind == 0 and data:
         try:  # "UNICODE", and then UTF-8
