@@ -83,7 +83,6 @@ def test_each_kind_of_text_that_is_damaged_leaves_those_behind_it(
         (bytes(7), ""),
         (b"ASCII\0\0", "ASCII"),  # seven bytes are no head
         (b"XASCII\0\0a fox", "XASCII\0\0a fox"),
-        (b"ASCIIX\0\0a fox", "ASCIIX\0\0a fox"),
     ],
 )
 def test_a_comment_of_an_odd_encoding_is_decoded(comment: bytes, expected: str) -> None:
@@ -200,7 +199,6 @@ def test_a_folder_that_cannot_be_read_leaves_the_first_one(monkeypatch: pytest.M
         ("Make", b"UNICODE\0" + "狐".encode("utf-16-be"), "狐"),
         ("Make", None, ""),
         ("Make", 7, ""),
-        ("Make", 0.5, ""),
         ("Make", (97, 32, 102, 111, 120), "a fox"),  # a field of type byte
         ("Make", (233, 255), "éÿ"),
         ("Make", (97, 256), ""),
