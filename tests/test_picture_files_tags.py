@@ -74,6 +74,22 @@ def test_unsound_folders_of_a_tiff_are_no_folders_any_more() -> None:
         assert found == bytes(expected)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_tiff_of_eight_byte_offsets_is_read_like_any(order: str) -> None:
+    def big(turn: int) -> bytes:
+        start = (b"II+\0" if order == "<" else b"MM\0+") + struct.pack(order + "HHQQ", 8, 0, 16, 6)
+        tags = {**PACKED, exif.ORIENTATION: (3, turn)}
+        return start + b"".join(
+            struct.pack(order + "HHQ", tag, kind, 1)
+            + struct.pack(order + {3: "H", 4: "L"}[kind], value).ljust(8, b"\0")
+            for tag, (kind, value) in sorted(tags.items())
+        )
+
+    for turn in range(1, 9):
+        expected = PictureFile(big(1), orientation=turn, piece=40 * 24 * 3)
+        assert tidy(big(turn), "TIFF") == expected
+
+
 def test_a_tiff_of_no_directory_is_cut_or_refused() -> None:
     assert tidy(b"II*\0" + bytes([99, 0, 0, 0]) + bytes(20), "TIFF").cut
     assert tidy(b"II*\0", "TIFF") == PictureFile(b"II*\0", cut=True)
