@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from comfy_graphs import NO, SETTINGS, YES, custom, encoder, graph, node, sampler, through, told
+from comfy_graphs import NO, SETTINGS, YES, encoder, graph, node, sampler, through, told
 
 from img2prompt import comfyui_prompts
 from img2prompt.comfyui_prompts import read_graph
@@ -236,52 +236,34 @@ def test_what_a_node_showed_counts_where_its_words_are_not_known() -> None:
     assert told(graph(yes=encoder(["half", 0]), half=half)) == (YES, NO)
 
 
-# --- a service, settings --------------------------------------------------------------------------
+@pytest.mark.parametrize("kind, key", [("Reroute", "text"), ("Concat", "text_a")])
+def test_a_long_way_of_texts_ends_too(kind: str, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def chain(length: int) -> dict:
+        ways = {f"n{at}": node(kind, **{key: [f"n{at + 1}", 0]}) for at in range(length)}
+        for way in ways.values():  # a join needs two parts
+            way["inputs"] |= {"text_b": ""} if kind == "Concat" else {}
+        end = {f"n{length}": node("String", value=YES)}
+        return graph(yes=encoder(["n0", 0]), **ways, **end)
+
+    monkeypatch.setattr(comfyui_prompts, "MAX_DEPTH", 5)
+    assert told(chain(4)) == (YES, NO)
+    with pytest.raises(ValueError, match=r"not known here"):
+        told(chain(5))
 
 
-def test_a_service_may_be_told_what_not_to_draw() -> None:
-    service = {"a": node("Web", prompt=["b", 0], negative_prompt=["c", 0], seed=3, steps=9)}
-    service |= {"b": node("String", value=YES), "c": node("String", value=NO)}
-    result = found(service)
-    assert (result.prompt, result.negative, result.seed, result.steps) == (YES, NO, 3, 9)
-    assert told({"a": node("Web", prompt="", negative_prompt=NO)}) == ("", NO)
+def test_a_bundle_comes_before_any_other_link() -> None:
+    pipes = {
+        "pipe": node("ToBasicPipe", positive=["yes", 0], negative=["no", 0]),
+        "other": node("ToBasicPipe", positive=["cow", 0], negative=["no", 0]),
+    }
+    taken = node("Sampler", thing=["other", 0], basic_pipe=["pipe", 0], **SETTINGS)
+    assert told(graph(cow=encoder(COW), sampler=taken, **pipes)) == (YES, NO)
 
 
-def test_settings_are_taken_from_the_first_sampler_or_its_links() -> None:
-    plain = found(custom(guider=node("CFGGuider", positive=["yes", 0], model=["model", 0])))
-    assert (plain.sampler, plain.seed, plain.steps) == ("dpmpp_2m", 7, 20)
-    named = graph(
-        own=node("SamplerEuler", eta=1.0),
-        sampler=node("SamplerCustom", positive=["yes", 0], sampler=["own", 0], noise_seed=4),
-    )
-    result = found(named)
-    assert (result.prompt, result.sampler, result.seed, result.steps) == (
-        YES,
-        "SamplerEuler",
-        4,
-        None,
-    )
-    typed = graph(sampler=sampler(["yes", 0], ["no", 0], model="typed.ckpt"))
-    assert found(typed).model == "typed.ckpt"
+def test_words_are_replaced_a_thousand_times_at_most() -> None:
+    def replaced(**inputs: str) -> str:
+        return told(graph(yes=encoder(["way", 0]), way=node("StringReplace", **inputs)))[0]
 
-
-@pytest.mark.parametrize(
-    "name", ["ckpt_name", "unet_name", "model_name", "base_ckpt_name", "gguf_name", "model"]
-)
-def test_the_model_is_the_nearest_one_up_the_links(name: str) -> None:
-    loras = {"model": ["model", 0], "lora_name": "fur"}
-    table = graph(
-        model=node("Loader", **{name: "dream.gguf"}),
-        lora=node("LoraLoader", **loras),
-        sampler=sampler(["yes", 0], ["no", 0], model=["lora", 0], **{}),
-    )
-    assert found(table).model == "dream.gguf"
-
-
-def test_numbers_come_through_ten_nodes_and_no_more() -> None:
-    for length, expected in ((9, 12), (10, None)):
-        ways = {f"n{at}": node("Int", value=[f"n{at + 1}", 0]) for at in range(length)}
-        ways[f"n{length}"] = node("Int", value=12)
-        table = graph(**ways, sampler=sampler(["yes", 0], ["no", 0], steps=["n0", 0]))
-        assert found(table).steps == expected
-    assert SETTINGS["steps"] == found(graph()).steps == 25
+    assert replaced(string="a" * 1_001, find="a", replace="b") == "b" * 1_000 + "a"
+    assert replaced(string="a fox", find="cat", replace="b") == "a fox"
+    assert len(replaced(string="a" * 999, find="a", replace="b" * 99)) == 20_000
