@@ -29,7 +29,7 @@ from img2prompt.tool_prompts import read_midjourney, read_mochi, read_table, rea
 from img2prompt.ui.texts import Texts
 
 CASES = Path(__file__).with_name("cases")
-# A folder with `metadata-files/` and `examples/`: others' files, which this repository does not hold.
+# A folder with `metadata-files/` and `examples/`: others' files, which are not ours to hold.
 REAL = Path(os.environ.get("IMG2PROMPT_REAL_FILES", "nowhere"))
 HORSE = "close-up photo of a white horse"
 
