@@ -235,9 +235,13 @@ def test_ctrl_c_stops_all_and_leaves_nothing_half_written(make_source, tmp_path:
 
 
 def test_a_killed_worker_is_told_in_one_sentence() -> None:
-    # As the system's memory killer ends it.
     with pytest.raises(UserError, match="--workers"), workers.pool(2) as executor:
-        list(workers.work(executor, 2, ["1", "2"], Path, lambda stem, path: (os._exit, 1)))
+        list(workers.work(executor, 2, ["1", "2"], Path, lambda stem, path: (_die, 1)))
+
+
+def _die(code: int) -> None:
+    """As the system's memory killer ends a process."""
+    os._exit(code)
 
 
 def test_files_of_living_processes_stay(diffusiondb_folder: Path, tmp_path: Path) -> None:

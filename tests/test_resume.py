@@ -204,7 +204,7 @@ def test_what_a_run_killed_before_it_began_left_is_no_run(world: Path, tmp_path:
     out.mkdir()
     (out / training.LOCK_FILE).touch()
     (out / ".config.0123456789abcdef.tmp.json").write_text("{")
-    (out / ".config.0123456789abcdef.tmp.lock").write_text(files.socket.gethostname())
+    (out / ".config.0123456789abcdef.tmp.writer").write_text(files.socket.gethostname())
     train(world, out, "notebook", False)
     assert (out / "model.keras").exists()
     assert not list(out.glob(".*"))
