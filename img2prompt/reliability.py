@@ -45,12 +45,19 @@ class Tried:
 TRIED = (
     Tried(
         "pictures: damaged, huge, odd formats and modes",
-        ("test_images.py", "test_picture*.py"),
+        ("test_images*.py", "test_picture*.py", "test_exif*.py"),
         "a picture, with a notice where part of it is lost, or one sentence",
     ),
     Tried(
         "metadata: prompts in files, of many tools, crafted",
-        ("test_file_*.py", "test_tool_prompts.py", "test_comfyui_prompts.py", "test_truth.py"),
+        (
+            "test_file_*.py",
+            "test_comfyui_*.py",
+            "test_tool_prompts.py",
+            "test_web_ui_prompts.py",
+            "test_hidden_texts.py",
+            "test_truth.py",
+        ),
         "the true prompt, or the plain word that it cannot be read; never a guess for a fact",
     ),
     Tried(
