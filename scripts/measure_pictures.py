@@ -200,7 +200,8 @@ def _inside(predictor, path: Path) -> None:
 
 
 def _set(predictor, path: Path) -> None:
-    from img2prompt.batch import list_pictures, predict_set
+    from img2prompt.archives import list_pictures
+    from img2prompt.batch import predict_set
 
     for row in predict_set(predictor, list_pictures([path, path])):
         if isinstance(row.result, UserError):
