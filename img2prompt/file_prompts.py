@@ -355,7 +355,7 @@ def _only_enlarged(fields: Fields) -> bool:
         return False
     try:
         return read_graph(fields["prompt"]) is None
-    except Exception:
+    except Exception:  # a hostile graph raises anything: it is told as one we cannot read
         return False
 
 

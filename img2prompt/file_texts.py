@@ -55,7 +55,7 @@ def read_texts(image: Image.Image) -> dict[str, str]:
     for read in (_chunks, _comment, _exif_texts, _xmp_texts, _iptc_texts):
         try:
             found = read(image)
-        except Exception:
+        except Exception:  # damage in one place raises anything, and hides no text of another
             continue
         for name, value in found.items():
             if 0 < len(value) <= MAX_TEXT and len(texts) < MAX_TEXTS:
