@@ -12,6 +12,7 @@ from browser_kit import (
     EXAMPLE,
     EXAMPLES,
     PHONE,
+    at_rest,
     choose,
     drop,
     keep,
@@ -196,6 +197,33 @@ def test_the_truth_of_a_file_stands_beside_the_guess(open_page, tmp_path: Path) 
     box.press("Enter")
     page.wait_for_function("document.querySelectorAll('#truth .mark.invented').length === 10")
     assert "you typed" in page.inner_text("#truth .note")
+
+
+def test_what_is_typed_while_an_answer_is_under_way_stays(open_page) -> None:
+    page = open_page()
+    choose(page, EXAMPLE)
+    words(page, 10)
+    held = []
+
+    def hold(route) -> None:
+        """The first event waits: the new count's answer."""
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/queue/join*", hold)
+    with page.expect_request("**/queue/join*"):
+        page.locator("#guess-count input[type=number]").fill("5")
+    box = page.locator("#guess-truth textarea")
+    box.fill("cathedral")
+    box.press("Enter")
+    page.wait_for_selector("#truth .mark.missed")
+    held[0].continue_()
+    words(page, 5)
+    at_rest(page)
+    assert box.input_value() == "cathedral"
+    assert page.locator("#truth .mark.invented").count() == 5
 
 
 def test_a_file_whose_prompt_is_empty_or_unreadable_is_told(open_page, tmp_path: Path) -> None:

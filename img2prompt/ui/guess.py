@@ -158,7 +158,8 @@ def build(page: Page) -> None:
             return (*_blank(page), "", Read(), heat.no_heat_html(text))
         with page.errors():
             page.check_picture(image)
-            if image != read.picture:
+            fresh = image != read.picture
+            if fresh:
                 read = _read(page, image)
                 truth = read.prompt
             prediction = guesser(image, preset, round(count))
@@ -169,10 +170,11 @@ def build(page: Page) -> None:
             answer.answer_html(prediction, text, view, guesser.kind, guesser.count),
             kept.prompt,
             answer.save_html(kept, text) if kept.words else "",
-            _compare(page, kept, truth, read),
+            # What is typed while the answer is under way stays, and is compared afterwards.
+            _compare(page, kept, truth, read) if fresh else gr.skip(),
             file_html(read.making, text, guesser.blocked),
             _plot(page, kept if kept.words else None),
-            truth,
+            truth if fresh else gr.skip(),
             read,
             heat.no_heat_html(text),
         )
@@ -219,8 +221,14 @@ def build(page: Page) -> None:
         **quiet,
     )
     answers = [words, prompt, save, compared, says, plot]
+    compare = {
+        "fn": compare_again,
+        "inputs": [picture, preset, count, minimum, truth, read],
+        "outputs": compared,
+        "show_progress": "hidden",
+    }
     # One event, so that an answer to the picture before never comes after this one's.
-    gr.on(
+    answering = gr.on(
         [picture.change, preset.change, count.change, minimum.change, order.change],
         answer_picture,
         [picture, preset, count, minimum, order, truth, read],
@@ -230,7 +238,9 @@ def build(page: Page) -> None:
         show_progress_on=words,
         # While one answer is under way only the last change counts.
         trigger_mode="always_last",
-    ).failure(
+    )
+    answering.success(**compare, **page.private("compare_answered"))
+    answering.failure(
         # An answer to the picture before must not stand beside one that could not be read.
         lambda: (*_blank(page, text("guess.failed")), heat.no_heat_html(text)),
         outputs=[*answers, heated],
@@ -249,11 +259,8 @@ def build(page: Page) -> None:
     )
     gr.on(
         [truth.submit, truth.blur],
-        compare_again,
-        [picture, preset, count, minimum, truth, read],
-        compared,
+        **compare,
         **page.private("compare_truth"),
-        show_progress="hidden",
         trigger_mode="always_last",
     )
 
