@@ -61,34 +61,34 @@ $(VENV)/tools.stamp: $(VENV)/train.stamp requirements-tools.lock
 
 # requirements*.txt → requirements*.lock; make lock ARGS=--upgrade takes newer releases.
 lock: $(VENV)/tools.stamp
-	$(BIN)/python scripts/lock.py $(ARGS)
+	$(BIN)/python scripts/dev/lock.py $(ARGS)
 
 licences: $(VENV)/tools.stamp
-	$(BIN)/python scripts/list_licences.py
+	$(BIN)/python scripts/dev/list_licences.py
 
 # The whole suite with branches measured, workers' and commands' processes included: half an hour.
 coverage: $(VENV)/train.stamp
 	rm -f .coverage .coverage.*
 	$(NICE) $(BIN)/python -m pytest -m "not slow" $(WORKERS) --cov --cov-report= $(ARGS)
 	$(BIN)/python -m coverage json --quiet -o coverage.json
-	$(BIN)/python scripts/measure_reliability.py --tests --coverage coverage.json
-	$(BIN)/python scripts/update_docs.py
+	$(BIN)/python scripts/dev/measure_reliability.py --tests --coverage coverage.json
+	$(BIN)/python scripts/dev/update_docs.py
 
 # All mutants of what everything rests on, and SAMPLE of each module beside it, against their own
-# tests: an hour on an idle machine. One module: make mutation ARGS='img2prompt.text.*'.
-WHOLE := text images file_prompts decoding prediction
+# tests: an hour on an idle machine. One module: make mutation ARGS='img2prompt.data.text.*'.
+WHOLE := data.text data.images data.file_prompts.reading inference.decoder inference.predictor
 SAMPLE ?= 40
 MUTMUT := $(NICE) $(BIN)/python -m mutmut run --max-children 2
 mutation: $(VENV)/tools.stamp
 	rm -rf mutants
 	$(MUTMUT) $(or $(ARGS),$(WHOLE:%='img2prompt.%.*'))
-	$(if $(ARGS),,$(MUTMUT) $$($(BIN)/python scripts/measure_reliability.py --sample $(SAMPLE)))
-	$(BIN)/python scripts/measure_reliability.py --mutation
-	$(BIN)/python scripts/update_docs.py
+	$(if $(ARGS),,$(MUTMUT) $$($(BIN)/python scripts/dev/measure_reliability.py --sample $(SAMPLE)))
+	$(BIN)/python scripts/dev/measure_reliability.py --mutation
+	$(BIN)/python scripts/dev/update_docs.py
 
 # A minute a family; ARGS="--seconds 600 --family pictures".
 fuzz: $(VENV)/dev.stamp
-	$(NICE) $(BIN)/python scripts/fuzz.py $(ARGS)
+	$(NICE) $(BIN)/python scripts/dev/fuzz.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build mutants

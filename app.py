@@ -9,8 +9,8 @@ import sys
 from functools import partial
 
 # Nothing that takes time is loaded before signals are heard.
-from img2prompt.errors import UserError, run_command
-from img2prompt.ui.stop import run_until_stopped
+from img2prompt.core.errors import UserError, run_command
+from img2prompt.ui.server.stop import run_until_stopped
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.port is not None and not 0 < args.port < 65536:
         raise UserError(f"The port must lie in 1…65535, not {args.port}.")
-    from img2prompt.artifacts import open_assets
+    from img2prompt.inference.artifacts import open_assets
 
     assets = open_assets(args.assets, args.revision)
     from img2prompt.ui.page import launch  # two seconds; wrong arguments are told at once

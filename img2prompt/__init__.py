@@ -5,22 +5,26 @@
     >>> prediction = predictor("picture.png", words=10)
     >>> prediction.prompt
 
-The way of the data is the way of the imports: images, text → diffusiondb → dataset → embedding,
-models → training, evaluation → prediction → projection → ui → app.
+The way of the data is the way of the imports: core → data → embedding → models → inference →
+evaluation → training; the page, `ui`, takes anything up to evaluation.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from img2prompt.errors import UserError
+from img2prompt.core.errors import UserError
 
 if TYPE_CHECKING:
-    from img2prompt.artifacts import load
-    from img2prompt.prediction import Prediction, Predictor
+    from img2prompt.inference.artifacts import load
+    from img2prompt.inference.predictor import Prediction, Predictor
 
 __version__ = "0.1.0"
 __all__ = ["Prediction", "Predictor", "UserError", "load"]
 
-_HOMES = {"load": "artifacts", "Prediction": "prediction", "Predictor": "prediction"}
+_HOMES = {
+    "load": "inference.artifacts",
+    "Prediction": "inference.predictor",
+    "Predictor": "inference.predictor",
+}
 
 
 def __getattr__(name: str) -> Any:

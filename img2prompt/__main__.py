@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from tqdm import tqdm
 
-from img2prompt.artifacts import load
-from img2prompt.errors import run_command
-from img2prompt.export import json_line
-from img2prompt.images import ImageError
-from img2prompt.prediction import Prediction, check_word_count, predict_files
-from img2prompt.printable import one_line
+from img2prompt.core.errors import run_command
+from img2prompt.core.printable import one_line
+from img2prompt.data.images import ImageError
+from img2prompt.inference.artifacts import load
+from img2prompt.inference.export import json_line
+from img2prompt.inference.predictor import Prediction, check_word_count, predict_files
 
 
 def main(argv: Sequence[str] | None = None) -> int:

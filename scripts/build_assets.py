@@ -14,11 +14,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from img2prompt.errors import run_command
+from img2prompt.core.errors import run_command
 
 
 def main() -> None:
-    from img2prompt.shipping import bind_decoders, ship_runs
+    from img2prompt.training.ship import bind_decoders, ship_runs
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, nargs="*", default=[], help="folders of runs")

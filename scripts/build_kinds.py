@@ -12,11 +12,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from img2prompt.artifacts import MANIFEST
-from img2prompt.embedding import WordVectors
-from img2prompt.errors import run_command
-from img2prompt.files import provenance
-from img2prompt.kinds import (
+from img2prompt.core.errors import run_command
+from img2prompt.core.files import provenance
+from img2prompt.embedding.kinds import (
     PRECISION,
     SEEDS_FILE,
     count_contexts,
@@ -25,6 +23,8 @@ from img2prompt.kinds import (
     fit_kinds,
     read_seeds,
 )
+from img2prompt.embedding.vectors import WordVectors
+from img2prompt.inference.artifacts import MANIFEST
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
     words, uses = coverage(kinds)
     print(f"{words:.1%} of the answerable words have a kind, {uses:.1%} of their uses in prompts")
     if (args.out.parent / MANIFEST).is_file():
-        from img2prompt.shipping import build_manifest
+        from img2prompt.training.ship import build_manifest
 
         made = provenance(["python", *sys.argv]) | {"figures": figures(reports)}
         build_manifest(args.out.parent, made={args.out.name: made})

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from img2prompt.artifacts import MANIFEST
-from img2prompt.embedding import WordVectors
-from img2prompt.errors import run_command
-from img2prompt.files import provenance
-from img2prompt.projection import DIMENSIONS, MAP_WORDS, build_map, neighbourhood_recall
-from img2prompt.safety import BLOCKED_WORDS
+from img2prompt.core.errors import run_command
+from img2prompt.core.files import provenance
+from img2prompt.data.block_list import BLOCKED_WORDS
+from img2prompt.embedding.vectors import WordVectors
+from img2prompt.embedding.word_map import DIMENSIONS, MAP_WORDS, build_map, neighbourhood_recall
+from img2prompt.inference.artifacts import MANIFEST
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
     sizes = np.bincount(vocabulary.themes, minlength=len(vocabulary.labels))
     print("; ".join(f"{name} ({n})" for name, n in zip(vocabulary.labels, sizes, strict=True)))
     if (args.out.parent / MANIFEST).is_file():
-        from img2prompt.shipping import build_manifest
+        from img2prompt.training.ship import build_manifest
 
         made = provenance(["python", *sys.argv]) | {"figures": figures}
         build_manifest(args.out.parent, made={args.out.name: made})

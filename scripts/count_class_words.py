@@ -11,9 +11,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from img2prompt.class_words import count_class_words, left_out_text, read_class_names
-from img2prompt.embedding import WordVectors
-from img2prompt.errors import UserError, run_command
+from img2prompt.core.errors import UserError, run_command
+from img2prompt.embedding.class_words import count_class_words, left_out_text, read_class_names
+from img2prompt.embedding.vectors import WordVectors
 
 SHOWN = ("tabby cat", "castle", "espresso", "sports car", "volcano")
 

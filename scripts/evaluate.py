@@ -15,8 +15,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from img2prompt.errors import run_command
-from img2prompt.printable import LAYOUT, visible
+from img2prompt.core.errors import run_command
+from img2prompt.core.printable import LAYOUT, visible
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="writes OUT.md and OUT.json")
     args = parser.parse_args()
 
-    from img2prompt.comparison import evaluate_systems
+    from img2prompt.evaluation.systems import evaluate_systems
 
     report = evaluate_systems(
         args.data,

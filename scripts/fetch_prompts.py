@@ -14,10 +14,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from img2prompt import hub
-from img2prompt.errors import UserError, run_command
-from img2prompt.folder_prompts import folder_prompts
-from img2prompt.printable import one_line
+from img2prompt.core.errors import UserError, run_command
+from img2prompt.core.printable import one_line
+from img2prompt.data import hub_parts
+from img2prompt.data.folder_prompts import folder_prompts
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="a folder with images/part-*.zip")
     parser.add_argument("--subset", help="of the hub: 2m, large, or a name like 2m_first_10k")
     parser.add_argument("--parts", help="of 2m or large, such as 1-100 or 1-10,50,90-95")
-    parser.add_argument("--revision", help=f"branch or commit; unset, {hub.REVISION}")
+    parser.add_argument("--revision", help=f"branch or commit; unset, {hub_parts.REVISION}")
     parser.add_argument("--columns", nargs="+", help="of the hub's table; unset, prompt")
     parser.add_argument("--out", type=Path, required=True, help="the .parquet to write")
     args = parser.parse_args()
@@ -38,12 +38,12 @@ def main() -> None:
             raise UserError("--parts, --revision and --columns need --subset.")
         tables, told = folder_prompts(args.data), str(args.data)
     else:
-        commit = hub.resolve(args.revision or hub.REVISION)
+        commit = hub_parts.resolve(args.revision or hub_parts.REVISION)
         columns = args.columns or ["prompt"]
-        tables = hub.hub_prompts(args.subset, args.parts, commit, columns)
-        told = f"{hub.REPOSITORY} at {commit}"
+        tables = hub_parts.hub_prompts(args.subset, args.parts, commit, columns)
+        told = f"{hub_parts.REPOSITORY} at {commit}"
     with tqdm(unit="prompt", unit_scale=True) as bar:
-        rows = hub.write_prompts(tables, args.out, on_rows=bar.update)
+        rows = hub_parts.write_prompts(tables, args.out, on_rows=bar.update)
     print(one_line(f"{rows:,} prompts of {told}: {args.out}"))
 
 

@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from img2prompt.errors import run_command
+from img2prompt.core.errors import run_command
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--class-words", type=Path, help="of a run that was trained with a prior")
     args = parser.parse_args()
 
-    from img2prompt.training import refit_decoder
+    from img2prompt.training.trainer import refit_decoder
 
     decoder = refit_decoder(args.run, args.data, args.class_words, ["python", *sys.argv])
     print("ranking value → confidence")

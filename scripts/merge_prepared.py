@@ -10,9 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from img2prompt.errors import run_command
-from img2prompt.merging import merge
-from img2prompt.reports import write_data_report
+from img2prompt.core.errors import run_command
+from img2prompt.core.reports import write_data_report
+from img2prompt.data.merge import merge
 
 
 def main() -> None:

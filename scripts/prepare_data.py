@@ -17,13 +17,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from img2prompt import images
-from img2prompt.dataset import PrepareSettings
-from img2prompt.errors import UserError, agreed, run_command
-from img2prompt.files import told_when_full
-from img2prompt.filters import UNSCORED
-from img2prompt.preparation import prepare
-from img2prompt.printable import one_line
+from img2prompt.core.errors import UserError, agreed, run_command
+from img2prompt.core.files import told_when_full
+from img2prompt.core.printable import one_line
+from img2prompt.data import images
+from img2prompt.data.filters import UNSCORED
+from img2prompt.data.prepare import prepare
+from img2prompt.data.shards import PrepareSettings
 
 
 def add_filters(parser: argparse.ArgumentParser) -> None:
@@ -118,23 +118,23 @@ def check_source(args: argparse.Namespace) -> None:
 
 def prepare_from_hub(args: argparse.Namespace, settings: PrepareSettings) -> dict | None:
     """The report, or None if the person said no."""
-    from img2prompt import hub  # the hub's client, which no worker needs
+    from img2prompt.data import hub_parts
 
-    parts = hub.HubParts(
+    parts = hub_parts.HubParts(
         args.subset,
         args.parts,
-        hub.pinned_revision(args.out, args.revision),
+        hub_parts.pinned_revision(args.out, args.revision),
         cache_dir=args.cache,
-        raw_dir=None if args.keep else args.out / hub.RAW_FOLDER,
+        raw_dir=None if args.keep else args.out / hub_parts.RAW_FOLDER,
     )
     plan = parts.plan(args.out, settings.size, args.bandwidth or 100.0, args.workers)
     print("\n".join(plan.lines()), flush=True)
     plan.check()
     if not agreed("Go on?", bool(args.yes), sys.stdin.isatty()):
         return None
-    hub.remember_origin(args.out, parts.origin)
+    hub_parts.remember_origin(args.out, parts.origin)
     parts.release_prepared(args.out)
-    with told_when_full(args.out, "the next shard", lambda: hub.shard_bytes(settings.size)):
+    with told_when_full(args.out, "the next shard", lambda: hub_parts.shard_bytes(settings.size)):
         report = prepare(parts, args.out, settings, workers=args.workers)
     parts.close()
     return report
@@ -159,7 +159,7 @@ def main() -> int | None:
     else:
         report = prepare(args.data, args.out, settings, workers=args.workers)
 
-    from img2prompt.reports import write_data_report  # plotly, which no worker needs
+    from img2prompt.core.reports import write_data_report  # plotly, which no worker needs
 
     write_data_report(report, args.out / "report.html")
     print(f"pictures kept      {report['pictures']:>9,}")

@@ -13,8 +13,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from img2prompt.errors import agreed, run_command
-from img2prompt.publishing import check_token, plan_publication, publish
+from img2prompt.core.errors import agreed, run_command
+from img2prompt.training.publish import check_token, plan_publication, publish
 
 
 def main() -> int:

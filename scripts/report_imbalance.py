@@ -10,10 +10,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from img2prompt.dataset import load_records
-from img2prompt.errors import run_command
-from img2prompt.files import atomic_path, write_json
-from img2prompt.imbalance import imbalance_report, markdown
+from img2prompt.core.errors import run_command
+from img2prompt.core.files import atomic_path, write_json
+from img2prompt.data.imbalance import imbalance_report, markdown
+from img2prompt.data.shards import load_records
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
         records = records.of_split(args.split)
     report = imbalance_report(records, args.max_per_prompt, args.source_power, args.word_power)
 
-    from img2prompt.reports import write_imbalance_report  # plotly takes its time
+    from img2prompt.core.reports import write_imbalance_report  # plotly takes its time
 
     told = markdown(report)
     with atomic_path(args.out.with_suffix(".md")) as temporary:

@@ -9,7 +9,7 @@ faster and not reproducible; reading the prompts takes all cores either way. The
 words a second and the hours to go. Prompts of the test split are left out, because
 an embedding that saw them has learned which of their words go together; `--include-test` keeps
 them. The report lies beside the embedding: nearest neighbours of twenty probe words and the
-odd-one-out score of `img2prompt/sanity.py`.
+odd-one-out score of `img2prompt/embedding/probes.py`.
 """
 
 import argparse
@@ -18,11 +18,11 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from img2prompt.embedding import EmbeddingConfig, WordVectors, train_embedding
-from img2prompt.errors import UserError, run_command
-from img2prompt.files import write_json
-from img2prompt.sanity import PROBES, odd_one_out
-from img2prompt.workers import usable_cores
+from img2prompt.core.errors import UserError, run_command
+from img2prompt.core.files import write_json
+from img2prompt.core.processes import usable_cores
+from img2prompt.embedding.probes import PROBES, odd_one_out
+from img2prompt.embedding.vectors import EmbeddingConfig, WordVectors, train_embedding
 
 
 def main() -> None:

@@ -26,12 +26,12 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from img2prompt.errors import run_command
+from img2prompt.core.errors import run_command
 
 
 def main() -> None:
-    from img2prompt.distribution import STRATEGIES, task_of
-    from img2prompt.training import PRESETS, TrainConfig, default_config, train
+    from img2prompt.training.distributed import STRATEGIES, task_of
+    from img2prompt.training.trainer import PRESETS, TrainConfig, default_config, train
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="gaze", help=f"one of {', '.join(PRESETS)}")

@@ -26,9 +26,9 @@ from typing import Any
 from urllib.parse import urlparse
 
 import pytest
+from paths import ROOT
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parent.parent
 ASSETS = Path(os.environ.get("IMG2PROMPT_ASSETS", ROOT / "assets")).resolve()
 EXAMPLES = ROOT / "assets" / "examples"
 EXAMPLE = EXAMPLES / "06-dog.jpg"

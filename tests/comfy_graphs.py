@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from img2prompt.comfyui_prompts import read_graph
+from img2prompt.data.file_prompts.comfyui import read_graph
 
 YES, NO = "close-up photo of a white horse", "human, blurry"
 SETTINGS = {"seed": 1, "steps": 25, "cfg": 8.0, "sampler_name": "euler", "scheduler": "normal"}

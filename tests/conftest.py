@@ -20,10 +20,10 @@ import pytest
 import small_page
 from hypothesis import settings
 from PIL import Image
+from waiting import PATIENCE
 
-from img2prompt.embedding import EMBEDDING_FILE, WordVectors
-from img2prompt.files import sha256_of, write_json
-from tests.waiting import PATIENCE
+from img2prompt.core.files import sha256_of, write_json
+from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # httpx gives up after five seconds, which a busy machine may take for a small page.
@@ -208,7 +208,7 @@ def assets_folder(_built_assets: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def predictor(tiny_model: Any, vectors: WordVectors) -> Any:
     """A `Predictor` of `tiny_model` and `vectors`."""
-    from img2prompt.prediction import Predictor
+    from img2prompt.inference.predictor import Predictor
 
     return Predictor(tiny_model, vectors, "original")
 

@@ -23,11 +23,11 @@ from fuzz_kit import Family, is_sentence
 from hypothesis import strategies as st
 from PIL import PngImagePlugin
 
-from img2prompt.artifacts import Assets
-from img2prompt.embedding import EMBEDDING_FILE, WordVectors
-from img2prompt.errors import UserError
-from img2prompt.files import sha256_of, write_json
-from img2prompt.projection import MAP_FILE, VocabularyMap
+from img2prompt.core.errors import UserError
+from img2prompt.core.files import sha256_of, write_json
+from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
+from img2prompt.embedding.word_map import MAP_FILE, VocabularyMap
+from img2prompt.inference.artifacts import Assets
 
 SECRET = "quetzalcoatl"
 SIDE = 32

@@ -11,13 +11,15 @@ from fuzz_inputs import TEXT, archives, damaged, pictures, pictures_with_prompts
 from fuzz_kit import Family, is_sentence
 from hypothesis import strategies as st
 
-from img2prompt import arithmetic, batch, diffusiondb, images, safety, scoring, text
-from img2prompt.archives import list_pictures
-from img2prompt.decoding import Decoder
-from img2prompt.embedding import WordVectors
-from img2prompt.errors import UserError
-from img2prompt.file_prompts import read_prompt
-from img2prompt.prediction import Prediction
+from img2prompt.core.errors import UserError
+from img2prompt.data import block_list, diffusiondb, images, text
+from img2prompt.data.file_prompts.reading import read_prompt
+from img2prompt.embedding.vectors import WordVectors, analogy
+from img2prompt.evaluation import score as scoring
+from img2prompt.inference import batch
+from img2prompt.inference.archives import list_pictures
+from img2prompt.inference.decoder import Decoder
+from img2prompt.inference.predictor import Prediction
 
 LONGEST = 20_000  # characters of a prompt that is shown
 WORDS = "of a the portrait dog cat forest castle neon painting light dark oil 2 red".split()
@@ -93,14 +95,14 @@ def check_prompt(data: bytes) -> None:
     folded = text.fold(prompt)
     assert text.fold(folded) == folded
     assert set(text.content_words(prompt)) <= set(words)
-    for hidden in (safety.BLOCKED_WORDS, frozenset(words[:1])):
-        assert not set(text.words(safety.mask(prompt, hidden))) & hidden
+    for hidden in (block_list.BLOCKED_WORDS, frozenset(words[:1])):
+        assert not set(text.words(block_list.mask(prompt, hidden))) & hidden
     told = []
     for call in (
-        lambda: arithmetic.solve(prompt, vectors()),
+        lambda: analogy.solve(prompt, vectors()),
         lambda: scoring.score_words(["dog"], prompt, vectors()),
         lambda: scoring.score_words([prompt], "a red dog", vectors()),
-        lambda: arithmetic.beginning(prompt, WORDS),
+        lambda: analogy.beginning(prompt, WORDS),
     ):
         try:
             call()

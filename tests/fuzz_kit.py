@@ -3,7 +3,7 @@
 Hypothesis makes the inputs and, where one is a finding, cuts it down to a small one. A finding is
 anything but an answer or one sentence (`UserError`): another exception, a missing answer, or
 seconds of work for a few bytes. Its bytes are kept in `tests/fuzz/FAMILY/`, and `test_fuzz.py`
-replays every file there. `scripts/fuzz.py` runs all families by the clock.
+replays every file there. `scripts/dev/fuzz.py` runs all families by the clock.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import strategies as st
 
-from img2prompt.errors import UserError
+from img2prompt.core.errors import UserError
 
 KEPT = Path(__file__).resolve().parent / "fuzz"
 SLOW = 5.0  # seconds of processor time; ordinary inputs of these sizes take milliseconds

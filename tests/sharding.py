@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from img2prompt.dataset import SETTINGS_FILE, split_of
-from img2prompt.files import write_json
+from img2prompt.core.files import write_json
+from img2prompt.data.shards import SETTINGS_FILE, split_of
 
 SIDE = 32
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from img2prompt.embedding import EMBEDDING_FILE, WordVectors
-from img2prompt.files import sha256_of, write_json
-from img2prompt.projection import MAP_FILE, VocabularyMap
+from img2prompt.core.files import sha256_of, write_json
+from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
+from img2prompt.embedding.word_map import MAP_FILE, VocabularyMap
 
 SIDE = 32
 

@@ -8,10 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from tests.waiting import PATIENCE
-
-ROOT = Path(__file__).resolve().parent.parent
+from paths import ROOT
+from waiting import PATIENCE
 
 
 def predict(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess:

@@ -6,11 +6,10 @@ import json
 import re
 from pathlib import Path
 
+import ablations
+import documents
 import pytest
-
-from img2prompt import ablations, documents
-
-ROOT = Path(__file__).resolve().parent.parent
+from paths import ROOT
 
 
 @functools.cache
@@ -29,7 +28,7 @@ def reports() -> dict:
 def test_quoted_figures_are_the_reports(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     assert "<!-- " in text
-    assert documents.fill(text, reports()) == text, "run scripts/update_docs.py"
+    assert documents.fill(text, reports()) == text, "run scripts/dev/update_docs.py"
 
 
 def test_a_block_is_filled_and_what_lies_around_it_stays() -> None:
@@ -52,7 +51,7 @@ def test_the_reports_are_the_pages_beside_them() -> None:
 
 def test_figures_are_drawn_from_the_reports(tmp_path: Path) -> None:
     """The same reports give the same figures, and other reports others."""
-    from img2prompt.figures import draw_all
+    from figures import draw_all
 
     histories = {
         path.stem: list(csv.DictReader(path.open()))
@@ -73,7 +72,7 @@ def test_figures_are_drawn_from_the_reports(tmp_path: Path) -> None:
 
 
 def test_the_report_is_of_the_shipped_files() -> None:
-    from img2prompt.embedding import WordVectors
+    from img2prompt.embedding.vectors import WordVectors
 
     report = json.loads((ROOT / "docs" / "evaluation.json").read_text(encoding="utf-8"))
     assert report["embedding"] == WordVectors.load(ROOT / "assets" / "embedding.npz").fingerprint
@@ -97,8 +96,8 @@ def test_links_inside_the_repository_lead_somewhere() -> None:
 @pytest.mark.parametrize("name", ["SECURITY.md", "docs/hosting.md", "docs/api.md"])
 def test_documents_tell_the_limits_that_hold(name: str) -> None:
     """Every number beside these words is the one in the code."""
-    from img2prompt import images
-    from img2prompt.ui import arguments, gate, receive, uploads
+    from img2prompt.data import images
+    from img2prompt.ui.server import arguments, gate, receive, uploads
 
     kept = (uploads.MAX_AGE + uploads.SWEEP_SECONDS) / 60
     told = {

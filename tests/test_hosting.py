@@ -20,10 +20,8 @@ from gradio_client import Client, handle_file
 from huggingface_hub import SpaceCard
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-
-from tests.waiting import PATIENCE
-
-ROOT = Path(__file__).resolve().parent.parent
+from paths import ROOT
+from waiting import PATIENCE
 
 # What the hub's "Spaces Configuration Reference" lists, of which a Gradio Space may have any.
 KEYS = set(
@@ -214,12 +212,12 @@ def test_only_what_the_page_needs_is_sent() -> None:
     for source, _ in copies():
         assert (ROOT / source).exists() and sent(source.rstrip("/")), source
     for path in (
-        "README.md tests/test_app.py docs/api.md .git/HEAD .venv/bin/python runs/gaze/model.keras "
+        "README.md tests/test_docs.py docs/api.md .git/HEAD .venv/bin/python runs/gaze/model.keras "
         "prepared/main/shard.npz scripts/evaluate.py img2prompt/ui/__pycache__/map.pyc "
         "requirements-dev.txt"
     ).split():
         assert not sent(path), path
-    assert sent("img2prompt/ui/styles/batch.css") and sent("assets/gaze.keras")
+    assert sent("img2prompt/ui/batch/batch.css") and sent("assets/gaze.keras")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from paths import ROOT
+
 PATIENCE = 900  # seconds; a machine that is busy with other things takes its time
 
 
@@ -68,7 +69,7 @@ _HELD_TRAINING = """
 import os, runpy, sys, time
 from pathlib import Path
 import keras
-from img2prompt import training
+from img2prompt.training import trainer as training
 
 epoch, step = map(int, os.environ["HELD_AT"].split(","))
 go = Path(os.environ["HELD_FILE"])

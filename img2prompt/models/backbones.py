@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from img2prompt.backend import keras
-from img2prompt.errors import UserError
+from img2prompt.core.backend import keras
+from img2prompt.core.errors import UserError
 
 # (kernel, stride, expansion, filters, repeats) of EfficientNet's stages: Tan & Le 2019,
 # arXiv 1905.11946, table 1.

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from img2prompt.backend import keras
-from img2prompt.class_words import ClassWords
-from img2prompt.embedding import WordVectors
-from img2prompt.images import Fit
+from img2prompt.core.backend import keras
+from img2prompt.data.images import Fit
+from img2prompt.embedding.class_words import ClassWords
+from img2prompt.embedding.vectors import WordVectors
 from img2prompt.models.backbones import Classifier, load_backbone, stage_outputs
 from img2prompt.models.layers import PooledStatistics, ScaledTanh
 

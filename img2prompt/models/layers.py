@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from img2prompt.backend import keras
+from img2prompt.core.backend import keras
 
 ops = keras.ops
 

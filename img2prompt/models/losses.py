@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from img2prompt.backend import keras, tf
+from img2prompt.core.backend import keras, tf
 
 ops = keras.ops
 

@@ -4,9 +4,9 @@ Two convolutions with max-pooling, dropout .25, `Reshape((1, -1))`, LSTM(100), d
 Dense(100) with L2, scaled tanh: one vector a picture, whose ten nearest words are "the prompt".
 """
 
-from img2prompt.backend import keras
-from img2prompt.embedding import WordVectors
-from img2prompt.images import Fit
+from img2prompt.core.backend import keras
+from img2prompt.data.images import Fit
+from img2prompt.embedding.vectors import WordVectors
 from img2prompt.models.layers import ChannelStretch, ScaledTanh
 
 

@@ -4,9 +4,9 @@ Three convolutions each with max-pooling, dropout, flatten → an LSTM that emit
 dense layers of 100, scaled tanh: ten vectors in the order of the prompt's first ten words.
 """
 
-from img2prompt.backend import keras
-from img2prompt.embedding import WordVectors
-from img2prompt.images import Fit
+from img2prompt.core.backend import keras
+from img2prompt.data.images import Fit
+from img2prompt.embedding.vectors import WordVectors
 from img2prompt.models.layers import ScaledTanh
 
 STEPS = 10  # "about 10 words"

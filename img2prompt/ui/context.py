@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from img2prompt.errors import UserError
-from img2prompt.map_figures import Names
+from img2prompt.core.errors import UserError
+from img2prompt.ui.map.figures import Names
 from img2prompt.ui.service import Guesser
 from img2prompt.ui.texts import Texts
 
 if TYPE_CHECKING:
-    from img2prompt.ui.examples import Example
+    from img2prompt.ui.guess.examples import Example
 
 
 # Says when a tab is looked at: however it was opened, by a click or by the page's address.

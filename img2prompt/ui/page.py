@@ -16,21 +16,21 @@ import gradio as gr
 from gradio.utils import get_space
 from starlette.middleware import Middleware
 
-from img2prompt import images
-from img2prompt.artifacts import Assets
-from img2prompt.errors import UserError
-from img2prompt.ui import faults, http_mistakes, mistakes
+from img2prompt.core.errors import UserError
+from img2prompt.data import images
+from img2prompt.inference.artifacts import Assets
 from img2prompt.ui.context import Page
-from img2prompt.ui.examples import load_examples
-from img2prompt.ui.gate import LOCAL_NAMES, Gate, Rules, host_name
+from img2prompt.ui.guess.examples import load_examples
+from img2prompt.ui.server import faults, http_mistakes, mistakes
+from img2prompt.ui.server.gate import LOCAL_NAMES, Gate, Rules, host_name
+from img2prompt.ui.server.uploads import Uploads, private_folder
 from img2prompt.ui.service import Guesser
 from img2prompt.ui.texts import ENGLISH, Texts, languages
-from img2prompt.ui.uploads import Uploads, private_folder
 
 TABS = ("guess", "map", "compare", "batch", "play", "learn")  # ids, and names of the modules
 _HERE = Path(__file__).parent
-_STYLES = [_HERE / "style.css", *sorted((_HERE / "styles").glob("*.css"))]
-_SCRIPTS = [_HERE / "page.js", _HERE / "plain_http.js", _HERE / "map.js"]
+_STYLES = [_HERE / "style.css", *sorted(_HERE.glob("*/*.css"))]
+_SCRIPTS = [_HERE / "page.js", _HERE / "plain_http.js", _HERE / "map" / "map.js"]
 SESSIONS = 1_000  # whose state is kept at a time; the longest idle goes first
 # Sites of the hub that show a Space in a frame.
 _HUB = ("https://huggingface.co", "https://*.hf.space")
@@ -249,7 +249,7 @@ def _build_page(page: Page, texts: dict[str, Texts]) -> None:
     with gr.Tabs(elem_id="tabs") as page.tabs:
         for name in TABS:
             with gr.Tab(text(f"page.tab_{name}"), id=name, elem_id=f"tab-{name}") as tab:
-                import_module(f"img2prompt.ui.{name}").build(page)
+                import_module(f"img2prompt.ui.{name}.tab").build(page)
             built[name] = tab
     gr.HTML(_foot(text), apply_default_css=False, elem_id="foot")
 

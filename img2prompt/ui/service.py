@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from img2prompt import evaluation
-from img2prompt.artifacts import Assets
-from img2prompt.errors import UserError
-from img2prompt.explanation import Explanation, explain
-from img2prompt.kinds import KINDS_FILE, Kinds
-from img2prompt.prediction import Prediction, Predictor
-from img2prompt.projection import MAP_FILE, SMALL_WORDS, VocabularyMap
-from img2prompt.random_pair import RandomPairs
-from img2prompt.safety import BLOCKED_WORDS
+from img2prompt.core.errors import UserError
+from img2prompt.data.block_list import BLOCKED_WORDS
+from img2prompt.embedding.kinds import KINDS_FILE, Kinds
+from img2prompt.embedding.word_map import MAP_FILE, SMALL_WORDS, VocabularyMap
+from img2prompt.evaluation import metrics as evaluation
+from img2prompt.inference.artifacts import Assets
+from img2prompt.inference.occlusion import Explanation, explain
+from img2prompt.inference.predictor import Prediction, Predictor
+from img2prompt.ui.play.random_picture import RandomPairs
 
 EXPLAINED = 16  # pictures whose heat maps are kept: a class looks at the same few
 MIN_TRUE_WORDS = 3  # a prompt of fewer words that the vocabulary knows is no game

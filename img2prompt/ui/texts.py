@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
-from img2prompt.errors import UserError
+from img2prompt.core.errors import UserError
 
 LOCALES = Path(__file__).with_name("locales")
 ENGLISH = "en"

@@ -1,0 +1,259 @@
+"""Array files that come from others: every size is checked before anything is read.
+
+An `.npz` is a zip of `.npy` files. A kilobyte of it can declare terabytes, unpack to gigabytes or
+ask for a pickle; here such a file is one sentence, and costs no memory. Prepared shards are opened
+by `map_array`, which checks the same of one `.npy`.
+"""
+
+import contextlib
+import io
+import math
+import os
+import struct
+import threading
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from img2prompt.core.errors import UserError
+from img2prompt.core.files import WEB_PAGE, is_web_page
+from img2prompt.core.zip_directories import BoundedFile
+
+MEMBERS = 64  # arrays of one file; ours have eight at most
+DIRECTORY_BYTES = 2**17  # of the zip's list of them; its comment alone may have half of this
+TOO_MANY = "it holds too many files"
+HEADER_BYTES = 1_024  # of one array; numpy writes 128
+# What a file may unpack to: some times its own size, or this much. Vectors do not compress, and
+# the codes of `kinds.npz`, which do, are small.
+UNPACKED_TIMES, UNPACKED_BYTES = 4, 2**26
+DEFLATE_MOST = 1_032  # a deflated byte cannot become more
+_HEADERS = {
+    (1, 0): ("<H", np.lib.format.read_array_header_1_0),
+    (2, 0): ("<I", np.lib.format.read_array_header_2_0),
+}
+# tf.data reads in threads. numpy reads an array's header by `ast.literal_eval`, and Python before
+# 3.11.8 and 3.12.2 now and then raises SystemError where two threads do so at once (CPython issue
+# 106905).
+_HEADER_LOCK = threading.Lock()
+
+
+class Form(NamedTuple):
+    """What one array has to be.
+
+    Attributes:
+        kinds: the letters of numpy's `dtype.kind` that it may have.
+        shape: its sides; None where any length will do.
+        text: "": it stays an array. "utf8": bytes that become a text. "plain": a single numpy
+            text that becomes one.
+        optional: it may be missing.
+    """
+
+    kinds: str
+    shape: tuple[int | None, ...]
+    text: str = ""
+    optional: bool = False
+
+
+TEXT = Form("U", (), "plain")
+UTF8 = Form("u", (None,), "utf8")
+
+
+class UnfitError(Exception):
+    """Why a file is not used; the words go into the sentence."""
+
+
+# What zipfile, zlib and numpy raise where a file lies.
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    ValueError,
+    TypeError,
+    KeyError,
+    SyntaxError,
+    NotImplementedError,
+    RuntimeError,  # RecursionError too
+    MemoryError,
+    OverflowError,
+)
+
+
+def load_arrays(
+    path: str | os.PathLike, forms: Mapping[str, Form], what: str, mend: str
+) -> dict[str, Any]:
+    """Read the named arrays of an `.npz`; others in it are not looked at.
+
+    Args:
+        path: the file.
+        forms: name → what the array has to be.
+        what: the sentence without its end: "is not an embedding".
+        mend: what to do then: "make one with scripts/train_embedding.py".
+
+    Returns:
+        name → array, or str where the form says so; a missing optional one is left out.
+
+    Raises:
+        UserError: not a zip, damaged, packed in an unusual way, larger unpacked than a file of
+            its size should be, or with other arrays than `forms` says. No memory beyond
+            `UNPACKED_TIMES` of the file (or `UNPACKED_BYTES`) was used then.
+    """
+    with told_unfit(path, what, mend), opened_zip(path) as (archive, members):
+        return _read(archive, members, forms)
+
+
+@contextlib.contextmanager
+def told_unfit(path: str | os.PathLike, what: str, mend: str) -> Iterator[None]:
+    """Turn what reading an archive can raise into one sentence; `what` and `mend` as above."""
+    try:
+        yield
+    except UserError:
+        raise
+    except UnfitError as unfit:
+        reason = str(unfit)
+    except OSError as error:
+        if error.filename is not None:  # of this machine: missing, or may not be read
+            raise
+        reason = "it is damaged"
+    except DAMAGED:
+        reason = "it is damaged"
+    else:
+        return
+    raise UserError(f"{path} {what} ({reason}); {mend}.")
+
+
+def map_array(path: str | os.PathLike) -> np.ndarray:
+    """A `.npy` file mapped into memory, its pages read when they are used.
+
+    Raises:
+        OSError, EOFError, ValueError: as `array_head`.
+    """
+    with open(path, "rb") as file:
+        shape, dtype, start = array_head(file)
+    return np.memmap(path, dtype, "r", start, shape)
+
+
+def array_head(file: BinaryIO, whole: bool = True) -> tuple[tuple[int, ...], np.dtype, int]:
+    """Shape, dtype and where the values begin, of an open `.npy` file.
+
+    Args:
+        whole: whether its length must be what its head says; else the caller looks.
+
+    Raises:
+        OSError, EOFError, ValueError: damaged, of another length, or not rows of plain numbers
+            in C order.
+    """
+    shape, dtype, fortran, start = _header(file)
+    if fortran or dtype.kind not in "biuf" or not shape:
+        raise ValueError("not an array of rows")
+    if whole and start + dtype.itemsize * math.prod(shape) != os.fstat(file.fileno()).st_size:
+        raise ValueError("not as long as its head declares")
+    return shape, dtype, start
+
+
+@contextlib.contextmanager
+def opened_zip(path: str | os.PathLike) -> Iterator[tuple[zipfile.ZipFile, dict]]:
+    """A zip archive and its members by name, none of which unpacks to more than it may.
+
+    Raises:
+        UnfitError: a password, another packing, two members of one name, too many of them, or
+            more than `UNPACKED_TIMES` of the file's size.
+        OSError, zipfile.BadZipFile, …: `DAMAGED`, and what the caller does with the members.
+    """
+    with BoundedFile(path, DIRECTORY_BYTES, UnfitError(TOO_MANY)) as file:
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(1_024)
+        if is_web_page(start):
+            raise UnfitError(WEB_PAGE)
+        with zipfile.ZipFile(file) as archive:
+            file.most = None
+            yield archive, _checked_members(archive, size)
+
+
+def _checked_members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+    members = archive.infolist()
+    named = {member.filename: member for member in members}
+    if len(members) > MEMBERS:
+        raise UnfitError(TOO_MANY)
+    if len(named) != len(members):
+        raise UnfitError("it holds a file twice")
+    for member in members:
+        if member.flag_bits & 0x1 or member.compress_type not in (
+            zipfile.ZIP_STORED,
+            zipfile.ZIP_DEFLATED,
+        ):
+            raise UnfitError("it is packed in an unusual way")
+        ratio = DEFLATE_MOST if member.compress_type == zipfile.ZIP_DEFLATED else 1
+        if member.file_size > ratio * member.compress_size or member.compress_size > size:
+            raise UnfitError("it declares more than it holds")
+    if sum(member.file_size for member in members) > max(UNPACKED_TIMES * size, UNPACKED_BYTES):
+        raise UnfitError("it would unpack to far more than its size")
+    return named
+
+
+def _read(
+    archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], forms: Mapping[str, Form]
+) -> dict[str, Any]:
+    """Check every array's head, and then read them."""
+    wanted = {}
+    for name, form in forms.items():
+        member = members.get(f"{name}.npy")
+        if member is not None:
+            _check(archive, member, name, form)
+            wanted[name] = member
+        elif not form.optional:
+            raise UnfitError(f"it lacks {name}")
+    found: dict[str, Any] = {}
+    for name, member in wanted.items():
+        with archive.open(member) as stream:
+            array = np.lib.format.read_array(
+                stream, allow_pickle=False, max_header_size=HEADER_BYTES
+            )
+            stream.read(1)  # at its end zipfile compares the checksum
+        found[name] = _told(array, forms[name].text)
+    return found
+
+
+def _check(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, form: Form) -> None:
+    with archive.open(member) as stream:
+        shape, dtype, _, start = _header(stream)
+    sides = zip(shape, form.shape, strict=False)
+    fits = len(shape) == len(form.shape) and all(want in (None, side) for side, want in sides)
+    if dtype.hasobject or dtype.kind not in form.kinds or not fits:
+        raise UnfitError(f"its {name} has another form")
+    if start + dtype.itemsize * math.prod(shape) != member.file_size:
+        raise UnfitError(f"its {name} is not as long as it declares")
+
+
+def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype, bool, int]:
+    """An array's shape, its type, whether it is in Fortran's order, and where its values begin."""
+    magic = stream.read(np.lib.format.MAGIC_LEN)
+    version = np.lib.format.read_magic(io.BytesIO(magic))
+    if version not in _HEADERS:
+        raise ValueError("unknown version")
+    form, read = _HEADERS[version]
+    length = stream.read(struct.calcsize(form))
+    (size,) = struct.unpack(form, length)
+    if size > HEADER_BYTES:
+        raise ValueError("a long header")
+    head = stream.read(size)
+    try:
+        with _HEADER_LOCK:
+            shape, fortran, dtype = read(io.BytesIO(length + head), max_header_size=HEADER_BYTES)
+    except (*DAMAGED, tokenize.TokenError) as error:
+        raise ValueError("a header that is none") from error
+    if any(side < 0 for side in shape):
+        raise ValueError("a side below nothing")
+    return shape, dtype, fortran, len(magic) + len(length) + size
+
+
+def _told(array: np.ndarray, text: str) -> Any:
+    if text == "plain":
+        return str(array)
+    if text == "utf8":
+        return array.tobytes().decode("utf-8")
+    return array

@@ -1,0 +1,146 @@
+"""What a server may send us: no more than was declared, not for ever, and no login page.
+
+huggingface_hub reads an answer to its end, whatever its length. Within `limited` its client, which
+all our transfers go through, stops reading at a limit.
+"""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from img2prompt.core.errors import SharedFailureError, UserError
+from img2prompt.core.files import WEB_PAGE, readable
+
+API_BYTES = 2**24  # of one answer of the hub's API; a list of 500 parts has 0.2 MB
+# A server that sends less than this in so many seconds is as good as silent, and a time limit
+# between two bytes never notices. Modems of 1995 sent three times as much.
+SLOW_SECONDS, SLOW_BYTES = 60.0, 2**16
+_NAME = re.compile(r'(W/)?"?[0-9A-Za-z_-]*"?')  # of what becomes a file's name here
+
+
+class TooMuchError(UserError):
+    """A server sends, or means to send, more than was declared."""
+
+
+class LoginPageError(SharedFailureError):
+    """A web page came where a file or the hub's answer should."""
+
+
+class SlowError(SharedFailureError):
+    """A server sends a few bytes at a time."""
+
+
+@dataclass
+class _Limit:
+    """Of the answers within one `limited`."""
+
+    name: str
+    most: int
+    start: int
+
+
+_LIMIT: ContextVar[_Limit | None] = ContextVar("limit", default=None)
+
+
+@contextmanager
+def limited(name: str, most: int, start: int = 0) -> Iterator[None]:
+    """Within it, answers to huggingface_hub's client in this thread are read up to a limit.
+
+    Args:
+        name: what is fetched, for a sentence.
+        most: bytes of one answer.
+        start: as many fewer where the server sends a part of the file from there.
+
+    Raises:
+        TooMuchError, LoginPageError, SlowError: while an answer is read.
+    """
+    from huggingface_hub import get_session
+
+    hooks = get_session().event_hooks
+    if _ask_plainly not in hooks["request"]:
+        hooks["request"].append(_ask_plainly)
+        hooks["response"].append(_watch)
+    mark = _LIMIT.set(_Limit(name, most, start))
+    try:
+        yield
+    finally:
+        _LIMIT.reset(mark)
+
+
+def login_page(name: str) -> LoginPageError:
+    """The sentence for a page in the place of a file."""
+    return LoginPageError(f"{name} did not come; {WEB_PAGE} Log in and try again.")
+
+
+def _ask_plainly(request: Any) -> None:
+    """A packed answer could become any size here."""
+    if _LIMIT.get() is not None:
+        request.headers["Accept-Encoding"] = "identity"
+
+
+def _watch(response: Any) -> None:
+    limit = _LIMIT.get()
+    if limit is None:
+        return
+    head = response.headers
+    kind = head.get("Content-Type", "").lower()
+    if response.is_success and kind.startswith("text/html"):
+        raise login_page(limit.name)
+    if not all(_NAME.fullmatch(head.get(name, "")) for name in ("X-Repo-Commit", "X-Linked-Etag")):
+        raise LoginPageError(
+            f"What answers for {limit.name} is not the hub; look at the network and at HF_ENDPOINT."
+        )
+    most = limit.most - (limit.start if response.status_code == 206 else 0)
+    told = [head.get("X-Linked-Size", "")]
+    if response.request.method != "HEAD" and response.is_success:
+        told.append(head.get("Content-Length", ""))
+        if head.get("Content-Encoding", "identity").lower() != "identity":
+            raise TooMuchError(
+                f"The server packs {limit.name} although it was asked not to; try again, or "
+                "through another network."
+            )
+    for size in told:
+        if size.isdecimal() and (len(size) > 18 or int(size) > most):
+            raise _too_much(limit.name, most)
+    response.stream = _watched(response.stream, limit.name, most)
+
+
+def _watched(stream: Any, name: str, most: int) -> Any:
+    # What huggingface_hub's client is made of; imported late, as that client is.
+    from httpx2 import SyncByteStream
+
+    class Watched(SyncByteStream):
+        """An answer's bytes, counted and timed."""
+
+        def __iter__(self) -> Iterator[bytes]:
+            came, since, began = 0, 0, time.monotonic()
+            for chunk in stream:
+                came += len(chunk)
+                since += len(chunk)
+                if came > most:
+                    raise _too_much(name, most)
+                now = time.monotonic()
+                if now - began > SLOW_SECONDS:
+                    if since < SLOW_BYTES:
+                        raise SlowError(
+                            f"{name} comes too slowly (under {readable(SLOW_BYTES)} in "
+                            f"{SLOW_SECONDS:g} seconds); try again later or in another network."
+                        )
+                    since, began = 0, now
+                yield chunk
+
+        def close(self) -> None:
+            stream.close()
+
+    return Watched()
+
+
+def _too_much(name: str, most: int) -> TooMuchError:
+    return TooMuchError(
+        f"The server sends more for {name} than the {readable(most)} it may have; nothing of it "
+        "is used. Try again, or tell whoever published it."
+    )

@@ -1,0 +1,1 @@
+"""Pictures and prompts: read, cleaned, filtered, prepared, split."""

@@ -1,0 +1,86 @@
+"""What the parts of a data set are called, and what lies in a folder in their place.
+
+A part's number is how the metadata knows its pictures, so a name that is not exactly a part's
+(`part-000001 (1).zip`, `part-1.zip`) is refused rather than read: its pictures would miss the NSFW
+filter, or be counted twice.
+"""
+
+import re
+from pathlib import Path
+
+from img2prompt.core.errors import UserError
+
+STEM = re.compile(r"part-(\d{6})", re.ASCII)
+# What a download or a person made of a part: `Part-1.ZIP`, `part-000001-copy.zip`,
+# `part-000001.zip.part`, `part-000001.zip.crdownload`, `Copy of part-000001.zip`.
+_MEANT = re.compile(r"(.*\W)?part[\W_]*\d.*\.zip(\W.*)?", re.IGNORECASE | re.DOTALL)
+_UNPACKED = re.compile(r"part-\d{6}(\.zip)?", re.ASCII)
+_PICTURES = (".png", ".webp", ".jpg", ".jpeg")
+
+
+def stem_of(number: int) -> str:
+    """7 → `part-000007`."""
+    return f"part-{number:06d}"
+
+
+def number_of(stem: str) -> int:
+    """`part-000007` → 7.
+
+    Raises:
+        UserError: not the name of a part, such as a copy's "part-000007 (1)".
+    """
+    found = STEM.fullmatch(stem)
+    if not found:
+        raise UserError(
+            f"{stem!r} is not a part's name, such as part-000007; rename or delete that file."
+        )
+    return int(found[1])
+
+
+def zips_in(folder: Path) -> list[Path]:
+    """The zips of parts that lie in a folder, in order; none where there is no such folder.
+
+    Raises:
+        UserError: a file that is meant to be a part has another name, or a part lies there
+            unpacked.
+    """
+    if not folder.is_dir():
+        return []
+    seen = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    zips = [
+        path
+        for path in seen
+        if path.suffix == ".zip" and STEM.fullmatch(path.stem) and not path.is_dir()
+    ]
+    for path in seen:
+        if path not in zips and not path.is_dir() and _MEANT.fullmatch(path.name):
+            raise UserError(
+                f"{path} is not a part's name, such as part-000001.zip, so nobody knows which "
+                "pictures of it are safe; delete it if it is a copy or half a download, or give it "
+                "its own part's name."
+            )
+    _check_unpacked(seen, {path.stem for path in zips})
+    return zips
+
+
+def _check_unpacked(seen: list[Path], zipped: set[str]) -> None:
+    """Raise where a part lies among these files unpacked, and not as a zip beside it too."""
+    for path in seen:
+        stem = path.name.removesuffix(".zip") if path.is_dir() else path.stem
+        folder = path.is_dir() and _UNPACKED.fullmatch(path.name)
+        table = path.suffix == ".json" and STEM.fullmatch(path.stem)
+        if (folder or table) and stem not in zipped:
+            inside = f"everything in {path}" if folder else f"{path.name} and its pictures"
+            raise UserError(
+                f"{path} belongs to an unpacked part; put {inside} into a zip again, "
+                f"{path.with_name(stem)}.zip, or download that part once more."
+            )
+    if not zipped and (picture := next(filter(_is_picture, seen), None)):
+        raise UserError(
+            f"{picture.parent} holds pictures as they are, such as {picture.name}, and not the "
+            "zips of parts; put pictures and their JSON of prompts into part-000001.zip."
+        )
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in _PICTURES and path.is_file()

@@ -1,0 +1,106 @@
+"""What a file is by its first bytes: one of our formats, or another one that has a name.
+
+And what all who look into files share: the error for odd ones, and a bound on their parts.
+"""
+
+from collections.abc import Iterator
+
+from img2prompt.core.files import is_web_page
+
+MAX_PARTS = 100_000  # chunks, segments or extensions; a file of nothing else would take minutes
+PNG_START = b"\x89PNG\r\n\x1a\n"
+
+
+class UnusualError(ValueError):
+    """The file is of a known format, but written in a way that we do not read."""
+
+
+def parts() -> Iterator[int]:
+    """Counts the parts of a file, 0, 1, 2 …, while a loop takes them.
+
+    Raises:
+        UnusualError: there are too many.
+    """
+    yield from range(MAX_PARTS)
+    raise UnusualError("it has too many parts")
+
+
+def sniff(data: bytes) -> str | None:
+    """Which of our formats a file begins as, whatever its name says."""
+    if data.startswith(PNG_START):
+        return "PNG"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")) and data[8:10] != b"CR":
+        return "TIFF"
+    if data.startswith(b"BM"):
+        return "BMP"
+    return None
+
+
+_BRANDS = {
+    b"heic": "HEIC",
+    b"heix": "HEIC",
+    b"heim": "HEIC",
+    b"hevc": "HEIC",
+    b"mif1": "HEIC",
+    b"msf1": "HEIC",
+    b"avif": "AVIF",
+    b"avis": "AVIF",
+    b"crx ": "camera RAW",
+    b"qt  ": "QuickTime video",
+}
+_STARTS: tuple[tuple[bytes, str], ...] = (
+    (b"8BPS", "Photoshop (PSD)"),
+    (b"%PDF", "PDF"),
+    (b"\0\0\1\0", "ICO"),
+    (b"\0\0\2\0", "CUR"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"%!PS", "PostScript (EPS)"),
+    (b"\xc5\xd0\xd3\xc6", "PostScript (EPS)"),
+    (b"gimp xcf", "GIMP (XCF)"),
+    (b"DDS ", "DDS"),
+    (b"v/1\x01", "OpenEXR"),
+    (b"#?RADIANCE", "Radiance HDR"),
+    (b"qoif", "QOI"),
+    (b"FUJIFILMCCD-RAW", "camera RAW"),
+    (b"IIRO", "camera RAW"),
+    (b"IIU\0", "camera RAW"),
+    (b"II*\0\x10\0\0\0CR", "camera RAW"),
+    (b"\xd7\xcd\xc6\x9a", "WMF"),
+    (b"PK\x03\x04", "ZIP"),
+    (b"PK\x05\x06", "ZIP"),
+    (b"Rar!\x1a\x07", "RAR"),
+    (b"7z\xbc\xaf\x27\x1c", "7z"),
+    (b"\x1f\x8b", "gzip"),
+    (b"\x1aE\xdf\xa3", "WebM or Matroska video"),
+    (b"OggS", "Ogg"),
+    (b"ID3", "MP3"),
+    (b"\x8aMNG", "MNG"),
+    (b"\x8bJNG", "JNG"),
+)
+_PNM = tuple(b"P%d%c" % (kind, space) for kind in range(1, 8) for space in b" \n\r\t")
+
+
+def other_kind(data: bytes) -> str | None:
+    """The name of a format that we do not read; None where it is not known either."""
+    if data[4:8] == b"ftyp":
+        return _BRANDS.get(data[8:12], "MP4 video")
+    for start, name in _STARTS:
+        if data.startswith(start):
+            return name
+    if data.startswith(_PNM):
+        return "PPM"
+    if data.startswith(b"RIFF"):
+        return {b"AVI ": "AVI video", b"WAVE": "WAV"}.get(data[8:12])
+    start = data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if start.startswith(b"<svg") or (start.startswith((b"<?xml", b"<!--")) and b"<svg" in start):
+        return "SVG"
+    return "HTML" if is_web_page(data) else None

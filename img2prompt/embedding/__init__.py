@@ -1,0 +1,1 @@
+"""Words as vectors: Word2Vec, the map of words, kinds of words."""

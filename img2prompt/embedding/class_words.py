@@ -1,0 +1,255 @@
+"""What prompts say beside the name of an ImageNet class: `ClassWords`, counted once from prompts.
+
+A pretrained CNN tells a thousand classes apart, far more things than the training pictures show.
+Their names, and the words that prompts put beside those names, carry that knowledge into the
+vocabulary: the idea of ConSE (Norouzi et al. 2014, arXiv 1312.5650), with whole prompts in place
+of the bare name. The same pass counts the background, how often prompts hold each word at all.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from img2prompt.core.arrays import TEXT, Form, load_arrays
+from img2prompt.core.errors import UserError
+from img2prompt.core.files import atomic_path
+from img2prompt.data import diffusiondb, text
+from img2prompt.data.shards import split_of
+from img2prompt.embedding.vectors import WordVectors, top_k
+
+CLASS_WORDS_FILE = "class_words.npz"
+# The 1,000 classes of ILSVRC 2012 in their order (Russakovsky et al. 2015, arXiv 1409.0575), one a
+# line: a name and, behind a semicolon, the kind it belongs to where a prompt would rather use that
+# ("komondor; dog").
+CLASS_NAMES = Path(__file__).with_name("imagenet_classes.txt")
+
+WORDS = 64  # kept of each class; beyond them shares are those of the background
+SMOOTHING = 20.0  # prompts' worth of background added to each class, so that rare names say little
+WHOLE_NAME = 4.0  # a prompt with the whole name counts this often, one with its last word once
+OWN_NAME = 0.5  # the least share of the name's own words: the class *is* what they say
+
+# The background is averaged over sources, because one huge source would speak for all. A source of
+# fewer prompts says little, and one of shorter prompts is a list of terms.
+MIN_PROMPTS, MIN_WORDS = 1_000, 4.0
+
+# Prompts that do not count: of the test split; another one in other case or spacing; a template
+# with a name in it, which nobody wrote; without a word that the vocabulary has.
+LEFT_OUT = ("test_prompts", "repeated", "rebuilt", "unknown")
+
+
+@dataclass(frozen=True)
+class ClassWords:
+    """For each of C classes the words that prompts put beside it, and the background.
+
+    Attributes:
+        words: int32 (C, K), positions in the vocabulary.
+        shares: float32 (C, K) in [0, 1], of the prompts with the class's name those with the word.
+        names: float32 (C, D), mean unit vector of the name's words; zeros if all are unknown.
+        background: float32 (V,) in [0, 1], of all prompts those with the word.
+        embedding: `WordVectors.fingerprint` of the vocabulary.
+    """
+
+    words: np.ndarray
+    shares: np.ndarray
+    names: np.ndarray
+    background: np.ndarray
+    embedding: str
+
+    def expected(self, probabilities: np.ndarray) -> np.ndarray:
+        """Class probabilities (n, C) → expected share of each word, float32 (n, V)."""
+        return probabilities @ self._table  # (n, C) @ (C, V)
+
+    def directions(self, vectors: WordVectors) -> np.ndarray:
+        """Where each class lies in the embedding: float32 (C, 2D).
+
+        The mean vector of its name, and the unit mean vector of the words beside it, each as far
+        as its share exceeds the background.
+        """
+        excess = self.shares - self.background[self.words]  # (C, K)
+        beside = np.einsum("ck,ckd->cd", excess, vectors.unit[self.words])
+        beside /= np.linalg.norm(beside, axis=1, keepdims=True) + 1e-6
+        return np.hstack([self.names, beside]).astype(np.float32)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of the contents."""
+        arrays = (self.words, self.shares, self.names, self.background)
+        digest = hashlib.sha256(self.embedding.encode())
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
+
+    def _is_sound(self, vectors: WordVectors) -> bool:
+        """Whether the arrays fit one another and the embedding."""
+        words, numbers = self.words, (self.shares, self.names, self.background)
+        return (
+            words.shape == self.shares.shape
+            and self.names.shape == (len(words), vectors.dimensions)
+            and self.background.shape == (len(vectors),)
+            and bool(((words >= 0) & (words < len(vectors))).all())
+            and all(np.isfinite(array).all() for array in numbers)
+        )
+
+    @functools.cached_property
+    def _table(self) -> np.ndarray:
+        table = np.zeros((len(self.words), len(self.background)), np.float32)
+        np.put_along_axis(table, self.words.astype(np.int64), self.shares, axis=1)
+        return table
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write an `.npz`, atomically."""
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **dataclasses.asdict(self))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, vectors: WordVectors) -> "ClassWords":
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: missing, damaged, or of another embedding.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise UserError(f"There is no file {path}; run scripts/count_class_words.py.")
+        forms = {
+            "words": Form("i", (None, None)),
+            "shares": Form("f", (None, None)),
+            "names": Form("f", (None, None)),
+            "background": Form("f", (None,)),
+            "embedding": TEXT,
+        }
+        mend = "make it with scripts/count_class_words.py"
+        loaded = cls(**load_arrays(path, forms, "holds no class words", mend))
+        if loaded.embedding != vectors.fingerprint:
+            raise UserError(
+                f"{path} belongs to another embedding; run scripts/count_class_words.py again."
+            )
+        if not loaded._is_sound(vectors):
+            raise UserError(f"{path} holds no class words (its arrays do not fit); {mend}.")
+        return loaded
+
+
+def read_class_names() -> list[tuple[str, str]]:
+    """(name, kind or "") of the 1,000 ImageNet classes, in the order of a classifier's outputs."""
+    rows = [line.partition(";") for line in CLASS_NAMES.read_text(encoding="utf-8").splitlines()]
+    return [(name.strip(), kind.strip()) for name, _, kind in rows]
+
+
+def count_class_words(
+    files: Iterable[str | os.PathLike],
+    vectors: WordVectors,
+    classes: list[tuple[str, str]] | None = None,
+) -> tuple[ClassWords, dict[str, int]]:
+    """Stream prompts and count which words stand beside each class's name.
+
+    Prompts of the test split and rebuilt ones are left out, prompts that fold alike count once.
+
+    Args:
+        files: parquet with a column `prompt` (and `source`, if it has one) or text.
+        vectors: the vocabulary.
+        classes: (name, kind) each; unset, ImageNet's.
+
+    Returns:
+        The class words, and the counts `prompts`, `sources` (of the background),
+        `classes_unknown`, whose names the vocabulary lacks, and those of `LEFT_OUT`.
+
+    Raises:
+        UserError: files that cannot be read, or no prompt that counts.
+    """
+    classes = classes if classes is not None else read_class_names()
+    names = [[vectors.index[w] for w in text.content_words(n, vectors)] for n, _ in classes]
+    kinds = [[vectors.index[w] for w in text.content_words(k, vectors)] for _, k in classes]
+    # A prompt that holds the last word of a name ("shark") or the kind counts for the class.
+    triggers: dict[int, set[int]] = {}
+    for number, (name, kind) in enumerate(zip(names, kinds, strict=True)):
+        for word in {*name[-1:], *kind}:
+            triggers.setdefault(word, set()).add(number)
+    beside = np.zeros((len(classes), len(vectors)), np.float32)
+    prompts_of_class = np.zeros(len(classes))
+    by_source: dict[str, np.ndarray] = {}
+    prompts_of_source: Counter[str] = Counter()
+    seen: set[str] = set()
+    left_out = Counter(dict.fromkeys(LEFT_OUT, 0))
+    for path in files:
+        for prompt, written, source in diffusiondb.iter_sourced_prompts(path):
+            folded = text.fold(prompt)
+            reason = _left_out(prompt, folded, written, seen)
+            if reason is not None:
+                left_out[reason] += 1
+                continue
+            seen.add(folded)
+            known = [vectors.index[word] for word in text.content_words(prompt, vectors)]
+            if not known:
+                left_out["unknown"] += 1
+                continue
+            if source not in by_source:
+                by_source[source] = np.zeros(len(vectors), np.float32)
+            by_source[source][known] += 1
+            prompts_of_source[source] += 1
+            held = set(known)
+            for number in set().union(*(triggers.get(word, ()) for word in known)):
+                whole = len(names[number]) > 1 and held.issuperset(names[number])
+                weight = WHOLE_NAME if whole else 1.0
+                beside[number, known] += weight
+                prompts_of_class[number] += weight
+    if not prompts_of_source:
+        raise UserError(
+            "No prompt has a word that the embedding knows; give other prompts. "
+            f"{left_out_text(left_out)[0].upper()}{left_out_text(left_out)[1:]}."
+        )
+    background, sources = _background(by_source, prompts_of_source)
+    beside += SMOOTHING * background
+    beside /= (prompts_of_class + SMOOTHING)[:, None]
+    for row, name, kind in zip(beside, names, kinds, strict=True):
+        row[name + kind] = np.maximum(row[name + kind], OWN_NAME)
+    words, shares = top_k(beside * vectors.answerable, min(WORDS, len(vectors)))
+    centres = np.zeros((len(classes), vectors.dimensions), np.float32)
+    for row, name, kind in zip(centres, names, kinds, strict=True):
+        if name + kind:
+            row[:] = vectors.unit[name + kind].mean(axis=0)
+    counted = ClassWords(
+        words.astype(np.int32), shares.astype(np.float32), centres, background, vectors.fingerprint
+    )
+    return counted, {
+        "prompts": prompts_of_source.total(),
+        "sources": sources,
+        "classes_unknown": sum(not name + kind for name, kind in zip(names, kinds, strict=True)),
+        **left_out,
+    }
+
+
+def left_out_text(counts: Mapping[str, int]) -> str:
+    """How many prompts did not count, and why, in a line."""
+    return (
+        f"left out: {counts['test_prompts']:,} of the test split, {counts['repeated']:,} repeated, "
+        f"{counts['rebuilt']:,} rebuilt from a template (prompt_exact is false), "
+        f"{counts['unknown']:,} without a word that the embedding knows"
+    )
+
+
+def _left_out(prompt: str, folded: str, written: bool, seen: set[str]) -> str | None:
+    """Why a prompt does not count, a name of `LEFT_OUT`; None where it does."""
+    if not written:
+        return "rebuilt"
+    if folded in seen:
+        return "repeated"
+    return "test_prompts" if split_of(prompt) == "test" else None
+
+
+def _background(by_source: dict[str, np.ndarray], prompts: Counter[str]) -> tuple[np.ndarray, int]:
+    """Share of prompts with each word, averaged over the sources that hold prompts: (V,)."""
+    shares = {source: counts / prompts[source] for source, counts in by_source.items()}
+    real = [
+        source
+        for source, share in shares.items()
+        if prompts[source] >= MIN_PROMPTS and share.sum() >= MIN_WORDS
+    ]
+    chosen = real or list(shares)
+    return np.mean([shares[source] for source in chosen], axis=0).astype(np.float32), len(chosen)

@@ -1,0 +1,198 @@
+"""Predicted vectors → ranked words, and how sure each is: `Decoder`.
+
+Words are ranked by the cosine to the nearest predicted vector plus a small bonus for words that
+prompts use often (log-prior correction). What a ranking value was worth on validation pictures,
+the share of words that really stood in the prompt, is the confidence shown beside the cosine.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from img2prompt.core.arrays import TEXT, Form, load_arrays
+from img2prompt.core.errors import UserError
+from img2prompt.core.files import atomic_path
+from img2prompt.embedding.vectors import WordVectors, top_k
+
+DECODER_SUFFIX = ".decoder.npz"  # `gaze.decoder.npz` lies beside `gaze.keras`
+DECODER_PROVENANCE = "model.decoder.made.json"  # in a run's folder, of one fitted anew
+_MEND = "make it with scripts/fit_decoder.py"
+_FORMS = {
+    "prior": Form("f", (None,)),
+    "knots": Form("f", (None,)),
+    "confidences": Form("f", (None,)),
+    "embedding": TEXT,
+    "model": TEXT._replace(optional=True),
+}
+RARE = 1e-5  # added to shares before the logarithm: a word no prompt holds gets no −∞
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """How the vectors of one model become words.
+
+    Attributes:
+        vectors: the embedding.
+        prior: float32 (V,), added to each word's cosine for the ranking; zeros: by cosine alone.
+        knots: float32 (n,), rising ranking values.
+        confidences: float32 (n,) in [0, 1], not falling: the confidence at each knot, straight
+            lines between. Both empty: not calibrated.
+    """
+
+    vectors: WordVectors
+    prior: np.ndarray
+    knots: np.ndarray
+    confidences: np.ndarray
+
+    @classmethod
+    def plain(cls, vectors: WordVectors) -> "Decoder":
+        """By cosine alone, without confidences."""
+        nothing = np.zeros(0, np.float32)
+        return cls(vectors, np.zeros(len(vectors), np.float32), nothing, nothing)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether `confidence` has an answer."""
+        return len(self.knots) > 0
+
+    def rank(self, cosines: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The k best words of each picture.
+
+        Only content words that are not rare can be an answer (`WordVectors.answerable`): stop
+        words are near every prompt, and among rare words most are misspellings.
+
+        Args:
+            cosines: float32 (n, V), of each word to the nearest of a picture's vectors.
+            k: how many; fewer come if the vocabulary has fewer answerable words.
+
+        Returns:
+            positions int64 (n, k) and ranking values float32 (n, k), best first.
+        """
+        values = np.where(self.vectors.answerable, cosines + self.prior, -np.inf)
+        return top_k(values, min(k, int(self.vectors.answerable.sum())))
+
+    def rank_vectors(self, predicted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `rank`, from predicted vectors (n, steps, D), a block of pictures at a time."""
+        k = min(k, int(self.vectors.answerable.sum()))
+        words, values = [np.empty((0, k), np.int64)], [np.empty((0, k), np.float32)]
+        for start in range(0, len(predicted), 64):
+            found = self.rank(nearest_cosines(predicted[start : start + 64], self.vectors), k)
+            words.append(found[0])
+            values.append(found[1])
+        return np.concatenate(words), np.concatenate(values)
+
+    def confidence(self, values: np.ndarray) -> np.ndarray | None:
+        """Ranking values → the share of such words that stood in the prompt; None: unknown."""
+        return np.interp(values, self.knots, self.confidences) if self.calibrated else None
+
+    def calibrate(self, values: np.ndarray, hits: np.ndarray) -> "Decoder":
+        """A decoder whose confidences are fitted to answers of validation pictures.
+
+        Isotonic regression (Zadrozny & Elkan 2002): a higher value never means a lower
+        confidence, and nothing else is assumed.
+
+        Args:
+            values: ranking values (m,) of shown words.
+            hits: bool (m,), whether the prompt held the word.
+        """
+        from sklearn.isotonic import IsotonicRegression
+
+        fit = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
+        fit.fit(values.astype(np.float64), hits.astype(np.float64))
+        return Decoder(
+            self.vectors,
+            self.prior,
+            np.asarray(fit.X_thresholds_, np.float32),
+            np.asarray(fit.y_thresholds_, np.float32),
+        )
+
+    def save(self, path: str | os.PathLike, model: str | None = None) -> None:
+        """Write an `.npz`, atomically; the prior in half precision.
+
+        Args:
+            model: SHA-256 of the `.keras` file that the decoder was fitted to, 64 hexadecimal
+                digits; unset, the file says nothing of it, and no model is loaded with it.
+        """
+        bound = {} if model is None else {"model": model}
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez(
+                file,
+                prior=self.prior.astype(np.float16),
+                knots=self.knots,
+                confidences=self.confidences,
+                embedding=self.vectors.fingerprint,
+                **bound,
+            )
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike, vectors: WordVectors, model: str | None = None
+    ) -> "Decoder":
+        """Read what `save` wrote.
+
+        Args:
+            path: the file.
+            vectors: the embedding that its words lie in.
+            model: SHA-256 of the model that it must belong to; unset, any.
+
+        Raises:
+            UserError: damaged, of another embedding, or not of that model.
+        """
+        path = Path(path)
+        arrays = load_arrays(path, _FORMS, "is not a decoder", _MEND)
+        prior, knots, confidences = (
+            arrays[name].astype(np.float32) for name in ("prior", "knots", "confidences")
+        )
+        if arrays["embedding"] != vectors.fingerprint or prior.shape != (len(vectors),):
+            raise UserError(f"{path} belongs to another embedding; make it again.")
+        if model is not None:
+            _check_model(path, arrays.get("model"), model)
+        finite = all(np.isfinite(array).all() for array in (prior, knots, confidences))
+        # np.interp answers nonsense, and says nothing, where knots fall.
+        rising = all((np.diff(array) >= 0).all() for array in (knots, confidences))
+        shares = bool(((confidences >= 0) & (confidences <= 1)).all())
+        if knots.shape != confidences.shape or not (finite and rising and shares):
+            raise UserError(f"{path} is not a decoder (its numbers do not fit); {_MEND}.")
+        return cls(vectors, prior, knots, confidences)
+
+    @staticmethod
+    def model_of(path: str | os.PathLike) -> str | None:
+        """The SHA-256 of the model that a file says it was fitted to; None where it says none.
+
+        Raises:
+            UserError: damaged.
+        """
+        return load_arrays(path, _FORMS, "is not a decoder", _MEND).get("model")
+
+
+def _check_model(path: Path, told: str | None, model: str) -> None:
+    if told is None:
+        raise UserError(
+            f"{path} does not say which model it was fitted to; fit it anew with "
+            "scripts/fit_decoder.py, or bind it to the model beside it with "
+            "scripts/build_assets.py --bind."
+        )
+    if told != model:
+        raise UserError(
+            f"{path} was fitted to another model than the one beside it; fit it anew with "
+            "scripts/fit_decoder.py."
+        )
+
+
+def prior_of_background(background: np.ndarray, weight: float) -> np.ndarray:
+    """weight · log share, shifted so that the commonest word gets 0: float32 (V,), ≤ 0.
+
+    Args:
+        background: share of prompts that hold each word (V,), `ClassWords.background`.
+        weight: how much a tenfold share is worth, in units of cosine / ln 10.
+    """
+    prior = weight * np.log(background + RARE)
+    return (prior - prior.max()).astype(np.float32)
+
+
+def nearest_cosines(predicted: np.ndarray, vectors: WordVectors) -> np.ndarray:
+    """Predicted vectors (n, steps, D) → cosine of each word to the nearest of them, (n, V)."""
+    scores = vectors.similarities(predicted.reshape(-1, predicted.shape[-1]))
+    return scores.reshape(len(predicted), -1, len(vectors)).max(axis=1)

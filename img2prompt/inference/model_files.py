@@ -1,0 +1,143 @@
+"""`.keras` files that come from others: what they unpack and build is checked before Keras looks.
+
+A `.keras` file is a zip of `metadata.json`, `config.json` and `model.weights.h5`. Keras' safe mode
+refuses code in it; it does not refuse a config of ten gigabytes, or weights that a kilobyte of HDF5
+declares to be as large.
+"""
+
+import io
+import math
+import os
+import zipfile
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import h5py
+
+from img2prompt.core.arrays import (
+    UNPACKED_BYTES,
+    UNPACKED_TIMES,
+    UnfitError,
+    opened_zip,
+    told_unfit,
+)
+from img2prompt.core.files import parse_json
+
+WEIGHTS = "model.weights.h5"  # the member that holds the weights
+CONFIG = "config.json"
+TEXTS = (CONFIG, "metadata.json")
+TEXT_BYTES = 2**23  # of one of them; `gaze`, 190 layers, has 0.4 MB
+DEPTH = 64  # of a config's nesting; ours have 12
+LARGEST = 2**20  # a number in a config, such as a layer's width; the largest of ours is 57,600
+NO_SIZES = ("shared_object_id", "seed")  # keys of numbers that may be of any size
+SIDES = ("units", "filters", "output_dim")  # keys of how many numbers a layer gives
+OBJECTS = 2**16  # groups and arrays of the weights; `gaze` has 800
+
+
+def check_model_file(path: str | os.PathLike, mend: str) -> None:
+    """Raise `UserError` where a `.keras` file is none, or asks for more than its size is worth.
+
+    Args:
+        path: the file.
+        mend: what to do then, the sentence's end.
+    """
+    with (
+        told_unfit(path, "is not a model we can load", mend),
+        opened_zip(path) as (archive, members),
+    ):
+        if missing := {WEIGHTS, *TEXTS} - members.keys():
+            raise UnfitError(f"it lacks {min(missing)}")
+        for name in TEXTS:
+            if members[name].file_size > TEXT_BYTES:
+                raise UnfitError(f"its {name} is too large")
+            value = _check_text(name, archive.read(name))
+            if name == CONFIG and _bytes_built(value) > _most(members[WEIGHTS]):
+                raise UnfitError("it asks for far more weights than it holds")
+        _check_weights(archive, members[WEIGHTS])
+
+
+def _check_text(name: str, data: bytes) -> Any:
+    try:
+        value = parse_json(data)
+    except ValueError as error:
+        raise UnfitError(f"its {name} is no JSON: {error}") from None
+    for depth, item in _items(value):
+        if depth > DEPTH:
+            raise UnfitError(f"its {name} nests too deep")
+        if isinstance(item, (int, float)) and abs(item) > LARGEST:
+            raise UnfitError(f"its {name} asks for too much")
+    return value
+
+
+def _bytes_built(config: Any) -> int:
+    """About what Keras takes for the weights of a config's layers, which it makes before it reads
+    the file's: 20 kB of config can ask for gigabytes. Never less than half of it, for layers of
+    `units`, `filters` or `output_dim`.
+    """
+    layers = [item for _, item in _items(config) if isinstance(item, dict)]
+    widest = max((_number(n) for item in layers for n in item.values()), default=0)
+    total = 0
+    for layer in layers:
+        inner, built = layer.get("config"), layer.get("build_config")
+        inner = inner if isinstance(inner, dict) else {}
+        out = max(_number(inner.get(key)) for key in SIDES)
+        shape = built.get("input_shape") if isinstance(built, dict) else None
+        # Keras builds a layer for what `build_config` says; without that, for what comes to it.
+        came = _number(shape[-1]) if isinstance(shape, list) and shape else widest
+        came = max(came, _number(inner.get("input_dim")), 1)
+        kernel = inner.get("kernel_size")
+        window = math.prod(_number(n) or 1 for n in kernel) if isinstance(kernel, list) else 1
+        gates = 4 if "recurrent_activation" in inner else 1
+        total += 4 * gates * out * (came * window + (out if gates > 1 else 0))
+    return total
+
+
+def _number(value: Any) -> int:
+    """A positive number of a config; 0 for anything else."""
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if plain and value > 0 else 0
+
+
+def _most(member: zipfile.ZipInfo) -> int:
+    return max(UNPACKED_TIMES * member.file_size, UNPACKED_BYTES)
+
+
+def _items(value: Any) -> Iterator[tuple[int, Any]]:
+    """Every value inside a value, but `NO_SIZES`, with its depth.
+
+    Not by recursion, which a deep one would stop.
+    """
+    waiting = [(0, value)]
+    while waiting:
+        depth, item = waiting.pop()
+        yield depth, item
+        inner: Iterable[Any] = item if isinstance(item, list) else ()
+        if isinstance(item, dict):
+            inner = (part for key, part in item.items() if key not in NO_SIZES)
+        waiting.extend((depth + 1, part) for part in inner)
+
+
+def _check_weights(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    most = _most(member)
+    declared = objects = 0
+
+    def look(_: str, item: h5py.Group | h5py.Dataset) -> None:
+        nonlocal declared, objects
+        objects += 1
+        if objects > OBJECTS:
+            raise UnfitError("its weights have too many parts")
+        if isinstance(item, h5py.Group):
+            if any(not isinstance(item.get(n, getlink=True), h5py.HardLink) for n in item):
+                raise UnfitError("its weights lead to other files")
+        elif isinstance(item, h5py.Dataset):
+            if item.is_virtual or item.external:
+                raise UnfitError("its weights lead to other files")
+            if item.dtype.kind not in "biuf":
+                raise UnfitError("its weights are no numbers")
+            declared += item.size * item.dtype.itemsize
+            if declared > most:
+                raise UnfitError("its weights declare more than they hold")
+
+    with h5py.File(io.BytesIO(archive.read(member)), "r") as file:
+        look("", file)
+        file.visititems(look)

@@ -1,0 +1,1 @@
+"""From prepared data to a trained model and its artifacts."""

@@ -1,0 +1,75 @@
+"""The example pictures: read from the folder of artifacts, shown as small labelled buttons."""
+
+import base64
+import io
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from PIL import ImageOps
+
+from img2prompt.core.errors import UserError
+from img2prompt.core.files import is_plain, read_json
+from img2prompt.core.forms import Examples
+from img2prompt.data.images import open_image
+
+FOLDER = "examples"
+LIST = "examples.json"
+_SIDE = 136  # twice the shown size, for dense screens
+
+# Keeps the buttons' clicks apart: the event carries which one it was.
+ON_LOAD = """
+element.addEventListener('click', (event) => {
+    const button = event.target.closest('button[data-example]');
+    if (button) trigger('click', { example: Number(button.dataset.example) });
+});
+"""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One picture of ours with its title and its description for those who cannot see it.
+
+    `prompt` is what a person would have typed for it, the game's true prompt; "" if nobody did.
+    """
+
+    path: Path
+    title: str
+    alt: str
+    prompt: str = ""
+
+
+def load_examples(assets: Path) -> list[Example]:
+    """The examples of a folder of artifacts; none where it has no list of them.
+
+    Raises:
+        UserError: a list that cannot be read, or that names a file outside the folder.
+    """
+    folder = assets / FOLDER
+    if not (folder / LIST).is_file():
+        return []
+    examples = []
+    for entry in read_json(folder / LIST, Examples):
+        path = folder / entry["file"]
+        if not is_plain(entry["file"]) or not path.is_file():
+            raise UserError(f"{folder / LIST} names {entry['file']!r}, which is not beside it.")
+        examples.append(Example(path, entry["title"], entry["alt"], entry.get("prompt", "")))
+    return examples
+
+
+def examples_html(examples: list[Example], label: str) -> str:
+    """Buttons with the pictures inside the page itself, so that the server shares no folder."""
+    buttons = "".join(
+        f'<li><button type="button" data-example="{number}" title="{escape(example.title)}">'
+        f'<img src="{_thumbnail(example.path)}" alt="{escape(example.title)}: '
+        f'{escape(example.alt)}" width="{_SIDE // 2}" height="{_SIDE // 2}"></button></li>'
+        for number, example in enumerate(examples)
+    )
+    return f'<p class="label">{escape(label)}</p><ul class="examples">{buttons}</ul>'
+
+
+def _thumbnail(path: Path) -> str:
+    small = ImageOps.fit(open_image(path), (_SIDE, _SIDE))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

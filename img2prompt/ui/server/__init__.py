@@ -1,0 +1,1 @@
+"""The server around the page: what it takes, keeps and refuses."""

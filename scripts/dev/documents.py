@@ -1,0 +1,78 @@
+"""Figures in documents: blocks between marks that hold what a command measured.
+
+A document holds `<!-- evaluation -->` … `<!-- /evaluation -->`; `fill` puts the block there. So no
+number is copied by hand, and a test sees a document that is out of date.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import ablations
+import reliability
+
+from img2prompt.evaluation import metrics as evaluation
+
+_BLOCK = re.compile(r"(<!-- (?P<name>[a-z-]+) -->\n).*?(<!-- /(?P=name) -->)", re.DOTALL)
+
+
+def fill(document: str, reports: dict[str, Any]) -> str:
+    """The document with every block as the reports have it.
+
+    Args:
+        document: Markdown with marks.
+        reports: `evaluation` and `abroad` of `evaluate.py`, `ablations` of `ablate.py`,
+            `reliability` of `fuzz.py` and `measure_reliability.py`.
+
+    Raises:
+        KeyError: a mark of a name that `BLOCKS` lacks.
+        ValueError: a mark that is not closed.
+    """
+    opened = re.findall(r"<!-- ([a-z-]+) -->", document)
+    if sorted(opened) != sorted(match["name"] for match in _BLOCK.finditer(document)):
+        raise ValueError(f"a block is not closed; the document opens {', '.join(opened)}")
+    return _BLOCK.sub(lambda m: f"{m[1]}{BLOCKS[m['name']](reports).strip()}\n{m[3]}", document)
+
+
+def systems_block(report: dict[str, Any]) -> str:
+    """The table of systems and their ratios to the constant answer."""
+    rows = report["systems"]
+    lines = [evaluation.table(rows), "", "Against the constant answer:", ""]
+    return "\n".join(lines + evaluation.ratios(rows))
+
+
+def originals_block(report: dict[str, Any]) -> str:
+    """What the lesson is about: how the two originals answer, beside the default."""
+    systems = {row["name"]: row for row in report["systems"]}
+    names = ("constant", "notebook", "original", "gaze")
+    lines = ["| | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
+    for title, key, form in (
+        ("cosine of a true word to the nearest predicted vector", "cosine_per_word", ".3f"),
+        ("F1@10", "f1", ".3f"),
+        ("… of which shuffling the pictures takes", "gain_share", ".0%"),
+        ("words that the answers to two pictures share", "same_words", ".0%"),
+        ("answers that ten words make up (hubs)", "hub_share", ".0%"),
+        ("different words over the whole test split", "distinct_words", ",d"),
+    ):
+        cells = " | ".join(format(systems[name][key], form) for name in names)
+        lines.append(f"| {title} | {cells} |")
+    return "\n".join(lines)
+
+
+def ladder_block(report: dict[str, Any]) -> str:
+    """The steps from the original's idea to what ships."""
+    rows = [row for row in report["rows"] if row["section"] in ("baseline", "ladder")]
+    return "\n".join([*ablations.HEADER, *map(ablations.table_row, rows)])
+
+
+BLOCKS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "evaluation": lambda reports: systems_block(reports["evaluation"]),
+    "abroad": lambda reports: systems_block(reports["abroad"]),
+    "names": lambda reports: evaluation.names_table(reports["evaluation"]["systems"]),
+    "originals": lambda reports: originals_block(reports["evaluation"]),
+    "ladder": lambda reports: ladder_block(reports["ablations"]),
+    "families": lambda reports: reliability.families_block(reports["reliability"]),
+    "fuzzing": lambda reports: reliability.fuzzing_block(reports["reliability"]),
+    "mutation": lambda reports: reliability.mutation_block(reports["reliability"]),
+    "coverage": lambda reports: reliability.coverage_block(reports["reliability"]),
+}

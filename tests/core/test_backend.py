@@ -1,0 +1,200 @@
+"""The error output holds our own lines and every error, and nothing of TensorFlow's start."""
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+from browser_kit import free_port
+from paths import ROOT
+from sharding import write_shards
+from waiting import PATIENCE, wait_until
+
+from img2prompt.embedding.vectors import WordVectors
+
+# Stands in for TensorFlow: writes as its libraries do, past Python, and does what it is told to.
+FAKE = """
+import contextlib, os
+def say(line):
+    with contextlib.suppress(OSError):
+        os.write(2, line)
+say(b"WARNING: All log messages before absl::InitializeLog() is called are written\\n")
+say(b"I0000 00:00:1795.048    1 port.cc:153] oneDNN custom operations are on.\\n")
+say(b"2026-11-26 04:08:18.1: I tensorflow/core/util/port.cc:153] oneDNN is on.\\n")
+say(b"I0000 00:00:1795.486    1 cpu_feature_guard.cc:227] This binary is optimized\\n")
+say(b"To enable the following instructions: AVX2, in other operations, rebuild TensorFlow"
+            b" with the appropriate compiler flags.\\n")
+say(b"E0000 00:00:1795.474 1 cuda_platform.cc:52] failed call to cuInit: ERROR (303)\\n")
+say(b"E0000 00:00:1795.474 1 cuda_platform.cc:52] failed call to cuInit: ERROR (999)\\n")
+say(b"I am no note of a library\\n")
+if os.environ.get("FAKE") == "abort":
+    say(b"F0000 00:00:1795.5 1 this processor lacks AVX\\n")
+    os.abort()
+if os.environ.get("FAKE") == "raise":
+    raise ImportError("a library is missing")
+if os.environ.get("FAKE") == "partial":
+    say(b"without an end")
+
+class config:
+    def list_physical_devices(): pass
+
+def get_logger():
+    import logging
+    return logging.getLogger("tensorflow")
+"""
+KEPT = [
+    "E0000 00:00:1795.474 1 cuda_platform.cc:52] failed call to cuInit: ERROR (999)",
+    "I am no note of a library",
+]
+
+
+def run(
+    *command: str | Path, level: str | None = None, path: Path = ROOT, **environment: str
+) -> subprocess.CompletedProcess:
+    """Run Python from the repository's root with a user's environment, not the tests' own."""
+    clean = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
+    given = {} if level is None else {"TF_CPP_MIN_LOG_LEVEL": level}
+    paths = os.pathsep.join((str(path), str(ROOT)))
+    return subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE,
+        env=clean | given | {"PYTHONPATH": paths} | environment,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Path:
+    (tmp_path / "tensorflow.py").write_text(FAKE)
+    (tmp_path / "keras.py").write_text("import tensorflow")
+    return tmp_path
+
+
+IMPORT = "import os, img2prompt.core.backend; os.write(2, b'I0000 00:00:1 afterwards\\n')"
+
+
+def test_start_up_lines_go_and_everything_else_stays(fake: Path) -> None:
+    done = run("-c", IMPORT, path=fake)
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [*KEPT, "I0000 00:00:1 afterwards"]
+
+
+@pytest.mark.parametrize(("level", "told"), [("1", 4), ("2", 4), ("0", 9)])
+def test_a_level_of_ones_own_is_respected(fake: Path, level: str, told: int) -> None:
+    """Only information is filtered where a person asked for warnings; nothing at level 0."""
+    done = run("-c", IMPORT, path=fake, level=level)
+    assert len(done.stderr.splitlines()) == told, done.stderr
+    assert "(303)" in done.stderr and set(KEPT) < set(done.stderr.splitlines())
+    seen = run("-c", "import img2prompt.core.backend, os; print(os.environ['TF_CPP_MIN_LOG_LEVEL'])",  # noqa: E501
+               path=fake, level=level)  # fmt: skip
+    assert seen.stdout.strip() == level
+
+
+def test_errors_are_seen_even_of_a_library_that_ends_the_process(fake: Path) -> None:
+    aborted = run("-c", IMPORT, path=fake, FAKE="abort")
+    assert aborted.returncode == -signal.SIGABRT
+    assert aborted.stderr.splitlines() == [*KEPT, "F0000 00:00:1795.5 1 this processor lacks AVX"]
+    raised = run("-c", IMPORT, path=fake, FAKE="raise")
+    assert raised.returncode == 1
+    assert raised.stderr.splitlines()[: len(KEPT)] == KEPT
+    assert raised.stderr.endswith("ImportError: a library is missing\n")
+    partial = run("-c", "import img2prompt.core.backend", path=fake, FAKE="partial")
+    assert partial.stderr.endswith("\nwithout an end")
+
+
+def test_ctrl_c_while_it_is_imported_says_nothing_more(fake: Path) -> None:
+    """As a terminal does: to every process of the group."""
+    (fake / "keras.py").write_text("import os, signal, time; os.killpg(0, signal.SIGINT)")
+    code = "from img2prompt.core.errors import run_command; import sys\n"
+    code += "def main():\n    import img2prompt.core.backend\nsys.exit(run_command(main))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE,
+        env=os.environ | {"PYTHONPATH": f"{fake}{os.pathsep}{ROOT}"}, start_new_session=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (130, "stopped\n")
+
+
+def test_without_error_output_all_works(fake: Path) -> None:
+    command = 'exec "$0" -c "import img2prompt.core.backend; print(1)" 2>&-'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable], cwd=ROOT, stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": f"{fake}{os.pathsep}{ROOT}"}, timeout=PATIENCE,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, b"1\n")
+
+
+# --- the real commands ----------------------------------------------------------------------------
+
+PICTURE = ROOT / "assets" / "examples" / "06-dog.jpg"
+
+
+def test_a_prediction_in_python_says_nothing() -> None:
+    code = "import sys, img2prompt; print(img2prompt.load()(sys.argv[1]).prompt)"
+    done = run("-W", "default::UserWarning", "-c", code, PICTURE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "dog" in done.stdout
+
+
+def test_the_command_line_says_nothing_but_its_own() -> None:
+    done = run("-m", "img2prompt", "predict", PICTURE)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = run("-m", "img2prompt", "predict", "--preset", "original", PICTURE, ROOT / "nowhere.png")
+    assert done.returncode == 2
+    assert [line[:7] for line in done.stderr.splitlines()] == ["error: "], done.stderr
+
+
+def test_the_page_says_nothing(tmp_path: Path) -> None:
+    port = free_port()
+    clean = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
+    with (tmp_path / "errors").open("w") as errors:
+        app = subprocess.Popen(
+            [sys.executable, "app.py", "--port", str(port)],
+            cwd=ROOT, env=clean, stdout=subprocess.DEVNULL, stderr=errors,
+        )  # fmt: skip
+
+    def answers() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE) as response:
+                return response.status == 200
+        except OSError:
+            return False
+
+    try:
+        wait_until(answers, app)
+    finally:
+        app.kill()
+        app.wait(PATIENCE)
+    assert (tmp_path / "errors").read_text() == ""
+
+
+@pytest.mark.parametrize("options", [[], ["--stream", "--strategy", "mirrored"]])
+def test_training_says_nothing(vectors: WordVectors, tmp_path: Path, options: list[str]) -> None:
+    content = [word for word, good in zip(vectors.words, vectors.answerable, strict=True) if good]
+    ready = write_shards(tmp_path / "ready", content)
+    vectors.save(tmp_path / "embedding.npz")
+    done = run("scripts/train_model.py", "--preset", "notebook", "--data", ready, "--embedding",
+               tmp_path / "embedding.npz", "--out", tmp_path / "run", "--epochs", "2",
+               "--images-per-epoch", "64", *options)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    if options:
+        return
+    done = run("scripts/fit_decoder.py", "--run", tmp_path / "run", "--data", ready)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = run("scripts/evaluate.py", "--presets", tmp_path / "run", "--data", ready,
+               "--no-minilm", "--no-baselines")  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "measuring run …\n")
+
+
+def test_training_gaze_says_its_progress_alone(vectors: WordVectors, tmp_path: Path) -> None:
+    content = [word for word, good in zip(vectors.words, vectors.answerable, strict=True) if good]
+    ready = write_shards(tmp_path / "ready", content, sizes=(80,))
+    vectors.save(tmp_path / "embedding.npz")
+    done = run("scripts/train_model.py", "--preset", "gaze", "--data", ready, "--embedding",
+               tmp_path / "embedding.npz", "--out", tmp_path / "run", "--epochs", "1",
+               "--images-per-epoch", "64", "--batch-size", "32", "--no-evidence", "--prior", "0",
+               "--class-teacher", "0")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = done.stderr.replace("\r", "\n").splitlines()
+    assert not [line for line in told if line.strip() and "features of efficientnet" not in line]

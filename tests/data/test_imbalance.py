@@ -1,0 +1,191 @@
+"""Words, artists and prompts by share, before and after a cap; weights from them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from paths import ROOT
+
+from img2prompt.core.errors import UserError
+from img2prompt.data.imbalance import (
+    artists_of,
+    balanced_weights,
+    cap_mask,
+    concentration,
+    imbalance_report,
+    markdown,
+)
+from img2prompt.data.prepare import prepare
+from img2prompt.data.shards import Records, load_records, sampling_weights
+
+
+def records_of(prompts: list[str], sources: list[str] | None = None) -> Records:
+    n = len(prompts)
+    columns = {
+        "shard": np.full(n, "part-000001", object),
+        "name": np.array([f"{i}.png" for i in range(n)], object),
+        "prompt": np.array(prompts, object),
+        "source": np.array(sources or ["diffusiondb"] * n, object),
+        "split": np.full(n, "train", object),
+    }
+    return Records((Path(),), folder=np.zeros(n, int), row=np.arange(n), **columns)
+
+
+# --- cap and weights ----------------------------------------------------------------------------
+
+
+def test_a_cap_keeps_the_first_of_near_duplicates() -> None:
+    records = records_of(["a dog, snow", "a cat", "SNOW: a dog", "dog a snow", "a cat!", "a fox"])
+    assert cap_mask(records, 0).all()
+    assert cap_mask(records, 1).tolist() == [True, True, False, False, False, True]
+    assert cap_mask(records, 2).tolist() == [True, True, True, False, True, True]
+    with pytest.raises(UserError):
+        cap_mask(records, -1)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a dog", "dog a", "cat", "", "☆"]), st.sampled_from("ab")),
+        min_size=1,
+        max_size=20,
+    ),
+    st.sampled_from([0.0, 0.5, 1.0]),
+    st.sampled_from([0.0, 0.5, 1.0]),
+)
+def test_weights_are_chances(rows: list, power: float, word_power: float) -> None:
+    records = records_of([prompt for prompt, _ in rows], [source for _, source in rows])
+    weights = balanced_weights(records, power, word_power)
+    assert weights.shape == (len(rows),) and weights.sum() == pytest.approx(1)
+    assert (weights > 0).all()
+    base = sampling_weights(records, power)
+    if word_power == 0:
+        np.testing.assert_array_equal(weights, base)
+    for source in "ab":  # sources keep their shares
+        mine = records.source == source
+        assert weights[mine].sum() == pytest.approx(base[mine].sum())
+
+
+def test_rare_words_gain_what_frequent_ones_lose() -> None:
+    prompts = [f"a dog {i}" for i in range(60)] + [f"a castle {i}" for i in range(20)]
+    prompts += [f"a dog in a castle {i}" for i in range(20)]
+    records = records_of(prompts)
+    weights = balanced_weights(records, 1.0, 0.5)
+    dog, castle, both = weights[0], weights[60], weights[80]
+    assert castle / dog == pytest.approx(np.sqrt(0.8 / 0.4))  # shares of the two words
+    assert both == pytest.approx((dog + castle) / 2)
+    strong = balanced_weights(records, 1.0, 1.0)
+    assert strong[60] / strong[0] == pytest.approx(2)
+
+
+def test_a_word_of_few_pictures_does_not_drown_the_rest() -> None:
+    prompts = [f"a dog {i}" for i in range(990)] + ["a xylophone"] + ["a castle"] * 9
+    weights = balanced_weights(records_of(prompts), 1.0, 1.0)
+    # The dog is in 990 of 1,000; both rare words count as in ten.
+    assert weights[990] / weights[0] == pytest.approx(99)
+    assert weights[990] == pytest.approx(weights[991])
+
+
+@pytest.mark.parametrize("power", [-0.1, 1.1])
+def test_impossible_powers_are_refused(power: float) -> None:
+    with pytest.raises(UserError):
+        balanced_weights(records_of(["a dog"]), 0.5, power)
+
+
+# --- artists ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("prompt", "names"),
+    [
+        ("a dog by Claude Monet", ["claude monet"]),
+        ("style of E. H. Shepard, woman", ["e h shepard"]),
+        ("art by George B. Bridgman. oil", ["george b bridgman"]),
+        ("painted by Degas and the Brothers Hildebrandt", ["degas", "brothers hildebrandt"]),
+        ("a house (by Syd Mead:1.2)", ["syd mead"]),
+        ("attributed, by attributed to Sandro Botticelli", ["sandro botticelli"]),
+        ("lit by a soft gradient that goes from pink to mint", []),
+        ("by an unknown artist", []),
+        ("a dog", []),
+        ("by", []),
+    ],
+)
+def test_artists_follow_by(prompt: str, names: list[str]) -> None:
+    assert artists_of([prompt]) == [names]
+
+
+def test_names_further_down_a_list_are_known_from_other_prompts() -> None:
+    prompts = ["a dog by Greg Rutkowski, Alphonse Mucha, sharp focus"]
+    assert artists_of(prompts) == [["greg rutkowski"]]
+    prompts += ["a cat by alphonse mucha", "by Alphonse Mucha", "alphonse mucha"]
+    assert artists_of(prompts)[0] == ["greg rutkowski", "alphonse mucha"]
+    assert artists_of(prompts)[3] == ["alphonse mucha"]
+
+
+@given(st.lists(st.text(), max_size=5))
+def test_no_prompt_breaks_the_artists(prompts: list[str]) -> None:
+    assert len(artists_of(prompts)) == len(prompts)
+
+
+# --- the report ---------------------------------------------------------------------------------
+
+
+def test_concentration_of_what_is_known() -> None:
+    even = concentration(np.full(200, 3.0))
+    assert even["items"] == 200 and even["gini"] == pytest.approx(0)
+    assert even["effective"] == pytest.approx(200)
+    assert [even[f"top_{n}"] for n in (1, 10, 100)] == pytest.approx([1 / 200, 1 / 20, 1 / 2])
+    one = concentration(np.array([5.0, 0.0]))
+    assert one == {"items": 1, "top_1": 1, "top_10": 1, "top_100": 1, "gini": 0, "effective": 1}
+    uneven = concentration(np.array([1.0, 3.0]))
+    assert uneven["gini"] == pytest.approx(0.25) and uneven["top_1"] == pytest.approx(0.75)
+    assert concentration(np.zeros(3))["items"] == 0
+
+
+def test_the_report_tells_the_data_before_and_after() -> None:
+    prompts = ["walter white by Monet"] * 8 + ["a castle", "a dog by Degas"]
+    report = imbalance_report(records_of(prompts), max_per_prompt=2)
+    lies, capped, *rest = report["views"]
+    assert (lies["pictures"], capped["pictures"]) == (10, 4)
+    assert lies["effective"] == pytest.approx(10) and capped["effective"] == pytest.approx(4)
+    assert report["with_artist"] == pytest.approx(0.9)
+    shares = {row["item"]: row["shares"] for row in report["top"]["words"]}
+    assert shares["walter"][:2] == pytest.approx([0.8, 0.5])
+    assert report["top"]["artists"][0]["item"] == "monet"
+    assert report["top"]["prompts"][0]["item"] == "walter white by monet"
+    assert report["top"]["prompts"][0]["shares"][:2] == pytest.approx([0.8, 0.5])
+    assert capped["prompts"]["gini"] < lies["prompts"]["gini"]
+    for view in (lies, capped, *rest):
+        assert view["prompts"]["items"] == 3 and view["sources"]["items"] == 1
+    json.dumps(report)
+    assert "walter" in markdown(report) and "| at most 2 a prompt | 4 |" in markdown(report)
+
+
+def test_a_report_of_nothing_is_refused() -> None:
+    with pytest.raises(UserError):
+        imbalance_report(records_of([]))
+    with pytest.raises(UserError):
+        imbalance_report(records_of(["a dog"]), max_per_prompt=0)
+
+
+def test_the_command_writes_what_it_prints(diffusiondb_folder: Path, tmp_path: Path) -> None:
+    prepare(diffusiondb_folder, tmp_path / "prepared", progress=False, workers=1)
+    script = ROOT / "scripts" / "report_imbalance.py"
+    arguments = ["--data", tmp_path / "prepared", "--out", tmp_path / "docs" / "imbalance"]
+    done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    written = {path.name: path for path in (tmp_path / "docs").iterdir()}
+    assert written.keys() == {"imbalance.md", "imbalance.json", "imbalance.html"}
+    report = json.loads(written["imbalance.json"].read_text(encoding="utf-8"))
+    records = load_records(tmp_path / "prepared")
+    assert report["pictures"] == len(records) == 16
+    assert report["views"][1]["pictures"] == cap_mask(records, 1).sum() == 15
+    assert done.stdout.strip() in written["imbalance.md"].read_text(encoding="utf-8")
+    assert "a red fox, snow" in written["imbalance.html"].read_text(encoding="utf-8")
+    arguments[1] = tmp_path / "none"
+    done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("error: ")

@@ -1,0 +1,182 @@
+"""Metrics against figures worked out by hand, and the baselines on data made for the purpose."""
+
+import numpy as np
+import pytest
+
+from img2prompt.data.shards import Records
+from img2prompt.embedding.vectors import WordVectors
+from img2prompt.evaluation import metrics as ev
+from img2prompt.inference.decoder import Decoder
+
+
+@pytest.fixture
+def axes() -> WordVectors:
+    """Twelve words, each along an axis of its own: cosines are 0 or 1."""
+    words = "dog cat fox owl bee ant elk emu yak hen ape cow".split()
+    return WordVectors(words, np.eye(12, dtype=np.float32) * 3, np.arange(12, 0, -1))
+
+
+def records(prompts: list[str], sources: list[str] | None = None, split: str = "test") -> Records:
+    n = len(prompts)
+    column = {name: np.array([""] * n, dtype=object) for name in ("shard", "name")}
+    return Records(
+        (),
+        folder=np.zeros(n, int),
+        row=np.arange(n),
+        prompt=np.array(prompts, dtype=object),
+        source=np.array(sources or ["s"] * n, dtype=object),
+        split=np.array([split] * n, dtype=object),
+        **column,
+    )
+
+
+def test_f1_by_hand() -> None:
+    answers = np.array([[0, 1, 2, 3], [0, 1, 2, 3], [0, 1, 2, 3]])
+    true = [np.array([0, 9]), np.array([8]), np.array([], int)]
+    # One of four answers right, two true words: 2·1 / (4 + 2).
+    np.testing.assert_allclose(ev.f1_scores(answers, true), [1 / 3, 0, 0])
+
+
+def test_answers_are_the_nearest_words_of_all_vectors_together(axes: WordVectors) -> None:
+    predicted = np.zeros((1, 2, 12), np.float32)
+    predicted[0, 0, 4] = 5.0  # "bee" exactly
+    predicted[0, 1, [0, 1]] = 1.0, 0.5
+    answer = Decoder.plain(axes).rank_vectors(predicted, 3)[0]
+    assert [axes.words[i] for i in answer[0]] == ["bee", "dog", "cat"]
+
+
+def test_evaluation_and_prediction_choose_the_same_words(vectors: WordVectors) -> None:
+    from img2prompt.inference.predictor import choose_words
+
+    predicted = np.random.default_rng(3).normal(size=(5, 10, vectors.dimensions))
+    predicted = predicted.astype(np.float32)
+    for row, answer in zip(
+        predicted, Decoder.plain(vectors).rank_vectors(predicted, 10)[0], strict=True
+    ):
+        assert [w.word for w in choose_words(Decoder.plain(vectors), row, 10)] == [
+            vectors.words[i] for i in answer
+        ]
+
+
+def test_soft_recall_counts_words_and_cosine_counts_vectors(axes: WordVectors) -> None:
+    between = np.zeros((1, 1, 12), np.float32)
+    between[0, 0, :2] = 1.0  # 45° between "dog" and "cat"
+    answers = ev.Answers("x", np.array([[0, 2]]), between)
+    true = [np.array([0, 1])]
+    assert ev.soft_recall(answers, true, axes)[0] == pytest.approx(0.5)  # dog 1, cat 0
+    assert ev.cosine_per_word(answers, true, axes)[0] == pytest.approx(np.sqrt(0.5))
+
+
+def test_gain_is_zero_without_looking_and_large_with(axes: WordVectors) -> None:
+    test = records(["dog", "cat", "fox", "owl"] * 5)
+    true = [ev.true_words(p, axes) for p in test.prompt]
+    blind = ev.constant_answers(true, len(test), axes)
+    assert ev.measure(blind, test, axes)["gain"] == pytest.approx(0)
+    assert ev.measure(blind, test, axes)["same_words"] == 1
+    filler = np.arange(11, 1, -1)
+    seeing = np.array([[t[0], *[f for f in filler if f != t[0]][:9]] for t in true])
+    seen = ev.measure(ev.Answers("eye", seeing, axes.vectors[seeing]), test, axes)
+    assert seen["f1"] == pytest.approx(2 / 11)
+    assert seen["gain"] > 0.02
+
+
+def test_shuffling_never_gives_a_picture_its_own_prompt() -> None:
+    for n in (2, 3, 50):
+        order = ev._derangement(n, np.random.default_rng(n))
+        assert sorted(order) == list(range(n))
+        assert not (order == np.arange(n)).any()
+
+
+def test_bootstrap_resamples_prompts_not_pictures() -> None:
+    values = np.array([0.0, 1.0] * 200)
+    alone = ev.bootstrap_interval(values, [f"p{i}" for i in range(400)])
+    together = ev.bootstrap_interval(values, [f"p{i % 2}" for i in range(400)])
+    assert alone[0] < 0.5 < alone[1]
+    assert alone[1] - alone[0] < 0.15
+    assert together == (0.0, 1.0)  # two prompts only: anything may be drawn
+
+
+def test_macro_average_gives_every_source_one_voice(axes: WordVectors) -> None:
+    test = records(["dog"] * 9 + ["cow"], ["big"] * 9 + ["small"])
+    words = np.tile(np.arange(10), (10, 1))  # knows "dog" (0), not "cow" (11)
+    figures = ev.measure(ev.Answers("x", words, axes.vectors[words]), test, axes)
+    assert figures["f1"] == pytest.approx(0.9 * 2 / 11)
+    assert figures["f1_macro"] == pytest.approx(0.5 * 2 / 11)
+
+
+def test_knn_and_linear_read_the_features(axes: WordVectors) -> None:
+    rng = np.random.default_rng(0)
+    kinds = np.repeat(np.arange(4), 40)
+    features = np.eye(4)[kinds] * 4 + rng.normal(size=(160, 4)) * 0.3
+    training = [np.array([kind]) for kind in kinds]
+    test = np.eye(4) * 4.0
+    knn = ev.knn_answers(test, features, training, axes)
+    assert knn.words[:, 0].tolist() == [0, 1, 2, 3]
+    assert all(len(set(row)) == 10 for row in knn.words)
+    linear = ev.linear_answers(test * 1.0, features * 1.0, training, axes)
+    assert linear.vectors.shape == (4, 1, 12)
+
+
+def test_sources_of_single_repositories_are_reported_together(axes: WordVectors) -> None:
+    test = records(["dog", "cat", "fox"], ["a/one", "b/two", "gptimage2-x"])
+    words = np.tile(np.arange(10), (3, 1))
+    sources = ev.measure(ev.Answers("x", words, axes.vectors[words]), test, axes)["sources"]
+    assert {name: row["pictures"] for name, row in sources.items()} == {
+        "gptimage2": 1,
+        "small-repositories": 2,
+    }
+
+
+def test_table_has_a_row_a_system(axes: WordVectors) -> None:
+    test = records(["dog", "cat"])
+    words = np.tile(np.arange(10), (2, 1))
+    row = ev.measure(ev.Answers("mine", words, axes.vectors[words]), test, axes)
+    lines = ev.table([row, row | {"name": "other"}]).splitlines()
+    assert len(lines) == 4
+    assert lines[2].startswith("| mine |")
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_reliability_is_the_gap_between_promise_and_hits() -> None:
+    confidences = np.array([0.05, 0.05, 0.95, 0.95, 0.95, 1.0])
+    hits = np.array([False, True, True, True, False, True])
+    found = ev.reliability(confidences, hits)
+    low, high = found["bins"]
+    assert (low["words"], low["right"]) == (2, 0.5)
+    assert (high["words"], high["right"]) == (4, 0.75)
+    assert high["confidence"] == pytest.approx(0.9625)
+    assert found["ece"] == pytest.approx((2 * 0.45 + 4 * 0.2125) / 6)
+    honest = np.random.default_rng(0).uniform(size=50_000)
+    kept = np.random.default_rng(1).uniform(size=50_000) < honest
+    assert ev.reliability(honest, kept)["ece"] < 0.01
+    assert ev.reliability(honest, ~kept)["ece"] > 0.4
+
+
+def test_hubs_are_the_words_said_most() -> None:
+    constant = np.tile(np.arange(10), (50, 1))
+    assert ev.hub_share(constant) == 1
+    varied = np.arange(500).reshape(50, 10)
+    assert ev.hub_share(varied) == pytest.approx(10 / 500)
+
+
+def test_an_artist_is_the_name_behind_by(vectors: WordVectors) -> None:
+    def name(prompt: str) -> list[str]:
+        return [vectors.words[p] for p in ev.artist_name(prompt, vectors)]
+
+    assert name("a dog by Moon Garden") == ["moon", "garden"]
+    assert name("style of Unknown Castle, woman") == ["castle"]
+    assert name("a dog by Moon Unknown") == []  # the name's last word is not known
+    assert name("a dog in the garden") == []
+    assert name("by night, painting by Neon Fox") == ["neon", "fox"]
+
+
+def test_names_are_counted_by_their_words(vectors: WordVectors) -> None:
+    prompts = ["a dog by Moon Garden", "a cat by Moon Garden", "a fox"]
+    n = len(prompts)
+    column = np.array([""] * n, dtype=object)
+    records = Records((), np.zeros(n, int), column, np.arange(n), column,
+                      np.array(prompts, dtype=object), column, column)  # fmt: skip
+    said = np.array([[vectors.index[w] for w in line.split()] for line in
+                     ("moon garden dog", "garden red cat", "moon garden fox")])  # fmt: skip
+    assert ev.names_said(said, records, vectors) == {
+        "pictures": 2, "last": 1.0, "any": 1.0, "all": 0.5}  # fmt: skip

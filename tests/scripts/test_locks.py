@@ -1,0 +1,156 @@
+"""Lock files: what is installed is what the ranges ask for, by hash, on every machine we take."""
+
+import re
+import shutil
+from pathlib import Path
+
+import locks
+import pytest
+from paths import ROOT
+
+from img2prompt.core.errors import UserError
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """The requirements, the locks and pyproject.toml, to be changed."""
+    for path in [*ROOT.glob("requirements*"), ROOT / "pyproject.toml"]:
+        shutil.copy(path, tmp_path)
+    return tmp_path
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), "utf-8")
+
+
+def test_the_locks_fit_their_ranges_and_one_another() -> None:
+    assert locks.problems(ROOT) == []
+
+
+def test_every_file_of_ranges_is_locked() -> None:
+    ranges = {path.name for path in ROOT.glob("requirements*.txt")}
+    assert ranges == {name for lock in locks.LOCKS for name in lock.ranges}
+    assert {path.name for path in ROOT.glob("*.lock")} == {lock.name for lock in locks.LOCKS}
+
+
+@pytest.mark.parametrize("name", [lock.name for lock in locks.LOCKS])
+def test_every_release_has_hashes_and_no_address(name: str) -> None:
+    pins = locks.read(ROOT / name)
+    assert pins and all(pin.hashes for pin in pins)
+    text = (ROOT / name).read_text("utf-8")
+    assert "://" not in text and "--index" not in text and "--find-links" not in text
+
+
+@pytest.mark.parametrize("environment", locks.environments(), ids=lambda e: " ".join(e.values()))
+def test_no_machine_gets_two_releases_of_one_package(environment: dict[str, str]) -> None:
+    for lock in locks.LOCKS:
+        names = [pin.name for pin in locks.read(ROOT / lock.name) if pin.holds_on(environment)]
+        assert len(names) == len(set(names))
+
+
+def test_one_tensorflow_on_every_machine() -> None:
+    pins = locks.read(ROOT / locks.SERVING)
+    for environment in locks.environments():
+        found = {pin.name for pin in pins if pin.holds_on(environment)}
+        light = environment["sys_platform"], environment["platform_machine"]
+        expected = "tensorflow-cpu" if light == ("linux", "x86_64") else "tensorflow"
+        assert found & {"tensorflow", "tensorflow-cpu"} == {expected}
+
+
+@pytest.mark.parametrize(
+    "file, old, new, told",
+    [
+        ("requirements.txt", "gensim>=4.4,<5", "gensim>=4.3,<5", "older than its ranges"),
+        ("requirements.txt", "pillow>=12.3,<13", "pillow>=13,<14", "has no pillow"),
+        ("requirements-dev.txt", "pytest>=9.1,<10", "pytest>=9.1,<9.2", "has no pytest"),
+        ("pyproject.toml", "setuptools>=77", "setuptools>=900", "has no setuptools"),
+        ("requirements.lock", "numpy==2.4.6", "numpy==2.4.5", "differ in numpy"),
+        ("requirements-dev.lock", "ruff==", "tuff==", "has no ruff"),
+        ("requirements.lock", "# Ranges: sha256 ", "# Ranges: ", "older than its ranges"),
+    ],
+)
+def test_a_lock_that_does_not_fit_is_noticed(
+    copied: Path, file: str, old: str, new: str, told: str
+) -> None:
+    change(copied / file, old, new)
+    assert any(told in problem for problem in locks.problems(copied))
+
+
+def test_comments_and_order_leave_a_lock_valid(copied: Path) -> None:
+    path = copied / "requirements.txt"
+    lines = path.read_text("utf-8").splitlines()
+    path.write_text("\n".join(["# another comment", *reversed(lines)]), "utf-8")
+    assert locks.problems(copied) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "six==1.17.0",
+        "six>=1.17 --hash=sha256:" + "0" * 64,
+        "six==1.17.0 --hash=md5:" + "0" * 32,
+        "six @ https://example.org/six.whl --hash=sha256:" + "0" * 64,
+        "--extra-index-url https://example.org/simple",
+        "-r other.txt",
+    ],
+)
+def test_what_is_not_pinned_by_hash_is_refused(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "requirements.lock"
+    path.write_text(line + "\n", "utf-8")
+    with pytest.raises(UserError, match=r"requirements\.lock: .*run make lock"):
+        locks.read(path)
+
+
+def recipes() -> str:
+    return (ROOT / "Makefile").read_text("utf-8")
+
+
+def test_make_installs_nothing_but_locks() -> None:
+    """Whatever `make` installs is a lock file by hash, or our own package without the network."""
+    lines = [line.strip() for line in recipes().splitlines() if line.startswith("\t")]
+    installs = [line for line in lines if line.startswith(("$(PIP)", "$(LOCKED)"))]
+    assert not [line for line in lines if "pip install" in line]
+    own = "$(PIP) --no-deps --no-index --no-build-isolation -e ."
+    locked = [line for line in installs if line != own]
+    assert len(locked) == len(locks.LOCKS) and installs.count(own) == 1
+    for line in locked:
+        assert re.fullmatch(r"\$\(LOCKED\) (--no-deps )?-r requirements(-\w+)?\.lock", line)
+    defined = re.search(r"^LOCKED := (.*)$", recipes(), re.MULTILINE)[1]
+    assert defined == "$(PIP) --require-hashes --only-binary :all:"
+
+
+def test_continuous_integration_installs_by_make_alone() -> None:
+    script = (ROOT / ".ci" / "run").read_text("utf-8")
+    assert "pip install" not in script and script.rstrip().endswith("make test")
+
+
+def test_locking_writes_all_locks_and_a_failure_none(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uv itself needs the network; what stands around it does not."""
+
+    def resolve(command: list[str], cwd: Path, **options: object) -> object:
+        assert cwd == copied and "--generate-hashes" in command
+        target = Path(command[command.index("--output-file") + 1])
+        kept.append(target.read_text("utf-8") if target.exists() else "")
+        target.write_text("six==1.17.0 \\\n    --hash=sha256:" + "0" * 64 + "\n", "utf-8")
+        return type("Done", (), {"returncode": failing})
+
+    monkeypatch.setattr(locks.subprocess, "run", resolve)
+    before = {lock.name: (copied / lock.name).read_text("utf-8") for lock in locks.LOCKS}
+    kept: list[str] = []
+    failing = 1
+    with pytest.raises(UserError, match=r"could not lock requirements-dev\.lock"):
+        locks.make(copied)
+    assert {name: (copied / name).read_text("utf-8") for name in before} == before
+    failing = 0
+    locks.make(copied)
+    assert kept[1] == before[locks.ALL]  # so that versions which still fit stay
+    for lock in locks.LOCKS:
+        assert [pin.name for pin in locks.read(copied / lock.name)] == ["six"]
+        assert locks.digest(copied, lock) in (copied / lock.name).read_text("utf-8")
+    locks.make(copied, upgrade=True)
+    assert kept[-1] == ""
+    assert not list(copied.glob(".*tmp*"))

@@ -1,0 +1,240 @@
+"""Pieces of a run that the end-to-end test cannot see: checkpoints, weights, targets, settings."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from img2prompt.core.errors import UserError
+from img2prompt.data.prepare import prepare
+from img2prompt.data.shards import PrepareSettings, Records
+from img2prompt.embedding.vectors import WordVectors
+from img2prompt.training import trainer
+from img2prompt.training.distributed import Cluster, Task
+
+
+def network() -> keras.Model:
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    model.compile(optimizer=keras.optimizers.Adam(0.1), loss="mse")
+    return model
+
+
+def test_a_restored_run_takes_the_very_same_steps(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)
+    y = x[:, :2] * 2
+    keras.utils.set_random_seed(0)
+    whole = network()
+    start = whole.get_weights()
+    whole.fit(x, y, epochs=6, shuffle=False, verbose=0)
+
+    first = network()
+    first.set_weights(start)
+    first.fit(x, y, epochs=3, shuffle=False, verbose=0, callbacks=[trainer._Checkpoint(tmp_path)])
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-0003.weights.h5"]
+    second = network()
+    assert trainer.restore_checkpoint(tmp_path, second) == 3
+    second.fit(x, y, epochs=6, initial_epoch=3, shuffle=False, verbose=0)
+    # Equal only if Adam's moments came back too.
+    for a, b in zip(whole.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_a_half_written_checkpoint_is_ignored(tmp_path: Path) -> None:
+    model = network()
+    model.fit(np.ones((4, 3)), np.ones((4, 2)), epochs=2, verbose=0,
+              callbacks=[trainer._Checkpoint(tmp_path)])  # fmt: skip
+    (tmp_path / "new.weights.h5").write_bytes(b"killed while writing")
+    assert trainer.restore_checkpoint(tmp_path, network()) == 2
+
+
+def test_rows_of_epochs_that_run_again_are_dropped(tmp_path: Path) -> None:
+    history = tmp_path / "history.csv"
+    history.write_text("epoch,loss\n0,3\n1,2\n2,1\n")
+    trainer._keep_rows(history, 2)
+    assert history.read_text() == "epoch,loss\n0,3\n1,2\n"
+
+
+def test_word_sequence_keeps_order_and_pads_with_zeros(vectors: WordVectors) -> None:
+    sequence = trainer._word_sequence("Dog, unknownword CAT", vectors, 4)
+    np.testing.assert_array_equal(sequence[0], vectors["dog"])
+    np.testing.assert_array_equal(sequence[1], vectors["cat"])
+    assert not sequence[2:].any()
+    assert trainer._word_sequence("dog cat " * 9, vectors, 4).all(axis=1).all()
+
+
+def picture_records(
+    prompts: list[str], sources: list[str], folder: np.ndarray | None = None
+) -> Records:
+    n = len(prompts)
+    return Records(
+        (),
+        folder=np.zeros(n, int) if folder is None else folder,
+        shard=np.array([""] * n, dtype=object),
+        row=np.arange(n),
+        name=np.array([""] * n, dtype=object),
+        prompt=np.array(prompts, dtype=object),
+        source=np.array(sources, dtype=object),
+        split=np.array(["train"] * n, dtype=object),
+    )
+
+
+def test_draw_weights_give_auxiliary_pictures_their_share() -> None:
+    sources = ["big"] * 16 + ["small"] * 4 + ["aux"] * 10
+    records = picture_records([f"p{i}" for i in range(30)], sources, np.repeat([0, 1], [20, 10]))
+    config = trainer.default_config("gaze", auxiliary_weight=0.1, source_power=0.5)
+    weights = trainer._draw_weights(config, records, np.arange(30), records.folder == 1)
+    assert weights.sum() == pytest.approx(1)
+    assert weights[20:].sum() == pytest.approx(0.1)
+    # Square roots: 4 to 2, not 16 to 4.
+    assert weights[:16].sum() / weights[16:20].sum() == pytest.approx(2)
+
+
+def test_the_originals_keep_the_original_schedule() -> None:
+    for preset in ("original", "notebook"):
+        config = trainer.default_config(preset)
+        assert (config.epochs, config.batch_size, config.learning_rate) == (20, 32, 1e-3)
+        assert config.source_power == 1.0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": -1.0}, {"source_power": 2.0},
+     {"auxiliary_weight": 1.0}, {"seed": 2**32}, {"learning_rate": float("nan")},
+     {"dropout": 1.5}, {"dropout": -0.1}, {"max_per_prompt": -1}, {"word_power": 1.5},
+     {"stream": True, "max_per_prompt": 1}, {"stream": True, "word_power": 0.5}],
+)  # fmt: skip
+def test_settings_out_of_range_are_refused(changes: dict) -> None:
+    with pytest.raises(UserError):
+        trainer.default_config("gaze", **changes)
+
+
+def test_unknown_preset_is_refused() -> None:
+    with pytest.raises(UserError, match="Unknown preset"):
+        trainer.default_config("nonsense")
+
+
+@pytest.mark.parametrize("preset", ["original", "notebook"])
+def test_a_gpus_precision_does_not_reach_the_shipped_model(
+    preset: str, vectors: WordVectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from img2prompt.models import notebook, original
+
+    build = {"original": original.build, "notebook": notebook.build}[preset]
+    monkeypatch.setattr(trainer, "_has_gpu", lambda: True)
+    with trainer._mixed_precision():
+        network = build(vectors, 32)
+    shipped = build(vectors, 32)
+    shipped.set_weights(network.get_weights())
+    assert network.get_layer("conv1").compute_dtype == "bfloat16"
+    assert network.output.dtype == "float32"
+    assert {layer.compute_dtype for layer in shipped.layers} == {"float32"}
+    picture = np.random.default_rng(0).random((1, 32, 32, 3)).astype(np.float32)
+    np.testing.assert_allclose(network(picture), shipped(picture), atol=0.2)
+
+
+def test_draws_from_memory_stay_what_they_were() -> None:
+    """Seed and epoch alone decide them; workers share each batch out."""
+    training_pictures = np.array([2, 3, 5, 7, 11, 13])
+    weights = np.array([1, 2, 3, 4, 5, 6]) / 21
+    config = trainer.default_config("original", images_per_epoch=16, batch_size=8, seed=3)
+    plan = trainer.Trainable(
+        build=network,
+        read=lambda index: index.astype(np.float32),
+        targets=lambda index: index.astype(np.float32),
+        loss=keras.losses.MeanSquaredError(),
+        optimizer=keras.optimizers.Adam,
+        finish=lambda trained: trained,
+    )
+
+    def drawn(rank: int, workers: int, first_epoch: int = 0) -> list[np.ndarray]:
+        cluster = Cluster(None, Task(rank, workers))
+        stream = trainer._draws(plan, training_pictures, weights, config, first_epoch, cluster)
+        return [x.numpy().astype(int) for x, _ in stream.take(4 - 2 * first_epoch)]
+
+    expected = []
+    for epoch in range(2):
+        rng = np.random.default_rng((3, epoch))
+        expected += [rng.choice(training_pictures, 8, p=weights) for _ in range(2)]
+    np.testing.assert_array_equal(drawn(0, 1), expected)
+    np.testing.assert_array_equal(drawn(0, 1, first_epoch=1), expected[2:])
+    np.testing.assert_array_equal(np.hstack([drawn(0, 2), drawn(1, 2)]), expected)
+
+
+def test_what_ails_a_picture_is_kept_for_the_person() -> None:
+    """tf.data wraps what is raised inside it; validation reads pictures too."""
+    calls = []
+
+    def read(index: np.ndarray) -> np.ndarray:
+        calls.append(index)
+        if len(calls) > 1:  # the first call asks for the shape
+            raise UserError("part-000002.npy is damaged")
+        return index.astype(np.float32)
+
+    plan = trainer.Trainable(
+        build=network,
+        read=read,
+        targets=lambda index: index.astype(np.float32),
+        loss=keras.losses.MeanSquaredError(),
+        optimizer=keras.optimizers.Adam,
+        finish=lambda trained: trained,
+    )
+    failures: list[UserError] = []
+    with pytest.raises(tf.errors.OpError):
+        list(trainer._in_order(plan, np.arange(4), 2, failures))
+    assert "part-000002.npy is damaged" in str(failures[0])
+
+
+def test_near_duplicates_are_capped(
+    diffusiondb_folder: Path, tmp_path: Path, vectors: WordVectors
+) -> None:
+    prepare(diffusiondb_folder, tmp_path, PrepareSettings(size=32), progress=False, workers=1)
+
+    def names(**changes: int) -> set[str]:
+        config = trainer.default_config("original", **changes)
+        data = trainer.load_data(config, [tmp_path], [], vectors, tmp_path / "soft")
+        assert len(data.weights) == len(data.training)
+        return set(data.pictures.name[data.training])
+
+    assert names() - names(max_per_prompt=1) == {"fox-2.png"}
+    assert "fox-1.png" in names(max_per_prompt=1) and names(max_per_prompt=2) == names()
+
+
+def test_frequent_words_are_drawn_less() -> None:
+    records = picture_records(["a castle"] * 48 + ["a fox"] * 12, ["one"] * 60)
+
+    def share_of_foxes(power: float) -> float:
+        config = trainer.default_config("original", word_power=power)
+        weights = trainer._draw_weights(config, records, np.arange(60), np.zeros(60, bool))
+        assert weights.sum() == pytest.approx(1)
+        return weights[48:].sum()
+
+    assert share_of_foxes(0) == pytest.approx(0.2)
+    assert share_of_foxes(1) == pytest.approx(0.5)  # each word as often as the other
+
+
+def test_dropout_is_scaled_and_the_saved_network_keeps_its_own(vectors: WordVectors) -> None:
+    from img2prompt.models import original
+
+    plain = original.build(vectors, 32)
+    scaled = trainer._with_dropout(original.build(vectors, 32), 0.0)
+    rates = [
+        [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+        for model in (plain, scaled)
+    ]
+    assert rates == [[0.25], [0.0]]
+    picture = np.random.default_rng(0).random((2, 32, 32, 3)).astype(np.float32)
+    once, again = (scaled(picture, training=True).numpy() for _ in range(2))
+    np.testing.assert_array_equal(once, again)
+
+
+def test_a_run_of_an_earlier_version_can_be_resumed(tmp_path: Path) -> None:
+    from img2prompt.core.files import write_json
+
+    stamp = {"epochs": 3} | trainer.LATER_SETTINGS
+    write_json(tmp_path / "config.json", {"epochs": 3})
+    trainer._check_claim(tmp_path, stamp, resume=True)
+    with pytest.raises(UserError, match="holds another run"):
+        trainer._check_claim(tmp_path, stamp | {"stream": True}, resume=True)

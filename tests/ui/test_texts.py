@@ -1,0 +1,145 @@
+"""The texts: one English file, and translations that say all of it."""
+
+import io
+import re
+import struct
+
+import pytest
+from paths import ROOT
+from PIL import Image
+
+from img2prompt.core.errors import UserError
+from img2prompt.data import images
+from img2prompt.ui.texts import ENGLISH, LOCALES, Texts, languages
+
+
+def _cut_png() -> bytes:
+    buffer = io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(buffer, "PNG")
+    return buffer.getvalue()[:-200]
+
+
+def _damaged_png() -> bytes:
+    buffer = io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(buffer, "PNG")
+    data = buffer.getvalue()
+    return data[:200] + bytes(100) + data[300:]
+
+
+def _ycbcr_tiff() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("YCbCr", (9, 9)).save(buffer, "TIFF")
+    return buffer.getvalue()
+
+
+def _header(width: int, height: int) -> bytes:
+    """A GIF of one pixel that claims a size."""
+    buffer = io.BytesIO()
+    Image.new("L", (1, 1)).save(buffer, "GIF")
+    data = buffer.getvalue()
+    return data[:6] + struct.pack("<HH", width, height) + data[10:]
+
+
+def _large_webp() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (6000, 6000)).save(buffer, "WEBP", method=0, quality=1)
+    return buffer.getvalue()
+
+
+UI = ROOT / "img2prompt" / "ui"
+
+
+def test_english_and_one_more_language_ship() -> None:
+    assert languages()[0] == ENGLISH and len(languages()) >= 2
+
+
+@pytest.mark.parametrize("language", languages())
+def test_a_locale_has_every_text_with_its_placeholders(language: str) -> None:
+    english, other = Texts(), Texts(language)
+    assert other.names() == english.names()
+    for key in english.names():
+        assert other.placeholders(key) == english.placeholders(key), key
+        assert other(key, **dict.fromkeys(english.placeholders(key), "x")).strip(), key
+
+
+def test_no_text_is_left_over() -> None:
+    """Every key is asked for somewhere; one that is put together has its parts in the code."""
+    code = "".join(path.read_text("utf-8") for path in UI.rglob("*.py"))
+    every = code + "".join(path.read_text("utf-8") for path in UI.parent.rglob("*.py"))
+    built = [
+        re.compile(re.sub(r"\{[^}]+\}", r"(\\w+)", part.replace(".", r"\.")))
+        for part in re.findall(r"f[\"']([a-z_]+\.[a-z_.]*\{[^}]+\}[a-z_]*)[\"']", code)
+    ]
+    whole = ("kind.", "preset.", "error.", "learn.word_")  # tables that are gone through
+
+    def asked(key: str) -> bool:
+        if f'"{key}"' in code or f"'{key}'" in code or key.startswith(whole):
+            return True
+        found = [match[1] for pattern in built if (match := pattern.fullmatch(key))]
+        return any(
+            part.isdigit() or re.search(rf"[\"']{part}[\"']", every) is not None for part in found
+        )
+
+    assert [key for key in Texts().names() if not asked(key)] == []
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        (b"", "empty"),
+        (b"not a picture", "unreadable"),
+        (b"%PDF-1.7 " + bytes(40), "other_kind"),
+        (_cut_png(), "cut"),
+        (_damaged_png(), "damaged"),
+        (_ycbcr_tiff(), "odd"),
+        (_header(1, 40_000), "side"),
+        (_header(7_000, 8_000), "pixels"),
+        (_large_webp(), "memory"),
+        (bytes(images.MAX_BYTES + 1), "large"),
+    ],
+)
+def test_what_the_rooms_below_say_is_said_in_every_language(content: bytes, key: str) -> None:
+    with pytest.raises(UserError) as caught:
+        images.open_image(content)
+    english, german = (Texts(language).sentence(str(caught.value)) for language in ("en", "de"))
+    assert english == str(caught.value)
+    assert german != english
+    values = re.findall(r"\d+|[A-Z]{3,}", english)
+    assert all(value in german for value in values)
+    assert re.fullmatch(re.sub(r"\\{\w+\\}", ".+", re.escape(Texts("de")(f"error.{key}"))), german)
+
+
+def test_every_sentence_of_the_table_is_said_by_a_room_below() -> None:
+    """Placeholders aside, each stands in the code that raises it."""
+    rooms = (
+        UI.parent / f"{name}.py"
+        for name in (
+            "data/images",
+            "inference/archives",
+            "inference/batch",
+            "inference/predictor",
+            "evaluation/score",
+            "ui/service",
+        )
+    )
+    code = re.sub(r'"\s+f?"', "", "".join(path.read_text("utf-8") for path in rooms))
+    for key in Texts().names("error."):
+        for piece in re.split(r"\{\w+\}", Texts()(key)):
+            assert piece in code, (key, piece)
+
+
+def test_a_sentence_that_no_locale_has_stays() -> None:
+    assert Texts("de").sentence("Something else {went} wrong.") == "Something else {went} wrong."
+
+
+def test_numbers_are_written_as_the_language_writes_them() -> None:
+    english, german = Texts(), Texts("de")
+    assert english.number(-0.254) == "−0.25" and german.number(-0.254) == "−0,25"
+    assert english.number(12345, 0) == "12,345" and german.number(12345, 0) == "12.345"
+    assert english.percent(0.5) == german.percent(0.5) == "50 %"
+
+
+def test_an_unknown_language_is_one_sentence() -> None:
+    with pytest.raises(UserError, match="There is no language 'tlh'; choose one of en, de"):
+        Texts("tlh")
+    assert not (LOCALES / "tlh.toml").exists()
