@@ -164,8 +164,8 @@ def count_class_words(
         UserError: files that cannot be read, or no prompt that counts.
     """
     classes = classes if classes is not None else read_class_names()
-    names = [[vectors.index[w] for w in text.content_words(n, vectors)] for n, _ in classes]
-    kinds = [[vectors.index[w] for w in text.content_words(k, vectors)] for _, k in classes]
+    names = [vectors.prompt_positions(name).tolist() for name, _ in classes]
+    kinds = [vectors.prompt_positions(kind).tolist() for _, kind in classes]
     # A prompt that holds the last word of a name ("shark") or the kind counts for the class.
     triggers: dict[int, set[int]] = {}
     for number, (name, kind) in enumerate(zip(names, kinds, strict=True)):
@@ -185,7 +185,7 @@ def count_class_words(
                 left_out[reason] += 1
                 continue
             seen.add(folded)
-            known = [vectors.index[word] for word in text.content_words(prompt, vectors)]
+            known = vectors.prompt_positions(prompt).tolist()
             if not known:
                 left_out["unknown"] += 1
                 continue

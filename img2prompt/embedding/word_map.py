@@ -105,7 +105,7 @@ class VocabularyMap:
     @cached_property
     def unit(self) -> np.ndarray:
         """float32 (n, D): the mapped words' vectors, divided by their lengths."""
-        return self.vectors.unit[[self.vectors.index[word] for word in self.words]]
+        return self.vectors.unit[self.vectors.positions(self.words)]
 
     @cached_property
     def landmarks(self) -> tuple[int, ...]:
