@@ -97,6 +97,15 @@ def _is_address(address: Any) -> bool:
     return bool(host) and port.isdigit() and 0 < int(port) < 2**16
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """How long to train: updates an epoch, which epochs, and `verbose` as of Keras' `fit`."""
+
+    steps: int
+    epochs: range
+    verbose: int = 0
+
+
 class Cluster:
     """The replicas that train together.
 
@@ -245,12 +254,9 @@ def fit(
     cluster: Cluster,
     network: keras.Model,
     batches: tf.data.Dataset,
-    *,
-    steps: int,
-    epochs: range,
+    schedule: Schedule,
     validate: Callable[[], dict[str, float]],
-    callbacks: Sequence[keras.callbacks.Callback],
-    verbose: int,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.callbacks.History:
     """Keras' `fit`, for a network that was built and compiled in the cluster's scope.
 
@@ -258,21 +264,19 @@ def fit(
         cluster: the replicas.
         network: compiled.
         batches: this worker's parts of the batches, endless or long enough.
-        steps: updates an epoch.
-        epochs: which epochs.
+        schedule: how long.
         validate: the figures of an epoch beside `loss`, called on every worker.
         callbacks: of this worker. Any of them may set `stop_training`; then all workers stop when
             the epoch ends.
-        verbose: as of Keras' `fit`.
     """
     history = keras.callbacks.History()
     chain = keras.callbacks.CallbackList(
         [*callbacks, history],
-        add_progbar=verbose != 0,
+        add_progbar=schedule.verbose != 0,
         model=network,
-        verbose=verbose,
-        epochs=epochs.stop,
-        steps=steps,
+        verbose=schedule.verbose,
+        epochs=schedule.epochs.stop,
+        steps=schedule.steps,
     )
     with cluster.scope():  # no variable may be made within a step
         network.optimizer.build(network.trainable_variables)
@@ -281,16 +285,16 @@ def fit(
     chain.on_train_begin()
     source = iter(batches)
     logs: dict[str, float] = {}  # of a run that was stopped after its last epoch
-    for epoch in epochs:
+    for epoch in schedule.epochs:
         chain.on_epoch_begin(epoch)
         total = 0.0
-        for number in range(steps):
+        for number in range(schedule.steps):
             chain.on_train_batch_begin(number)
             total += float(step(*_to_replicas(cluster, next(source))))
             logs = {"loss": total / (number + 1)}
             chain.on_train_batch_end(number, logs)
-            # The same on every worker. What else stops one of them waits for the epoch's end: the
-            # others are in the next step's sum already.
+            # The same on every worker. Any other stop waits for the end of the epoch, because the
+            # others are already in the next all-reduce.
             if not math.isfinite(total):
                 break
         logs |= validate()
