@@ -128,6 +128,25 @@ def test_documents_tell_the_limits_that_hold(name: str) -> None:
     assert seen >= 4
 
 
+def test_examples_are_small_carry_their_prompt_and_are_described_in_every_language() -> None:
+    from img2prompt.data.file_prompts.reading import read_making
+    from img2prompt.data.images import open_image
+    from img2prompt.ui.guess.examples import load_examples
+    from img2prompt.ui.texts import languages
+
+    folder = ROOT / "assets"
+    english = load_examples(folder)
+    assert {e.path.name for e in english} == {p.name for p in (folder / "examples").glob("*.jpg")}
+    for example in english:
+        assert example.path.stat().st_size <= 120_000
+        assert open_image(example.path).size == (512, 512)
+        reading = read_making(example.path)
+        assert reading.state == "found" and reading.told.prompt == example.prompt
+    for language in set(languages()) - {"en"}:
+        for one, other in zip(english, load_examples(folder, language), strict=True):
+            assert one.title != other.title and one.alt != other.alt
+
+
 def test_the_shipped_models_are_small_enough() -> None:
     sizes = [path.stat().st_size for path in (ROOT / "assets").rglob("*") if path.is_file()]
     assert sum(sizes) < 150 * 2**20
