@@ -23,7 +23,10 @@ def reports() -> dict:
 
 @pytest.mark.parametrize(
     "name",
-    ["README.md", "MODEL_CARD.md", "docs/why-the-original-failed.md", "docs/reliability.md"],
+    [
+        *("README.md", "MODEL_CARD.md", "docs/results.md"),
+        *("docs/why-the-original-failed.md", "docs/reliability.md"),
+    ],
 )
 def test_quoted_figures_are_the_reports(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
@@ -91,6 +94,19 @@ def test_links_inside_the_repository_lead_somewhere() -> None:
         text = path.read_text(encoding="utf-8")
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_the_readme_is_short_and_starts_with_a_picture() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    assert "\n|" not in text[: text.index("![")]
+
+
+def test_the_index_lists_every_document() -> None:
+    listed = re.findall(r"^\| \[.*?\]\((.*?)\)", (ROOT / "docs/README.md").read_text("utf-8"), re.M)
+    documents = {p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").glob("*.md")}
+    documents |= {f"../{path.name}" for path in ROOT.glob("*.md")}
+    assert sorted(listed) == sorted(documents - {"README.md", "../README.md"})
 
 
 @pytest.mark.parametrize("name", ["SECURITY.md", "docs/hosting.md", "docs/api.md"])
