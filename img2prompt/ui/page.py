@@ -62,7 +62,6 @@ def build_app(
     texts = page_texts(language)
     private_folder()  # Gradio's components ask for it when they are made
     guesser = Guesser(assets, preset, show_all)
-    examples = load_examples(assets.folder)
     app = mistakes.Blocks(
         title=texts[language]("page.title"),
         fill_width=True,
@@ -70,11 +69,13 @@ def build_app(
     )
     app.texts = texts
     with app:
-        _build_page(Page(guesser, texts[language], True, examples), texts)
+        _build_page(
+            Page(guesser, texts[language], True, load_examples(assets.folder, language)), texts
+        )
     for code, text in texts.items():
         if code != language:
             with app.route(text("page.name"), code, show_in_navbar=False):
-                _build_page(Page(guesser, text, False, examples), texts)
+                _build_page(Page(guesser, text, False, load_examples(assets.folder, code)), texts)
     app.queue(default_concurrency_limit=2, max_size=64)
     return app
 

@@ -32,9 +32,7 @@ def picture_html(game: Game, text: Texts) -> str:
     picture.save(buffer, "JPEG", quality=88)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     credit = text("play.credit_real", part=puzzle.part) if puzzle.part else text("play.credit_ours")
-    # The descriptions of our pictures are English in every language's page.
-    alt = f'lang="en" alt="{escape(puzzle.alt, quote=True)}"' if puzzle.alt else None
-    alt = alt or f'alt="{escape(text("play.alt_real"), quote=True)}"'
+    alt = f'alt="{escape(puzzle.alt or text("play.alt_real"), quote=True)}"'
     return (
         f'<figure><img src="data:image/jpeg;base64,{data}" {alt} '
         f'width="{picture.width}" height="{picture.height}">'
