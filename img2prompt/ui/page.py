@@ -25,7 +25,7 @@ from img2prompt.ui.guess.examples import load_examples
 from img2prompt.ui.server import faults, http_mistakes, mistakes
 from img2prompt.ui.server.gate import LOCAL_NAMES, Gate, Rules, host_name
 from img2prompt.ui.server.uploads import Uploads, private_folder
-from img2prompt.ui.service import Guesser
+from img2prompt.ui.service import ModelService
 
 TABS = ("guess", "map", "compare", "batch", "play", "learn")  # ids, and names of the modules
 _HERE = Path(__file__).parent
@@ -61,7 +61,7 @@ def build_app(
     """
     texts = page_texts(language)
     private_folder()  # Gradio's components ask for it when they are made
-    guesser = Guesser(assets, preset, show_all)
+    guesser = ModelService(assets, preset, show_all)
     app = mistakes.Blocks(
         title=texts[language]("page.title"),
         fill_width=True,
