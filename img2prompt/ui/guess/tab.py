@@ -9,6 +9,7 @@ from img2prompt.data.file_prompts.records import MAX_PROMPT
 from img2prompt.ui.context import QUIET, Asked, Page, html_part, one_of
 from img2prompt.ui.guess import answer, heat
 from img2prompt.ui.guess.examples import ON_LOAD as EXAMPLES_ON_LOAD
+from img2prompt.ui.guess.examples import examples_html
 from img2prompt.ui.guess.handlers import BY_KIND, BY_SCORE, Endpoints, Handlers, Read
 from img2prompt.ui.templates import macros
 from img2prompt.ui.upload_boxes import Picture
