@@ -68,7 +68,8 @@ class WordVectors:
 
     def __getitem__(self, word: str) -> NDArray[np.float32]:
         """The word's vector, float32 (D,); KeyError for a word it does not know."""
-        return self.vectors[self.index[word]]
+        vector: NDArray[np.float32] = self.vectors[self.index[word]]
+        return vector
 
     def positions(self, words: Iterable[str]) -> NDArray[np.int64]:
         """Positions in the vocabulary of those words that it knows, in order: int64 (n,)."""
@@ -86,7 +87,7 @@ class WordVectors:
     @property
     def dimensions(self) -> int:
         """D, 100 as in the original."""
-        return self.vectors.shape[1]
+        return int(self.vectors.shape[1])
 
     @cached_property
     def minimum(self) -> float:
@@ -110,7 +111,8 @@ class WordVectors:
         Never stop words and plain numbers, nor words below `ANSWER_MIN_SHARE`, nor hidden ones.
         """
         content = np.fromiter((text.is_content_word(word) for word in self.words), bool, len(self))
-        return content & self.shown & (self.counts >= ANSWER_MIN_SHARE * self.counts.sum())
+        frequent: NDArray[np.bool_] = self.counts >= ANSWER_MIN_SHARE * self.counts.sum()
+        return content & self.shown & frequent
 
     @cached_property
     def shown(self) -> NDArray[np.bool_]:
@@ -143,7 +145,8 @@ class WordVectors:
     def similarities(self, vectors: ArrayLike) -> NDArray[np.float32]:
         """Cosine of each of (n, D) vectors with every word: float32 (n, V) in [−1, 1]."""
         queries = _normalise(np.atleast_2d(np.asarray(vectors, dtype=np.float32)))
-        return np.clip(queries @ self.unit.T, -1.0, 1.0)
+        cosines: NDArray[np.float32] = np.clip(queries @ self.unit.T, -1.0, 1.0)
+        return cosines
 
     def nearest(
         self, vectors: ArrayLike, k: int = 10, answers_only: bool = False
@@ -213,4 +216,5 @@ def top_k(scores: NDArray[Any], k: int) -> tuple[NDArray[np.int64], NDArray[Any]
 
 def _normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return (vectors / np.maximum(length, 1e-12)).astype(np.float32)
+    unit: NDArray[np.float32] = (vectors / np.maximum(length, 1e-12)).astype(np.float32)
+    return unit
