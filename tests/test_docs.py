@@ -14,7 +14,7 @@ from paths import ROOT
 
 @functools.cache
 def reports() -> dict:
-    """What evaluate.py, ablate.py, fuzz.py and measure_reliability.py measured."""
+    """What evaluate.py, ablate.py, fuzz.py and reliability.py measured."""
     return {
         name: json.loads((ROOT / "docs" / f"{name}.json").read_text(encoding="utf-8"))
         for name in ("evaluation", "abroad", "ablations", "reliability")
