@@ -97,7 +97,7 @@ def read_rows(path: Path, rows: NDArray[np.integer]) -> NDArray[Any]:
                 done = stop
             return found
     except (OSError, EOFError, ValueError):
-        raise UserError(f"{path} is missing or damaged; prepare again.") from None
+        raise UserError("data.damaged_rows", path=path) from None
 
 
 def row_form(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -110,7 +110,7 @@ def row_form(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
         with open(path, "rb") as file:
             return array_head(file)[:2]
     except (OSError, EOFError, ValueError):
-        raise UserError(f"{path} is missing or damaged; prepare again.") from None
+        raise UserError("data.damaged_rows", path=path) from None
 
 
 def _fill(file: BinaryIO, data: NDArray[Any]) -> int:

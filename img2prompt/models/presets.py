@@ -72,5 +72,5 @@ def preset_of(name: str) -> Preset:
         UserError: there is none.
     """
     if name not in PRESETS:
-        raise UserError("models.no_preset", name=repr(name), names=", ".join(PRESETS))
+        raise UserError("models.no_preset", name=name, names=", ".join(PRESETS))
     return PRESETS[name]

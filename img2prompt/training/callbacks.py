@@ -37,7 +37,7 @@ class ValidationF1(keras.callbacks.Callback):
         self.index = data.validation
         self.true = true_words_of(data, self.index, decoder)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         predicted = predict(self.eval_model, self.columns, self.index)
         scores = f1_scores(self.decoder.rank_vectors(predicted, WORDS)[0], self.true)
         if logs is not None:

@@ -70,20 +70,20 @@ class TrainConfig:
         weights = (self.pull, self.soft_targets, self.linear_teacher, self.class_teacher)
         sequence = self.soft_targets > 0 and self.loss in SEQUENCE_LOSSES
         allowed = {
-            "counts": min(self.epochs, self.batch_size, self.images_per_epoch) >= 1,
-            "learning_rate": 0 < self.learning_rate < float("inf"),
-            "seed": 0 <= self.seed < 2**32,
-            "shares": 0 <= self.auxiliary_weight < 1 and 0 <= self.source_power <= 1,
-            "caps": self.max_per_prompt >= 0 and 0 <= self.word_power <= 1,
-            "stream_caps": not (self.stream and (self.max_per_prompt or self.word_power)),
-            "loss": self.loss in LOSSES,
-            "weights": min(*weights, self.prior) >= 0,
-            "dropout": 0 <= self.dropout <= 1,
-            "no_soft_targets": not sequence,
+            "training.counts": min(self.epochs, self.batch_size, self.images_per_epoch) >= 1,
+            "training.learning_rate": 0 < self.learning_rate < float("inf"),
+            "training.seed": 0 <= self.seed < 2**32,
+            "training.shares": 0 <= self.auxiliary_weight < 1 and 0 <= self.source_power <= 1,
+            "training.caps": self.max_per_prompt >= 0 and 0 <= self.word_power <= 1,
+            "training.stream_caps": not (self.stream and (self.max_per_prompt or self.word_power)),
+            "training.loss": self.loss in LOSSES,
+            "training.weights": min(*weights, self.prior) >= 0,
+            "training.dropout": 0 <= self.dropout <= 1,
+            "training.no_soft_targets": not sequence,
         }
         for key, fine in allowed.items():
             if not fine:
-                raise UserError(f"training.{key}", loss=self.loss, losses=", ".join(LOSSES))
+                raise UserError(key, loss=self.loss, losses=", ".join(LOSSES))
 
     @property
     def recipe(self) -> Preset:

@@ -30,6 +30,7 @@ from img2prompt.core.backend import keras, tf
 from img2prompt.core.errors import UserError
 
 STRATEGIES = ("none", "mirrored", "multiworker")
+TF_CONFIG_FORM = '{"cluster": {"worker": ["host:port", …]}, "task": {"type": "worker", "index": 0}}'
 
 # How the loss of a peer shows itself. A closed connection raises within a second; of a machine
 # that fell silent TensorFlow's coordination service hears no heartbeat for ten.
@@ -56,15 +57,12 @@ def task_of(strategy: str) -> Task:
         UserError: unknown strategy, or a `TF_CONFIG` that is missing or describes no cluster.
     """
     if strategy not in STRATEGIES:
-        raise UserError(f"Unknown strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}.")
+        raise UserError("training.no_strategy", strategy=strategy, strategies=", ".join(STRATEGIES))
     if strategy != "multiworker":
         return Task()
     told = os.environ.get("TF_CONFIG")
     if not told:
-        raise UserError(
-            "The strategy multiworker needs the environment variable TF_CONFIG, "
-            "which names all workers and which of them this is."
-        )
+        raise UserError("training.no_tf_config")
     try:
         value = json.loads(told)
         cluster, task = value["cluster"], value["task"]
@@ -73,22 +71,16 @@ def task_of(strategy: str) -> Task:
         kind, number = task["type"], int(task["index"])
         whole = all(_is_address(address) for job in jobs.values() for address in job)
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(
-            'TF_CONFIG is not of the form {"cluster": {"worker": ["host:port", …]}, '
-            '"task": {"type": "worker", "index": 0}}.'
-        ) from None
+        raise UserError("training.tf_config_form", form=TF_CONFIG_FORM) from None
     if others:
-        raise UserError(
-            f"TF_CONFIG names tasks of another kind ({', '.join(sorted(others))}); "
-            "this training knows chief and worker."
-        )
+        raise UserError("training.tf_config_kinds", kinds=", ".join(sorted(others)))
     if not whole or len(jobs["chief"]) > 1:
-        raise UserError('TF_CONFIG must give every worker as "host:port", and one chief at most.')
+        raise UserError("training.tf_config_addresses")
     if kind not in jobs or not 0 <= number < len(jobs[kind]):
-        raise UserError(f"TF_CONFIG says this is {kind} {number}, and names no such task.")
+        raise UserError("training.tf_config_task", kind=kind, number=number)
     addresses = jobs["chief"] + jobs["worker"]
     if len(set(addresses)) < len(addresses):
-        raise UserError("TF_CONFIG gives two workers the same address.")
+        raise UserError("training.tf_config_twice")
     return Task(number + (len(jobs["chief"]) if kind == "worker" else 0), len(addresses))
 
 
@@ -139,9 +131,9 @@ class Cluster:
     def check_batch(self, batch_size: int) -> None:
         """Raise `UserError` where a batch cannot be shared out evenly."""
         if batch_size % self.replicas:
+            replicas = self.replicas
             raise UserError(
-                f"--batch-size {batch_size} cannot be shared out evenly among {self.replicas} "
-                f"replicas; give a multiple of {self.replicas}."
+                "training.batch", batch_size=batch_size, replicas=replicas, multiple=replicas
             )
 
     def part(self, batch: np.ndarray) -> np.ndarray:
@@ -168,10 +160,7 @@ class Cluster:
         """
         digest = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=7).digest()
         if len(set(self.gather(int.from_bytes(digest, "big")).tolist())) > 1:
-            raise UserError(
-                "The workers do not agree on what to train; start all of them with the same "
-                "options, embedding and prepared data."
-            )
+            raise UserError("training.no_agreement")
 
     def share(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The chief's values on every worker: the same shapes, int64 or floating."""
@@ -234,20 +223,15 @@ def opened(strategy: str) -> Iterator[Cluster]:
         cluster = Cluster(tf.distribute.MultiWorkerMirroredStrategy(), task)
     except (tf.errors.OpError, RuntimeError) as error:
         told = str(error).strip().splitlines()
-        raise UserError(
-            "The workers of TF_CONFIG could not be brought together, check its addresses and "
-            f"ports: {told[0] if told else type(error).__name__}"
-        ) from None
+        reason = told[0] if told else type(error).__name__
+        raise UserError("training.not_together", reason=reason) from None
     try:
         yield cluster
     except tf.errors.OpError as error:
         gone = isinstance(error, _PEER_GONE) or "Collective ops is aborted" in error.message
         if task.workers == 1 or not gone:
             raise
-        raise UserError(
-            f"A worker is gone ({type(error).__name__}), so this one stopped too; start all "
-            "workers again, with --resume if the run had begun."
-        ) from None
+        raise UserError("training.worker_gone", reason=type(error).__name__) from None
 
 
 def fit(

@@ -127,7 +127,9 @@ def check_workers(batch_size: int, workers: int) -> None:
         may = ", ".join(str(n) for n in range(1, LANES + 1) if LANES % n == 0)
         raise UserError("training.stream_workers", may=may, workers=workers)
     if lanes_of(batch_size) % workers:
-        raise UserError("training.stream_batch", batch_size=batch_size, workers=workers)
+        raise UserError(
+            "training.stream_batch", batch_size=batch_size, workers=workers, multiple=workers
+        )
 
 
 def batches(
