@@ -163,7 +163,10 @@ class ModelService:
         predictor, digest = self.predictor(preset), _digest(picture)
 
         def vectors() -> NDArray[np.float32]:
-            return predictor.predict_vectors(self.seen(picture, preset).pixels[None])[0]
+            said: NDArray[np.float32] = predictor.predict_vectors(
+                self.seen(picture, preset).pixels[None]
+            )
+            return said[0]
 
         return self._predictions.get(
             (digest, predictor, words),

@@ -9,6 +9,7 @@ from img2prompt.data.file_prompts.records import MAX_PROMPT
 from img2prompt.ui.context import QUIET, Asked, Page, html_part, one_of
 from img2prompt.ui.guess import answer, heat
 from img2prompt.ui.guess.examples import ON_LOAD as EXAMPLES_ON_LOAD
+from img2prompt.ui.guess.examples import examples_html
 from img2prompt.ui.guess.handlers import BY_KIND, BY_SCORE, Endpoints, Handlers, Read
 from img2prompt.ui.templates import macros
 from img2prompt.ui.upload_boxes import Picture
@@ -71,7 +72,7 @@ def _controls(page: Page) -> Controls:
             height=380,
             elem_id="guess-picture",
         ),
-        heated=html_part("guess-heat", heat.no_heathtml_part(text), js_on_load=heat.ON_LOAD),
+        heated=html_part("guess-heat", heat.no_heat_html(text), js_on_load=heat.ON_LOAD),
         strip=html_part(
             "examples",
             examples_html(page.examples, text("guess.examples")),
@@ -118,7 +119,7 @@ def _results(page: Page, handlers: Handlers) -> Results:
     text = page.text
     words = html_part(
         "answer",
-        answer.waitinghtml_part(text("guess.waiting"), text),
+        answer.waiting_html(text("guess.waiting"), text),
         js_on_load=answer.ON_LOAD,
     )
     prompt = gr.Textbox(

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from img2prompt.core.errors import UserError
-from img2prompt.ui.context import WATCH, Asked, Page, html_part, looked_at_now, shown
+from img2prompt.ui.context import WATCH, Page, html_part, looked_at_now, shown
 from img2prompt.ui.learn.steps import HTML, figures_of, steps_html
 from img2prompt.ui.server.uploads import lend
 
@@ -60,9 +60,10 @@ class Handlers:
         return lend(self.page.examples[0].path)
 
 
-def build(page: Page, asked: Asked) -> None:
+def build(page: Page) -> None:
     """Lay the tab out and wire it; nothing is computed before somebody looks."""
-    text, handlers = page.text, Handlers(page)
+    assert page.asked is not None
+    text, asked, handlers = page.text, page.asked, Handlers(page)
     lead = html_part("learn-lead", HTML.paragraph(text("learn.lead")), js_on_load=WATCH)
     take = gr.Button(
         text("learn.take"), visible=bool(page.examples), elem_id="learn-take", size="lg"
