@@ -5,6 +5,7 @@ import io
 from typing import Any, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -39,7 +40,7 @@ class Png(NamedTuple):
     height: int
 
 
-def steps_html(anatomy: Anatomy, preset: str, text: Texts) -> str:
+def steps_html(anatomy: Anatomy, preset: str, text: Texts) -> Markup:
     """The five steps.
 
     Args:

@@ -33,10 +33,9 @@ class Handlers:
         try:
             self.page.check_picture(picture)
             inside = self.models.activations(picture, preset)
+            html = steps_html(inside, self.page.preset_name(preset), self.text)
         except UserError as error:
             html = HTML.paragraph(self.text.sentence(str(error)), "sentence")
-        else:
-            html = steps_html(inside, self.page.preset_name(preset), self.text)
         return html, gr.Button(visible=False), (picture, preset)
 
     def compare(self, picture: str | None, seen: bool) -> Any:

@@ -148,7 +148,7 @@ class Handlers:
         )
 
     def save_whole(self, cache: str) -> str:
-        """Every word of the map with all that the map knows of it: a file in a folder of gradio's."""
+        """A file, in a folder of gradio's, of every word with all that the map knows of it."""
         vocabulary = self.vocabulary
         columns = ("word", "count", "kind", "theme", "x", "y", "x3", "y3", "z3")
         rows = (

@@ -49,7 +49,7 @@ def part_labels(
         centre, side = np.array([left + right, low + high]) / 2, (right - left) / 2
         half, zoom = np.full(2, side), float(extent.max()) / side
         seen = np.flatnonzero((np.abs(places - centre) <= side).all(axis=1))
-        words = [words[row] for row in seen]
+        words = [words[int(row)] for row in seen]
         places = places[seen]
     scales = tuple(scale * zoom for scale in SCALES)
     labels, taken = place_labels(words, places - centre, marked - centre, half, scales)
@@ -190,5 +190,6 @@ def _boxes(centres: Floats, half: Sequence[float] | Floats) -> Floats:
 
 def _overlaps(a: Floats, b: Floats) -> NDArray[np.bool_]:
     """Boxes (n, 4) and (m, 4) → (n, m)."""
-    above = np.all(a[:, None, :2] < b[None, :, 2:], axis=2)
-    return np.logical_and(above, np.all(b[None, :, :2] < a[:, None, 2:], axis=2))
+    apart = (a[:, None, :2] >= b[None, :, 2:]) | (b[None, :, :2] >= a[:, None, 2:])
+    found: NDArray[np.bool_] = ~apart.any(axis=2)
+    return found
