@@ -190,6 +190,5 @@ def _boxes(centres: Floats, half: Sequence[float] | Floats) -> Floats:
 
 def _overlaps(a: Floats, b: Floats) -> NDArray[np.bool_]:
     """Boxes (n, 4) and (m, 4) → (n, m)."""
-    apart = (a[:, None, :2] >= b[None, :, 2:]) | (b[None, :, :2] >= a[:, None, 2:])
-    found: NDArray[np.bool_] = ~apart.any(axis=2)
-    return found
+    over = (a[:, None, :2] < b[None, :, 2:]) & (b[None, :, :2] < a[:, None, 2:])
+    return np.asarray(over.all(axis=2))
