@@ -127,7 +127,7 @@ class Handlers:
             # All words of the answer at once: the next one selected is there at once.
             words = tuple(w.word for w in self.models(picture, preset, round(count)).words)
             if word not in words:
-                raise UserError(self.text("guess.no_word"))
+                raise UserError("guess.no_word")
             explanation = self.models.explain(picture, preset, words)
             size = self.models.seen(picture, preset).size
         scale = HEAT_SIDE / max(size)
@@ -138,7 +138,7 @@ class Handlers:
         """A shipped picture, by its number."""
         number = event._data.get("example") if isinstance(event._data, dict) else None
         if not isinstance(number, int) or not 0 <= number < len(self.page.examples):
-            raise shown(UserError(self.text("guess.no_example")))
+            raise shown(UserError("guess.no_example"), self.text)
         return lend(self.page.examples[number].path)
 
     def _read(self, picture: str) -> Read:
@@ -219,7 +219,7 @@ class Endpoints:
             if not (truth or "").strip():
                 making = read_making(picture)
                 if making.state != "found" or making.told is None:
-                    raise UserError(self.page.text(f"truth.score_{making.state}"))
+                    raise UserError(f"truth.score_{making.state}")
                 truth = making.told.prompt
             truth = mask(truth, self.models.blocked)
             prediction = self.models(picture, preset, round(words))
@@ -230,6 +230,6 @@ class Endpoints:
     def _picture(self, image: str | None) -> Iterator[str]:
         with self.page.errors():
             if image is None:
-                raise UserError(self.page.text("guess.waiting"))
+                raise UserError("guess.waiting")
             self.page.check_picture(image)
             yield image

@@ -2,9 +2,9 @@
 
 import base64
 
+from img2prompt.core.texts import Texts
 from img2prompt.inference.occlusion import Explanation, describe, heat_png
 from img2prompt.ui.templates import macros
-from img2prompt.ui.texts import Texts
 
 _HTML = macros("guess/heat")
 

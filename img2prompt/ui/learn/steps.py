@@ -9,10 +9,10 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
+from img2prompt.core.texts import Texts
 from img2prompt.inference.activations import Anatomy, FeatureMaps
 from img2prompt.inference.occlusion import colours
 from img2prompt.ui.templates import macros
-from img2prompt.ui.texts import Texts
 
 PATCH = 8  # pixels a side, few enough to read their numbers
 DEPTHS = ("early", "middle", "late")

@@ -35,7 +35,7 @@ class Handlers:
             inside = self.models.activations(picture, preset)
             html = steps_html(inside, self.page.preset_name(preset), self.text)
         except UserError as error:
-            html = HTML.paragraph(self.text.sentence(str(error)), "sentence")
+            html = HTML.paragraph(error.told(self.text), "sentence")
         return html, gr.Button(visible=False), (picture, preset)
 
     def compare(self, picture: str | None, seen: bool) -> Any:
@@ -55,7 +55,7 @@ class Handlers:
     def example(self) -> str:
         """The first of the shipped pictures."""
         if not self.page.examples:
-            raise shown(UserError(self.text("guess.no_example")))
+            raise shown(UserError("guess.no_example"), self.text)
         return lend(self.page.examples[0].path)
 
 

@@ -4,12 +4,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from img2prompt.core.texts import Texts
 from img2prompt.embedding.analogy import Solution
 from img2prompt.embedding.word_map import VocabularyMap
 from img2prompt.inference.export import table_as_csv
 from img2prompt.inference.predictor import Prediction
 from img2prompt.ui.templates import macros
-from img2prompt.ui.texts import Texts
 
 HTML = macros("map/card")
 THEME_WORDS = 12  # of each theme, in the table

@@ -130,7 +130,7 @@ class Handlers:
             self.page.check_picture(picture)
             prediction = self.models(picture, preset, round(count))
         except UserError as error:
-            return card.HTML.sentence(self.text.sentence(str(error)))
+            return card.HTML.sentence(error.told(self.text))
         rows = metrics.true_words(truth, vectors)
         true = [vectors.words[row] for row in rows if vectors.shown[row]]
         part = picture_part(self.vocabulary, self.names, prediction, true, _depth(dimension))
@@ -223,7 +223,7 @@ class Endpoints:
             known = known_word(word, models.vectors)
             if known is None:
                 typed = mask(word.strip()[:40], models.blocked)
-                raise UserError(self.page.text("map.unknown", word=typed))
+                raise UserError("map.unknown", word=typed)
             near = models.vectors.neighbours(known, count, answers_only=True)
             return {
                 "word": known,
