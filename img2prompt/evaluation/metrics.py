@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from img2prompt.data import text
-from img2prompt.data.shards import Records, source_group
+from img2prompt.data.shards import Records
+from img2prompt.data.splits import source_group
 from img2prompt.embedding.vectors import WordVectors
 
 WORDS = 10  # answers that every metric counts
@@ -50,7 +51,7 @@ class Answers:
 
 def true_words(prompt: str, vectors: WordVectors) -> Positions:
     """Positions in the vocabulary of a prompt's distinct content words: int64 (n,)."""
-    return np.array([vectors.index[w] for w in text.content_words(prompt, vectors)], np.int64)
+    return vectors.prompt_positions(prompt)
 
 
 def hit_counts(answers: Positions, true: TrueWords) -> Positions:
@@ -226,7 +227,7 @@ def artist_name(prompt: str, vectors: WordVectors) -> list[int]:
     words = [word for word in text.words(found[-1]) if text.is_content_word(word)] if found else []
     if not 0 < len(words) <= NAME_WORDS or words[-1] not in vectors:
         return []
-    return [vectors.index[word] for word in words if word in vectors]
+    return vectors.positions(words).tolist()
 
 
 def names_said(words: Positions, records: Records, vectors: WordVectors) -> dict[str, Any]:

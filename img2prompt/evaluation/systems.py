@@ -15,15 +15,8 @@ from img2prompt.core.files import atomic_path, read_json, write_json
 from img2prompt.core.forms import Settings
 from img2prompt.data import text
 from img2prompt.data.images import Fit, to_float
-from img2prompt.data.shards import (
-    SPLITS,
-    Records,
-    load_records,
-    of_source_groups,
-    pixel_reader,
-    settings_of,
-    source_names,
-)
+from img2prompt.data.shards import Records, load_records, pixel_reader, settings_of
+from img2prompt.data.splits import SPLITS, of_source_groups, source_names
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.evaluation import baselines, tables
 from img2prompt.evaluation.metrics import WORDS, Answers, examples, measure, true_words
@@ -76,7 +69,7 @@ class Report:
 def evaluate_systems(
     folders: Sequence[str | os.PathLike[str]],
     config: EvaluationConfig,
-    progress: Callable[[str], None] = lambda name: None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Measure models, and the baselines when a backbone is given, on one split.
 
@@ -235,7 +228,7 @@ def _baselines(
     from img2prompt.models.gaze import build_tower
 
     words = [true_words(records.prompt[i], vectors) for i in training]
-    cache_features(build_tower(*backbone), backbone[0], records)
+    cache_features(build_tower(*backbone), backbone[0], records.places())
     features = float_feature_reader(records, backbone[0])
 
     def reading(answers: Callable[..., Answers]) -> Callable[[], Answers]:

@@ -28,7 +28,7 @@ def draw_all(
 
     Args:
         histories: preset → rows of its `history.csv`.
-        reports: `evaluation` and `abroad` of `evaluate.py`, `ablations` of `ablate.py`.
+        reports: `evaluation` and `held-out-sources` of `evaluate.py`, `ablations` of `ablate.py`.
         folder: where the `.svg` go.
 
     Returns:
@@ -43,7 +43,9 @@ def draw_all(
             {
                 "in-distribution (test split)": systems["gaze"]["reliability"],
                 "held-out sources": next(
-                    row["reliability"] for row in reports["abroad"]["systems"] if row["reliability"]
+                    row["reliability"]
+                    for row in reports["held-out-sources"]["systems"]
+                    if row["reliability"]
                 ),
             }
         ),

@@ -27,13 +27,14 @@ from img2prompt.evaluation import tables
 # What is measured → its file in docs/.
 REPORTS = {
     "evaluation": "evaluation.json",
-    "abroad": "held-out-sources.json",
+    "held-out-sources": "held-out-sources.json",
     "ablations": "ablations.json",
     "reliability": "reliability.json",
 }
 DOCUMENTS = (
     "README.md",
     "MODEL_CARD.md",
+    "docs/results.md",
     "docs/why-the-original-failed.md",
     "docs/reliability.md",
 )
@@ -69,7 +70,7 @@ def fill(document: str, reports: dict[str, Any]) -> str:
 
     Args:
         document: Markdown with marks.
-        reports: `evaluation` and `abroad` of `evaluate.py`, `ablations` of `ablate.py`,
+        reports: `evaluation` and `held-out-sources` of `evaluate.py`, `ablations` of `ablate.py`,
             `reliability` of `fuzz.py` and `measure_reliability.py`.
 
     Raises:
@@ -108,6 +109,29 @@ def originals_block(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def summary_block(evaluation: dict[str, Any], held_out: dict[str, Any]) -> str:
+    """Five systems in four figures, for a reader in a hurry."""
+    lines = [
+        "| answer by | right of ten | F1@10 | F1@10 on held-out sources | two answers share |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    here, there = ({row["name"]: row for row in r["systems"]} for r in (evaluation, held_out))
+    for name, title in (
+        ("gaze", "`gaze`, the default model"),
+        ("knn", "the twenty most similar training pictures"),
+        ("constant", "the ten commonest words, always"),
+        ("original", "`original`"),
+        ("notebook", "`notebook`"),
+    ):
+        row = here[name]
+        far = f"{there[name]['f1']:.3f}" if name in there else "–"
+        lines.append(
+            f"| {title} | {10 * row['precision']:.1f} | {row['f1']:.3f} | {far} "
+            f"| {row['same_words']:.0%} |"
+        )
+    return "\n".join(lines)
+
+
 def ladder_block(report: dict[str, Any]) -> str:
     """The steps from the original's idea to what ships."""
     rows = [row for row in report["rows"] if row["section"] in ("baseline", "ladder")]
@@ -116,7 +140,8 @@ def ladder_block(report: dict[str, Any]) -> str:
 
 BLOCKS: dict[str, Callable[[dict[str, Any]], str]] = {
     "evaluation": lambda reports: systems_block(reports["evaluation"]),
-    "abroad": lambda reports: systems_block(reports["abroad"]),
+    "summary": lambda reports: summary_block(reports["evaluation"], reports["held-out-sources"]),
+    "held-out-sources": lambda reports: systems_block(reports["held-out-sources"]),
     "names": lambda reports: tables.names_table(reports["evaluation"]["systems"]),
     "originals": lambda reports: originals_block(reports["evaluation"]),
     "ladder": lambda reports: ladder_block(reports["ablations"]),

@@ -3,7 +3,6 @@
 import base64
 import io
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 from PIL import ImageOps
@@ -12,6 +11,7 @@ from img2prompt.core.errors import UserError
 from img2prompt.core.files import is_plain, read_json
 from img2prompt.core.forms import Examples
 from img2prompt.data.images import open_image
+from img2prompt.ui.templates import macros
 
 FOLDER = "examples"
 LIST = "examples.json"
@@ -28,9 +28,13 @@ element.addEventListener('click', (event) => {
 
 @dataclass(frozen=True)
 class Example:
-    """One picture of ours with its title and its description for those who cannot see it.
+    """One example picture.
 
-    `prompt` is what a person would have typed for it, the game's true prompt; "" if nobody did.
+    Attributes:
+        path: its file.
+        title: a few words, shown as a tooltip.
+        alt: a description for those who cannot see it.
+        prompt: the prompt it was made with, the game's true prompt; "" where it is not known.
     """
 
     path: Path
@@ -39,8 +43,12 @@ class Example:
     prompt: str = ""
 
 
-def load_examples(assets: Path) -> list[Example]:
+def load_examples(assets: Path, language: str = "en") -> list[Example]:
     """The examples of a folder of artifacts; none where it has no list of them.
+
+    Args:
+        assets: the folder; its `examples/examples.json` lists the pictures.
+        language: of titles and descriptions; English where there is no translation.
 
     Raises:
         UserError: a list that cannot be read, or that names a file outside the folder.
@@ -53,19 +61,15 @@ def load_examples(assets: Path) -> list[Example]:
         path = folder / entry["file"]
         if not is_plain(entry["file"]) or not path.is_file():
             raise UserError(f"{folder / LIST} names {entry['file']!r}, which is not beside it.")
-        examples.append(Example(path, entry["title"], entry["alt"], entry.get("prompt", "")))
+        told = entry.get("translations", {}).get(language, entry)
+        examples.append(Example(path, told["title"], told["alt"], entry.get("prompt", "")))
     return examples
 
 
 def examples_html(examples: list[Example], label: str) -> str:
     """Buttons with the pictures inside the page itself, so that the server shares no folder."""
-    buttons = "".join(
-        f'<li><button type="button" data-example="{number}" title="{escape(example.title)}">'
-        f'<img src="{_thumbnail(example.path)}" alt="{escape(example.title)}: '
-        f'{escape(example.alt)}" width="{_SIDE // 2}" height="{_SIDE // 2}"></button></li>'
-        for number, example in enumerate(examples)
-    )
-    return f'<p class="label">{escape(label)}</p><ul class="examples">{buttons}</ul>'
+    pictures = [(example, _thumbnail(example.path)) for example in examples]
+    return macros("guess/examples").examples(label, pictures, _SIDE // 2)
 
 
 def _thumbnail(path: Path) -> str:
