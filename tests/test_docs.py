@@ -16,7 +16,7 @@ from img2prompt.evaluation import tables
 
 @functools.cache
 def reports() -> dict:
-    """What evaluate.py, ablate.py, fuzz.py and measure_reliability.py measured."""
+    """What evaluate.py, ablate.py, fuzz.py and reliability.py measured."""
     return update_docs.read_reports(ROOT / "docs")
 
 
