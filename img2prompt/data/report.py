@@ -6,9 +6,11 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from img2prompt.data import text
 from img2prompt.data.shards import prompt_hashes, read_table, settings_of, shard_files
@@ -32,9 +34,9 @@ class ShardCounts:
     """
 
     stem: str
-    prompts: np.ndarray
+    prompts: NDArray[np.uint64]
     sources: tuple[str, ...]
-    source: np.ndarray
+    source: NDArray[np.uint16]
     splits: Counter[tuple[str, str]]
     words: Counter[str]
     skipped: Counter[str]
@@ -42,7 +44,7 @@ class ShardCounts:
     without_user: int
 
 
-def count_rows(stem: str, rows: dict[str, list], stamp: dict[str, str]) -> ShardCounts:
+def count_rows(stem: str, rows: dict[str, list[str]], stamp: dict[str, str]) -> ShardCounts:
     """Count one shard.
 
     Args:
@@ -68,7 +70,7 @@ def count_rows(stem: str, rows: dict[str, list], stamp: dict[str, str]) -> Shard
     )
 
 
-def count_shard(path: str | os.PathLike) -> ShardCounts:
+def count_shard(path: str | os.PathLike[str]) -> ShardCounts:
     """Count the shard whose rows lie in `path`, a parquet file.
 
     Raises:
@@ -89,8 +91,8 @@ class DataReport:
 
     def __init__(self) -> None:
         self._stems: list[str] = []
-        self._prompts: list[np.ndarray] = []
-        self._source: list[np.ndarray] = []
+        self._prompts: list[NDArray[Any]] = []
+        self._source: list[NDArray[Any]] = []
         self._sources: dict[str, int] = {}
         self._splits: Counter[tuple[str, str]] = Counter()
         self._words: Counter[str] = Counter()
@@ -109,7 +111,7 @@ class DataReport:
         self._unrated += shard.unrated
         self._without_user += shard.without_user
 
-    def result(self, folder: str | os.PathLike) -> dict:
+    def result(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
         """The report, JSON-ready.
 
         Args:
@@ -156,7 +158,7 @@ class DataReport:
         raise IndexError(position)
 
 
-def build_report(folder: str | os.PathLike) -> dict:
+def build_report(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Counts, per-source table, word frequencies and most repeated prompts of a prepared folder.
 
     Raises:

@@ -115,7 +115,7 @@ def row_form(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 def _fill(file: BinaryIO, data: NDArray[Any]) -> int:
     """Read until `data` is full or the file ends; the bytes read."""
-    view = memoryview(data.reshape(-1).view(np.uint8))
+    view = memoryview(data.reshape(-1).view(np.uint8).data)
     done = 0
     while done < len(view) and (more := file.readinto(view[done:])):  # type: ignore[attr-defined]
         done += more

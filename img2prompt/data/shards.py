@@ -315,7 +315,7 @@ def check_alike(folders: Iterable[Path]) -> None:
         raise UserError("data.not_alike")
 
 
-def settings_of(folder: str | os.PathLike) -> PrepareSettings:
+def settings_of(folder: str | os.PathLike[str]) -> PrepareSettings:
     """The settings a prepared folder was made with."""
     path = Path(folder) / SETTINGS_FILE
     try:
@@ -324,13 +324,13 @@ def settings_of(folder: str | os.PathLike) -> PrepareSettings:
         raise UserError("data.no_settings", path=path) from None
 
 
-def origin_of(folder: str | os.PathLike) -> dict:
+def origin_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Where the parts of a prepared folder came from, as `Parts.origin` said; {} for a folder."""
     path = Path(folder) / ORIGIN_FILE
     return read_json(path, Origin) if path.exists() else {}
 
 
-def is_whole(folder: str | os.PathLike, stem: str) -> bool:
+def is_whole(folder: str | os.PathLike[str], stem: str) -> bool:
     """Whether a part is prepared: its rows are readable and its pixels are as many.
 
     Reads only the heads of both files. What is missing or damaged is to be made again.
@@ -343,7 +343,7 @@ def is_whole(folder: str | os.PathLike, stem: str) -> bool:
     return len(pixels) == rows
 
 
-def shard_files(folder: str | os.PathLike) -> list[Path]:
+def shard_files(folder: str | os.PathLike[str]) -> list[Path]:
     """The parquet files of a prepared folder's shards, in order.
 
     Raises:
@@ -359,7 +359,7 @@ def shard_files(folder: str | os.PathLike) -> list[Path]:
     return shards
 
 
-def read_skipped(folder: Path) -> Iterator[dict]:
+def read_skipped(folder: Path) -> Iterator[dict[str, Any]]:
     """What was left out of a prepared folder: `part`, `name`, `reason` of each picture."""
     # The truth lies in each shard's own metadata; skipped.jsonl is its readable copy.
     for path in sorted(folder.glob("part-*.parquet")):

@@ -28,7 +28,7 @@ from img2prompt.training.inputs import calibration_pictures
 
 
 def fit_decoder(
-    decoder: Decoder, predicted: NDArray[np.float32], true: Sequence[NDArray[np.integer]]
+    decoder: Decoder, predicted: NDArray[np.float32], true: Sequence[NDArray[np.int64]]
 ) -> Decoder:
     """A decoder whose confidences fit the answers to validation pictures.
 

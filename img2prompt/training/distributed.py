@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from img2prompt.core.backend import keras, tf
 from img2prompt.core.errors import UserError
@@ -102,11 +103,11 @@ class Cluster:
     """The replicas that train together.
 
     Attributes:
-        strategy: TensorFlow's; None for one process on one device.
+        strategy: a `tf.distribute.Strategy`; None for one process on one device.
         task: this process among the workers.
     """
 
-    def __init__(self, strategy: tf.distribute.Strategy | None, task: Task) -> None:
+    def __init__(self, strategy: Any, task: Task) -> None:
         self.strategy, self.task = strategy, task
 
     @property
@@ -124,7 +125,7 @@ class Cluster:
         """Devices of this worker."""
         return self.replicas // self.task.workers
 
-    def scope(self) -> contextlib.AbstractContextManager:
+    def scope(self) -> contextlib.AbstractContextManager[Any]:
         """Where the variables that all replicas share are made."""
         return self.strategy.scope() if self.strategy is not None else contextlib.nullcontext()
 
@@ -136,7 +137,7 @@ class Cluster:
                 "training.batch", batch_size=batch_size, replicas=replicas, multiple=replicas
             )
 
-    def part(self, batch: np.ndarray) -> np.ndarray:
+    def part(self, batch: NDArray[Any]) -> NDArray[Any]:
         """This worker's slice of a batch."""
         size = len(batch) // self.task.workers
         return batch[self.task.rank * size : (self.task.rank + 1) * size]
@@ -145,7 +146,7 @@ class Cluster:
         """Wait until every worker is here."""
         self.gather(0)
 
-    def gather(self, number: int) -> np.ndarray:
+    def gather(self, number: int) -> NDArray[Any]:
         """What each replica's worker gives: int64 (replicas,), in their order."""
         if self.strategy is None:
             return np.array([number], np.int64)
@@ -162,7 +163,7 @@ class Cluster:
         if len(set(self.gather(int.from_bytes(digest, "big")).tolist())) > 1:
             raise UserError("training.no_agreement")
 
-    def share(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def share(self, values: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """The chief's values on every worker: the same shapes, int64 or floating."""
         if self.strategy is None:
             return list(values)

@@ -44,13 +44,13 @@ def test_ridge_in_blocks_is_the_closed_form(
     monkeypatch.setattr(soft_targets, "BLOCK", 64)
     features, true = data(vectors)
     weights = np.random.default_rng(1).uniform(0.1, 2, len(features))
-    ridge = soft_targets._Ridge(taught(features, true, weights), vectors)
+    ridge = soft_targets._WordRidge(taught(features, true, weights), vectors)
     weights = weights * len(weights) / weights.sum()
     sample = features[:: max(1, len(features) // 4096)]
     x = np.clip((features - sample.mean(0)) / (sample.std(0) + 1e-4), -6, 6).astype(np.float64)
     y = np.stack([np.isin(ridge.words, words) for words in true]).astype(np.float64)
     mean, base = np.average(x, 0, weights), np.average(y, 0, weights)
-    gram = (x - mean).T @ ((x - mean) * weights[:, None]) + soft_targets.RIDGE * np.eye(6)
+    gram = (x - mean).T @ ((x - mean) * weights[:, None]) + soft_targets.PENALTY * np.eye(6)
     cross = (x - mean).T @ ((y - base) * weights[:, None])
     expected = (x - mean) @ np.linalg.solve(gram, cross) + base
     got = ridge.predict(features)
@@ -62,7 +62,7 @@ def test_ridge_in_blocks_is_the_closed_form(
 def test_the_ridge_regression_finds_what_is_there(
     vectors: WordVectors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(soft_targets, "RIDGE", 1.0)
+    monkeypatch.setattr(soft_targets, "PENALTY", 1.0)
     features, true = data(vectors)
     words, shares = soft_targets.Teacher(taught(features, true), vectors)(features)
     assert words.shape == shares.shape == (400, len(vectors))  # fewer words than WORDS
@@ -152,7 +152,7 @@ def test_the_teacher_sees_whole_prompts(tmp_path: Path, monkeypatch: pytest.Monk
     """Of a prompt of sixty-one words the last one, too."""
     words = [f"word{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(62)]
     monkeypatch.setattr(soft_targets, "WORDS", len(words))
-    monkeypatch.setattr(soft_targets, "RIDGE", 1.0)
+    monkeypatch.setattr(soft_targets, "PENALTY", 1.0)
     vectors = WordVectors(words, np.random.default_rng(0).normal(size=(62, 8)), np.full(62, 9))
     ready = write_shards(tmp_path / "ready", words[:60])
     rows = pq.read_table(ready / "part-000001.parquet").to_pydict()
