@@ -17,6 +17,7 @@ from gradio.utils import get_space
 from starlette.middleware import Middleware
 
 from img2prompt.core.errors import UserError
+from img2prompt.core.texts import ENGLISH, Texts, languages
 from img2prompt.data import images
 from img2prompt.inference.artifacts import Assets
 from img2prompt.ui.batch import tab as batch
@@ -32,7 +33,6 @@ from img2prompt.ui.server.gate import LOCAL_NAMES, Gate, Rules, host_name
 from img2prompt.ui.server.uploads import Uploads, private_folder
 from img2prompt.ui.service import Guesser
 from img2prompt.ui.templates import macros
-from img2prompt.ui.texts import ENGLISH, Texts, languages
 from img2prompt.ui.theme import theme
 
 # Id of a tab → what builds it, in the order of the tabs. The first one has what others refer to.
@@ -85,7 +85,11 @@ def build_app(assets: Assets, options: Options = Options()) -> mistakes.Blocks:
     texts = page_texts(language)
     private_folder()  # Gradio's components ask for it when they are made
     guesser = Guesser(assets, options.preset, options.show_all)
-    examples = load_examples(assets.folder)
+
+    def page(text: Texts) -> Page:
+        examples = load_examples(assets.folder, text.language)
+        return Page(guesser, text, text.language == language, examples)
+
     app = mistakes.Blocks(
         title=texts[language]("page.title"),
         fill_width=True,
@@ -93,11 +97,11 @@ def build_app(assets: Assets, options: Options = Options()) -> mistakes.Blocks:
     )
     app.texts = texts
     with app:
-        _build_page(Page(guesser, texts[language], True, examples), texts)
+        _build_page(page(texts[language]), texts)
     for code, text in texts.items():
         if code != language:
             with app.route(text("page.name"), code, show_in_navbar=False):
-                _build_page(Page(guesser, text, False, examples), texts)
+                _build_page(page(text), texts)
     app.queue(default_concurrency_limit=2, max_size=64)
     return app
 
@@ -150,7 +154,7 @@ def launch(
     except OSError as error:
         if "port" not in str(error):
             raise
-        raise UserError(f"Port {port} is taken; choose another one with --port.") from None
+        raise UserError("ui.port_taken", port=port) from None
     mistakes.answer_models(app, uploads)
     print(f"{app.texts[options.language]('page.title')}: {app.local_url}", flush=True)
     if block:
@@ -175,6 +179,8 @@ def page_texts(language: str) -> dict[str, Texts]:
     Raises:
         UserError: unknown language.
     """
+    if language not in languages():
+        raise UserError("ui.no_language", language=language, known=", ".join(languages()))
     return {language: Texts(language)} | {code: Texts(code) for code in languages()}
 
 

@@ -4,9 +4,9 @@ import base64
 
 from img2prompt.core.errors import UserError
 from img2prompt.core.printable import one_line
+from img2prompt.core.texts import Texts
 from img2prompt.inference.batch import THUMBNAIL, Row, Run
 from img2prompt.ui.templates import macros
-from img2prompt.ui.texts import Texts
 
 SHOWN_ROWS = 500  # a browser draws them at once; the files to save hold all
 SHOWN_COUNTS = 20
@@ -72,7 +72,7 @@ def table_head(text: Texts) -> str:
 def row_html(row: Row, text: Texts) -> str:
     """A picture, its name, and its words or the reason why it has none."""
     picture = base64.b64encode(row.thumbnail or b"").decode("ascii")
-    reason = text.sentence(str(row.result)) if isinstance(row.result, UserError) else None
+    reason = row.result.told(text) if isinstance(row.result, UserError) else None
     return str(_HTML.row(row, picture, THUMBNAIL // 2, reason, _truth(row, text), text))
 
 

@@ -7,13 +7,13 @@ from typing import Any
 import gradio as gr
 
 from img2prompt.core.errors import UserError
+from img2prompt.core.texts import Texts
 from img2prompt.inference.predictor import Prediction
 from img2prompt.inference.similarity import Likeness, likeness
 from img2prompt.ui.context import Page, shown
 from img2prompt.ui.server.uploads import lend
 from img2prompt.ui.service import Guesser
 from img2prompt.ui.templates import macros
-from img2prompt.ui.texts import Texts
 from img2prompt.ui.upload_boxes import Picture
 
 WORDS = 10  # as many as the evaluation compares
@@ -21,7 +21,7 @@ WORDS = 10  # as many as the evaluation compares
 ALIKE = (0.1, 0.25, 0.5, 0.7)
 # Two of the shipped pictures that have nothing in common, on which the lesson is plain; beside
 # them stand the figures over all test pictures.
-_LESSON = ("05-portrait.jpg", "07-still-life.jpg")
+_LESSON = ("06-sushi.jpg", "12-moon.jpg")
 _LESSON_PRESET = "original"
 _HTML = macros("compare/comparison")
 
@@ -163,7 +163,7 @@ class Compare:
         """Two pictures, and the model on both sides that hardly looks at them."""
         page = self.page
         if not self.lesson:
-            raise shown(UserError(page.text("guess.no_example")))
+            raise shown(UserError("guess.no_example"), page.text)
         known = _LESSON_PRESET in page.guesser.assets.presets
         return *map(lend, self.lesson), *([_LESSON_PRESET if known else gr.skip()] * 2)
 
@@ -282,7 +282,7 @@ def _api(tab: Compare) -> None:
         """
         with page.errors():
             if first is None:
-                raise UserError(page.text("compare.waiting"))
+                raise UserError("compare.waiting")
             for path in (first, second):
                 page.check_picture(path)
             return compare(page.guesser, first, second, first_preset, second_preset).to_dict()
