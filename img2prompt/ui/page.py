@@ -28,7 +28,7 @@ from img2prompt.ui.guess.examples import load_examples
 from img2prompt.ui.learn import tab as learn
 from img2prompt.ui.map import tab as map_tab
 from img2prompt.ui.play import tab as play
-from img2prompt.ui.server import faults, http_mistakes, mistakes
+from img2prompt.ui.server import faults, mistakes
 from img2prompt.ui.server.gate import LOCAL_NAMES, Gate, Rules, host_name
 from img2prompt.ui.server.uploads import Uploads, private_folder
 from img2prompt.ui.service import Guesser
@@ -168,7 +168,7 @@ def _behind_the_gate(
     """What `launch(app_kwargs=…)` takes: the gate outermost, then the sentences, then Gradio."""
     space = get_space() is not None
     rules = Rules(uploads, texts, hosts, framed_by=_HUB if space else (), proxied=space)
-    web = http_mistakes.app_kwargs(next(iter(texts.values())))
+    web = mistakes.app_kwargs(next(iter(texts.values())))
     web["middleware"].insert(0, Middleware(Gate, rules))
     return web | {"lifespan": uploads.lifespan}
 
