@@ -15,7 +15,9 @@ from img2prompt.core.errors import UserError
 from img2prompt.core.printable import one_line
 from img2prompt.data import text
 from img2prompt.data.filters import beyond_cap
-from img2prompt.data.shards import Records, near_duplicate_key, sampling_weights, source_group
+from img2prompt.data.sampling import sampling_weights
+from img2prompt.data.shards import Records
+from img2prompt.data.splits import near_duplicate_key, source_group
 
 KINDS = ("words", "artists", "prompts", "sources")
 TOP = 30  # items listed of each kind

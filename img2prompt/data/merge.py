@@ -24,13 +24,13 @@ from img2prompt.core.files import atomic_path, sha256_of, told_when_full, write_
 from img2prompt.core.printable import json_text
 from img2prompt.data.part_names import number_of
 from img2prompt.data.prepare import clean, locked
+from img2prompt.data.report import build_report
 from img2prompt.data.shards import (
     ORIGIN_FILE,
     REPORT_FILE,
     SETTINGS_FILE,
     SKIPPED_FILE,
     PrepareSettings,
-    build_report,
     origin_of,
     read_skipped,
     settings_of,

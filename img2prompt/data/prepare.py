@@ -34,22 +34,19 @@ from img2prompt.data.metadata import (
     check_metadata,
     make_rows,
 )
+from img2prompt.data.report import DataReport, ShardCounts, count_rows, count_shard
 from img2prompt.data.shards import (
     ORIGIN_FILE,
     REPORT_FILE,
     SETTINGS_FILE,
     SKIPPED_FILE,
-    DataReport,
     PrepareSettings,
-    ShardCounts,
-    count_rows,
-    count_shard,
     is_whole,
     origin_of,
     read_skipped,
     settings_of,
-    split_of,
 )
+from img2prompt.data.splits import split_of
 
 LOCK_FILE = ".prepare.lock"
 

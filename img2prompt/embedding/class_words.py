@@ -22,7 +22,7 @@ from img2prompt.core.arrays import TEXT, Form, load_arrays
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import atomic_path
 from img2prompt.data import diffusiondb, text
-from img2prompt.data.shards import split_of
+from img2prompt.data.splits import split_of
 from img2prompt.embedding.vectors import WordVectors, top_k
 
 CLASS_WORDS_FILE = "class_words.npz"

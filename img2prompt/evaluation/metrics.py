@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from img2prompt.data import text
-from img2prompt.data.shards import Records, source_group
+from img2prompt.data.shards import Records
+from img2prompt.data.splits import source_group
 from img2prompt.embedding.vectors import WordVectors, top_k
 from img2prompt.inference.decoder import Decoder
 

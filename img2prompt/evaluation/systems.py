@@ -14,15 +14,8 @@ from img2prompt.core.forms import Settings
 from img2prompt.core.printable import one_line
 from img2prompt.data import text
 from img2prompt.data.images import Fit, to_float
-from img2prompt.data.shards import (
-    SPLITS,
-    Records,
-    load_records,
-    of_source_groups,
-    pixel_reader,
-    settings_of,
-    source_names,
-)
+from img2prompt.data.shards import Records, load_records, pixel_reader, settings_of
+from img2prompt.data.splits import SPLITS, of_source_groups, source_names
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.evaluation import metrics as evaluation
 from img2prompt.inference.artifacts import Assets, load
@@ -207,7 +200,7 @@ def _baselines(
     from img2prompt.models.gaze import build_tower
 
     words = [evaluation.true_words(records.prompt[i], vectors) for i in training]
-    cache_features(build_tower(backbone, side), backbone, records)
+    cache_features(build_tower(backbone, side), backbone, records.places())
     reader = float_feature_reader(records, backbone)
 
     def constant() -> evaluation.Answers:

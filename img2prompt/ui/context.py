@@ -11,8 +11,9 @@ import gradio as gr
 
 from img2prompt.core.errors import UserError
 from img2prompt.core.texts import Texts
-from img2prompt.ui.map.figures import Names
-from img2prompt.ui.service import Guesser
+from img2prompt.ui.map.traces import Names
+from img2prompt.ui.service import ModelService
+from img2prompt.ui.upload_boxes import Picture
 
 if TYPE_CHECKING:
     from img2prompt.ui.guess.examples import Example
@@ -27,12 +28,36 @@ new IntersectionObserver((entries) => {
 """
 
 
+QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False}
+
+
+def html_part(elem_id: str | None, value: str = "", **options: Any) -> gr.HTML:
+    """A piece of the page, in the page's own style."""
+    return gr.HTML(value, apply_default_css=False, elem_id=elem_id, **options)
+
+
 def looked_at_now(event: gr.EventData) -> bool:
     """What `WATCH` says: whether its tab is looked at."""
     return isinstance(event._data, dict) and event._data.get("seen") is True
 
 
-@dataclass
+@dataclass(frozen=True)
+class Asked:
+    """What the Guess tab asks a visitor for, which other tabs take as well.
+
+    Attributes:
+        picture: its value is a file's path or None.
+        preset, count: the model and the number of words.
+        truth: the true prompt, read from the file or typed; "" where nobody knows it.
+    """
+
+    picture: Picture
+    preset: gr.Radio
+    count: gr.Slider
+    truth: gr.Textbox
+
+
+@dataclass(frozen=True)
 class Page:
     """One language's page while it is being built.
 
@@ -41,22 +66,13 @@ class Page:
         text: the texts in the page's language.
         published: whether this page's endpoints are in the API; one page's are.
         examples: the shipped pictures.
-        picture: the Guess tab's picture; its value is a file's path or None.
-        preset, count: the Guess tab's model and number of words.
-        truth: the true prompt, read from the file or typed; "" where nobody knows it.
-        tabs: the row of tabs, `gr.Tabs(selected=…)`.
         links: (query name, component, parser) of the state that an address carries; see `linked`.
     """
 
-    guesser: Guesser
+    guesser: ModelService
     text: Texts
     published: bool
     examples: "list[Example]" = field(default_factory=list)
-    picture: Any = None
-    preset: Any = None
-    count: Any = None
-    truth: Any = None
-    tabs: Any = None
     links: list[tuple[str, Any, Any]] = field(default_factory=list)
 
     @property

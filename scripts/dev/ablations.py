@@ -18,13 +18,8 @@ from img2prompt.core.errors import UserError
 from img2prompt.core.files import read_json
 from img2prompt.core.forms import Run, Settings
 from img2prompt.data.images import to_float
-from img2prompt.data.shards import (
-    Records,
-    load_records,
-    of_source_groups,
-    pixel_reader,
-    settings_of,
-)
+from img2prompt.data.shards import Records, load_records, pixel_reader, settings_of
+from img2prompt.data.splits import of_source_groups
 from img2prompt.embedding.class_words import CLASS_WORDS_FILE, ClassWords
 from img2prompt.embedding.vectors import WordVectors, top_k
 from img2prompt.evaluation import metrics as evaluation

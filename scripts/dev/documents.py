@@ -22,7 +22,7 @@ def fill(document: str, reports: dict[str, Any]) -> str:
     Args:
         document: Markdown with marks.
         reports: `evaluation` and `abroad` of `evaluate.py`, `ablations` of `ablate.py`,
-            `reliability` of `fuzz.py` and `measure_reliability.py`.
+            `reliability` of `fuzz.py` and `reliability.py`.
 
     Raises:
         KeyError: a mark of a name that `BLOCKS` lacks.

@@ -21,7 +21,8 @@ from img2prompt.data.imbalance import (
     markdown,
 )
 from img2prompt.data.prepare import prepare
-from img2prompt.data.shards import Records, load_records, sampling_weights
+from img2prompt.data.sampling import sampling_weights
+from img2prompt.data.shards import Records, load_records
 
 
 def records_of(prompts: list[str], sources: list[str] | None = None) -> Records:

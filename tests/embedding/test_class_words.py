@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from img2prompt.core.errors import UserError
-from img2prompt.data.shards import split_of
+from img2prompt.data.splits import split_of
 from img2prompt.embedding.class_words import (
     LEFT_OUT,
     OWN_NAME,

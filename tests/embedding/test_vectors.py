@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as npst
 
 from img2prompt.core.errors import UserError
 from img2prompt.data import text
-from img2prompt.data.shards import split_of
+from img2prompt.data.splits import split_of
 from img2prompt.embedding.corpus import write_corpus
 from img2prompt.embedding.probes import odd_one_out
 from img2prompt.embedding.vectors import EmbeddingError, WordVectors, top_k

@@ -10,9 +10,9 @@ from img2prompt.core.errors import UserError
 from img2prompt.core.texts import Texts
 from img2prompt.inference.predictor import Prediction
 from img2prompt.inference.similarity import Likeness, likeness
-from img2prompt.ui.context import Page, shown
+from img2prompt.ui.context import QUIET, Asked, Page, html_part, shown
 from img2prompt.ui.server.uploads import lend
-from img2prompt.ui.service import Guesser
+from img2prompt.ui.service import ModelService
 from img2prompt.ui.templates import macros
 from img2prompt.ui.upload_boxes import Picture
 
@@ -57,7 +57,7 @@ class Comparison:
 
 
 def compare(
-    guesser: Guesser, first: str, second: str | None, first_preset: str, second_preset: str
+    guesser: ModelService, first: str, second: str | None, first_preset: str, second_preset: str
 ) -> Comparison:
     """Answer two pictures, or one picture twice where `second` is None.
 
@@ -96,7 +96,7 @@ class Compare:
         self.page, self.presets = page, page.preset_choices()
         text, first = page.text, page.guesser.preset
         lead = f"<p>{escape(text('compare.lead'))}</p>"
-        gr.HTML(lead, apply_default_css=False, elem_id="compare-lead")
+        html_part("compare-lead", lead)
         self.pictures, self.choices = [], []
         with gr.Row(elem_id="compare-desk", equal_height=False):
             for side, preset in (("first", first), ("second", self._other_than(first))):
@@ -120,12 +120,8 @@ class Compare:
         shown = bool(self.lesson)
         label = text("compare.example")
         self.example = gr.Button(label, visible=shown, size="md", elem_id="compare-example")
-        self.told = gr.HTML(
-            self.sentence("compare.waiting"),
-            js_on_load="element.setAttribute('aria-live', 'polite');",
-            apply_default_css=False,
-            elem_id="compare-answer",
-        )
+        live = "element.setAttribute('aria-live', 'polite');"
+        self.told = html_part("compare-answer", self.sentence("compare.waiting"), js_on_load=live)
         self.paired = gr.State(False)
         self.brought = gr.State(None)
 
@@ -179,34 +175,39 @@ class Compare:
         return next((name for _, name in self.presets if name != preset), preset)
 
 
-def build(page: Page) -> Compare:
-    """Lay the tab out and wire it."""
+def build(page: Page, asked: Asked, tabs: gr.Tabs) -> Compare:
+    """Lay the tab out and wire it.
+
+    Args:
+        page: the page around it.
+        asked: of the Guess tab, whose picture comes over.
+        tabs: the row of tabs that this one is part of.
+    """
     tab = Compare(page)
-    _wire(tab)
+    _wire(tab, asked, tabs)
     _api(tab)
     return tab
 
 
-def _wire(tab: Compare) -> None:
+def _wire(tab: Compare, asked: Asked, tabs: gr.Tabs) -> None:
     private = tab.page.private
-    quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False}
     asking: list[Any] = [*tab.pictures, *tab.choices]
-    tab.example.click(tab.show_lesson, None, asking, **private("compare_example"), **quiet)
+    tab.example.click(tab.show_lesson, None, asking, **private("compare_example"), **QUIET)
     tab.pictures[1].change(
         tab.pair,
         [tab.pictures[1], tab.paired, *tab.choices],
         [tab.paired, tab.choices[1]],
         **private("compare_pair"),
-        **quiet,
+        **QUIET,
     )
-    tab.page.tabs.select(
+    tabs.select(
         tab.bring,
-        [tab.page.picture, tab.pictures[0], tab.brought],
+        [asked.picture, tab.pictures[0], tab.brought],
         [tab.pictures[0], tab.brought],
         **private("compare_bring"),
-        **quiet,
+        **QUIET,
     )
-    asked = gr.on(
+    answered = gr.on(
         [component.change for component in asking],
         tab.answer,
         asking,
@@ -217,7 +218,7 @@ def _wire(tab: Compare) -> None:
         trigger_mode="always_last",
         **private("compare_answer"),
     )
-    asked.failure(tab.fail, None, tab.told, **private("compare_failed"), **quiet)
+    answered.failure(tab.fail, None, tab.told, **private("compare_failed"), **QUIET)
 
 
 def comparison_html(comparison: Comparison, text: Texts, usual: dict[str, float]) -> str:
@@ -247,7 +248,7 @@ def _lesson(page: Page) -> list[Any]:
     return paths if len(paths) == 2 else []
 
 
-def _usual(guesser: Guesser) -> dict[str, float]:
+def _usual(guesser: ModelService) -> dict[str, float]:
     """Preset → the evaluation's *alike*, as the manifest has it."""
     figures = {
         preset: guesser.assets.files[f"{preset}.keras"].get("figures", {}).get("same_words")

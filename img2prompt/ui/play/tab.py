@@ -6,11 +6,11 @@ from typing import Any
 import gradio as gr
 
 from img2prompt.core.errors import UserError
-from img2prompt.ui.context import Page
+from img2prompt.ui.context import QUIET, Asked, Page, html_part
 from img2prompt.ui.play import board
 from img2prompt.ui.play.game import MOST_WORDS, Game, Puzzle, choose, typed_words
 from img2prompt.ui.play.random_picture import PairError
-from img2prompt.ui.service import Guesser
+from img2prompt.ui.service import ModelService
 
 OURS, REAL = "ours", "real"
 MAX_TYPED = 400  # characters; ten words have a quarter of that
@@ -51,10 +51,10 @@ class Play:
             if example.prompt
         ]
         text = page.text
-        _html("lead", board.lead_html(text))
+        html_part("play-lead", board.lead_html(text))
         with gr.Row(elem_id="play-desk", equal_height=False):
             with gr.Column(scale=5, min_width=300, elem_id="play-ask"):
-                self.picture = _html("picture")
+                self.picture = html_part("play-picture")
                 self.source = gr.Radio(
                     [(text("play.source_ours"), OURS), (text("play.source_real"), REAL)],
                     value=OURS,
@@ -62,8 +62,10 @@ class Play:
                     elem_id="play-source",
                 )
             with gr.Column(scale=7, min_width=300, elem_id="play-tell"):
-                self.board = _html("board")
-                self.notice = _html("notice", js_on_load="element.setAttribute('role', 'status');")
+                self.board = html_part("play-board")
+                self.notice = html_part(
+                    "play-notice", js_on_load="element.setAttribute('role', 'status');"
+                )
                 self.guess = gr.Textbox(
                     label=text("play.guess"),
                     placeholder=text("play.placeholder"),
@@ -73,9 +75,11 @@ class Play:
                     max_length=MAX_TYPED,
                     elem_id="play-guess",
                 )
-                self.counter = _html("counter", board.counter_html(0, text), js_on_load=_LIVE)
+                self.counter = html_part(
+                    "play-counter", board.counter_html(0, text), js_on_load=_LIVE
+                )
                 self.go = gr.Button(text("play.reveal"), variant="primary", elem_id="play-go")
-                self.result = _html("result", js_on_load=_LIVE)
+                self.result = html_part("play-result", js_on_load=_LIVE)
                 self.onward = gr.Button(
                     text("play.next"), variant="primary", visible=False, elem_id="play-next"
                 )
@@ -158,20 +162,15 @@ class Play:
         )
 
 
-def build(page: Page) -> Play:
+def build(page: Page, asked: Asked) -> Play:
     """Lay the tab out and wire it."""
     tab = Play(page)
-    _wire(tab)
+    _wire(tab, asked)
     return tab
 
 
-def _html(name: str, value: str = "", **more: Any) -> gr.HTML:
-    return gr.HTML(value, apply_default_css=False, elem_id=f"play-{name}", **more)
-
-
-def _wire(tab: Play) -> None:
-    private, page = tab.page.private, tab.page
-    quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False}
+def _wire(tab: Play, asked: Asked) -> None:
+    private = tab.page.private
     dealt: dict[str, Any] = {
         "inputs": [tab.state, tab.source],
         "outputs": tab.table,
@@ -179,20 +178,20 @@ def _wire(tab: Play) -> None:
         "show_progress_on": tab.picture,
         "concurrency_limit": 4,
     }
-    gr.on(None, tab.start, outputs=tab.table, **private("play_start"), **quiet)
+    gr.on(None, tab.start, outputs=tab.table, **private("play_start"), **QUIET)
     tab.guess.change(
         tab.count,
         tab.guess,
         tab.counter,
         trigger_mode="always_last",
         **private("play_count"),
-        **quiet,
+        **QUIET,
     )
     shown = [tab.state, tab.board, tab.notice, tab.guess]
     gr.on(
         [tab.go.click, tab.guess.submit],
         tab.reveal,
-        [tab.state, tab.guess, page.preset],
+        [tab.state, tab.guess, asked.preset],
         [*shown, tab.go, tab.result, tab.onward, tab.anew],
         show_progress="minimal",
         show_progress_on=tab.result,
@@ -207,6 +206,6 @@ def _wire(tab: Play) -> None:
         dealing.success(None, js=_FOCUS_TYPING, show_progress="hidden")
 
 
-def _real_puzzle(guesser: Guesser) -> Puzzle:
+def _real_puzzle(guesser: ModelService) -> Puzzle:
     pair = guesser.pairs.draw()
     return Puzzle(pair.name, pair.data, pair.prompt, part=pair.part)
