@@ -10,7 +10,7 @@ from img2prompt.core.errors import UserError
 from img2prompt.core.texts import Texts
 from img2prompt.inference.predictor import Prediction
 from img2prompt.inference.similarity import Likeness, likeness
-from img2prompt.ui.context import QUIET, Asked, Page, html_part, shown
+from img2prompt.ui.context import QUIET, Page, html_part, shown
 from img2prompt.ui.server.uploads import lend
 from img2prompt.ui.service import ModelService
 from img2prompt.ui.templates import macros
@@ -175,21 +175,15 @@ class Compare:
         return next((name for _, name in self.presets if name != preset), preset)
 
 
-def build(page: Page, asked: Asked, tabs: gr.Tabs) -> Compare:
-    """Lay the tab out and wire it.
-
-    Args:
-        page: the page around it.
-        asked: of the Guess tab, whose picture comes over.
-        tabs: the row of tabs that this one is part of.
-    """
+def build(page: Page) -> Compare:
+    """Lay the tab out and wire it."""
     tab = Compare(page)
-    _wire(tab, asked, tabs)
+    _wire(tab)
     _api(tab)
     return tab
 
 
-def _wire(tab: Compare, asked: Asked, tabs: gr.Tabs) -> None:
+def _wire(tab: Compare) -> None:
     private = tab.page.private
     asking: list[Any] = [*tab.pictures, *tab.choices]
     tab.example.click(tab.show_lesson, None, asking, **private("compare_example"), **QUIET)
@@ -200,9 +194,10 @@ def _wire(tab: Compare, asked: Asked, tabs: gr.Tabs) -> None:
         **private("compare_pair"),
         **QUIET,
     )
+    tabs: Any = tab.page.tabs
     tabs.select(
         tab.bring,
-        [asked.picture, tab.pictures[0], tab.brought],
+        [tab.page.picture, tab.pictures[0], tab.brought],
         [tab.pictures[0], tab.brought],
         **private("compare_bring"),
         **QUIET,

@@ -147,8 +147,8 @@ class Handlers:
             encodable(written)[:MOST_CHARACTERS] if isinstance(written, str) else gr.skip(),
         )
 
-    def save_whole(self) -> str:
-        """The file of every word of the map with all that the map knows of it."""
+    def save_whole(self, cache: str) -> str:
+        """A file, in a folder of gradio's, of every word with all that the map knows of it."""
         vocabulary = self.vocabulary
         columns = ("word", "count", "kind", "theme", "x", "y", "x3", "y3", "z3")
         rows = (
@@ -165,7 +165,7 @@ class Handlers:
             path = Path(folder) / "img2prompt-map.csv"
             export.save(path, export.table_as_csv(columns, rows))
             # gradio serves only what lies in its own cache.
-            return processing_utils.save_file_to_cache(path, gr.DownloadButton.GRADIO_CACHE)
+            return str(processing_utils.save_file_to_cache(path, cache))
 
     def told(self, error: ExpressionError) -> str:
         """Why a sum cannot be worked out, in the page's language."""
@@ -173,7 +173,8 @@ class Handlers:
         return mask(told, self.models.blocked)
 
     def _theme(self, word: str) -> str:
-        return self.vocabulary.labels[self.vocabulary.themes[self.vocabulary.index[word]]]
+        vocabulary = self.vocabulary
+        return str(vocabulary.labels[vocabulary.themes[vocabulary.index[word]]])
 
     def _kinds(self) -> list[Group]:
         kinds = np.array([self.models.kind(word) or "" for word in self.vocabulary.words])
