@@ -108,7 +108,7 @@ class Batch:
         with gr.Row(elem_id="batch-desk", equal_height=False):
             with gr.Column(scale=4, min_width=300, elem_id="batch-ask"):
                 label = text("batch.files")
-                self.files = Files(text, label=label, height=220, elem_id="batch-files")
+                self.files = Files(label=label, height=220, elem_id="batch-files")
                 hint = text("batch.hint", most=text.number(MAX_FILES, 0))
                 html_part("batch-hint", f"<p>{escape(hint)}</p>")
                 self.preset = gr.Radio(

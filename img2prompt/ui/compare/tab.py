@@ -102,7 +102,6 @@ class Compare:
             for side, preset in (("first", first), ("second", self._other_than(first))):
                 with gr.Column(min_width=260, elem_id=f"compare-{side}-side"):
                     picture = Picture(
-                        text,
                         label=text(f"compare.{side}"),
                         placeholder=text(f"compare.{side}_placeholder"),
                         height=260,

@@ -5,7 +5,6 @@ from typing import Any
 
 import gradio as gr
 
-from img2prompt.core.errors import UserError
 from img2prompt.ui.context import QUIET, Page, html_part
 from img2prompt.ui.play import board
 from img2prompt.ui.play.game import MOST_WORDS, Game, Puzzle, choose, typed_words
@@ -121,16 +120,10 @@ class Play:
 
     def reveal(self, game: Game, typed: str, preset: str) -> Laid:
         """Score the round."""
-        page, count = self.page, len(typed_words(typed))
-        text, guesser = page.text, page.guesser
+        page, text, guesser = self.page, self.page.text, self.page.guesser
         with page.errors():
-            if game.puzzle is None or not game.open:
-                raise UserError("play.not_open")
-            if count == 0:
-                raise UserError("play.none_typed")
-            if count > MOST_WORDS:
-                raise UserError("play.too_many", count=count, most=MOST_WORDS)
-            prediction = guesser(game.puzzle.picture, preset, MOST_WORDS)
+            puzzle, _ = game.to_play(typed)
+            prediction = guesser(puzzle.picture, preset, MOST_WORDS)
             game = game.play(typed, prediction, guesser.vectors)
         name = page.preset_name(preset)
         return (
