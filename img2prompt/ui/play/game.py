@@ -64,8 +64,7 @@ class Round:
     @property
     def winner(self) -> Winner:
         """Who has more points."""
-        person, model = self.points
-        return "nobody" if person == model else "person" if person > model else "model"
+        return _winner(*self.points)
 
 
 @dataclass(frozen=True)
@@ -97,16 +96,13 @@ class Game:
     @property
     def points(self) -> tuple[int, int]:
         """The person's and the model's over all rounds."""
-        return (
-            sum(one.points[0] for one in self.rounds),
-            sum(one.points[1] for one in self.rounds),
-        )
+        person, model = (sum(one.points[side] for one in self.rounds) for side in (0, 1))
+        return person, model
 
     @property
     def winner(self) -> Winner:
         """Who has more points so far."""
-        person, model = self.points
-        return "nobody" if person == model else "person" if person > model else "model"
+        return _winner(*self.points)
 
     def deal(self, puzzle: Puzzle) -> "Game":
         """Lay a puzzle on the table, in place of one that still waits, if any.
@@ -150,6 +146,10 @@ class Game:
     def again(self) -> "Game":
         """A new game of the same person's, with other puzzles first."""
         return Game(used=self.used)
+
+
+def _winner(person: int, model: int) -> Winner:
+    return "nobody" if person == model else "person" if person > model else "model"
 
 
 def typed_words(typed: str) -> list[str]:
