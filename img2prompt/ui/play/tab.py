@@ -98,7 +98,7 @@ class Play:
         text, sentence = self.page.text, ""
         if source == REAL:
             try:
-                return self._laid(game.deal(_real_puzzle(self.page.guesser)), REAL)
+                return self._laid(game.deal(_real_puzzle(self.page.models)), REAL)
             except PairError as error:
                 sentence = text(f"play.error.{error.reason}")
         if not self.puzzles:
@@ -122,7 +122,7 @@ class Play:
     def reveal(self, game: Game, typed: str, preset: str) -> Laid:
         """Score the round."""
         page, count = self.page, len(typed_words(typed))
-        text, guesser = page.text, page.guesser
+        text, models = page.text, page.models
         with page.errors():
             if game.puzzle is None or not game.open:
                 raise UserError("play.not_open")
@@ -130,8 +130,8 @@ class Play:
                 raise UserError("play.none_typed")
             if count > MOST_WORDS:
                 raise UserError("play.too_many", count=count, most=MOST_WORDS)
-            prediction = guesser(game.puzzle.picture, preset, MOST_WORDS)
-            game = game.play(typed, prediction, guesser.vectors)
+            prediction = models(game.puzzle.picture, preset, MOST_WORDS)
+            game = game.play(typed, prediction, models.vectors)
         name = page.preset_name(preset)
         return (
             game,
@@ -139,7 +139,7 @@ class Play:
             "",
             gr.Textbox(interactive=False),
             gr.Button(visible=False),
-            board.result_html(game, text, name, guesser.blocked),
+            board.result_html(game, text, name, models.blocked),
             gr.Button(visible=not game.over),
             gr.Button(variant="primary" if game.over else "secondary"),
         )
@@ -191,7 +191,7 @@ def _wire(tab: Play) -> None:
     gr.on(
         [tab.go.click, tab.guess.submit],
         tab.reveal,
-        [tab.state, tab.guess, tab.page.preset],
+        [tab.state, tab.guess, tab.page.asked.preset],
         [*shown, tab.go, tab.result, tab.onward, tab.anew],
         show_progress="minimal",
         show_progress_on=tab.result,
@@ -206,6 +206,6 @@ def _wire(tab: Play) -> None:
         dealing.success(None, js=_FOCUS_TYPING, show_progress="hidden")
 
 
-def _real_puzzle(guesser: ModelService) -> Puzzle:
-    pair = guesser.pairs.draw()
+def _real_puzzle(models: ModelService) -> Puzzle:
+    pair = models.pairs.draw()
     return Puzzle(pair.name, pair.data, pair.prompt, part=pair.part)
