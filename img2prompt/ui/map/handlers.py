@@ -13,7 +13,6 @@ from img2prompt.core.printable import encodable
 from img2prompt.data.block_list import mask
 from img2prompt.embedding.analogy import (
     MOST_CHARACTERS,
-    ExpressionError,
     beginning,
     known_word,
     solve,
@@ -106,7 +105,7 @@ class Handlers:
             return ""
         try:
             solution = solve(written, self.models.vectors, NEIGHBOURS)
-        except ExpressionError as error:
+        except UserError as error:
             return card.HTML.sentence(self.told(error))
         part = sum_part(self.vocabulary, self.names, solution, _depth(dimension))
         return card.sum_html(solution, part, self.text)
@@ -167,10 +166,9 @@ class Handlers:
             # gradio serves only what lies in its own cache.
             return str(processing_utils.save_file_to_cache(path, cache))
 
-    def told(self, error: ExpressionError) -> str:
+    def told(self, error: UserError) -> str:
         """Why a sum cannot be worked out, in the page's language."""
-        told = self.text(f"map.error_{error.reason}", **error.values)
-        return mask(told, self.models.blocked)
+        return mask(error.told(self.text), self.models.blocked)
 
     def _theme(self, word: str) -> str:
         vocabulary = self.vocabulary
@@ -250,7 +248,7 @@ class Endpoints:
         with self.page.errors():
             try:
                 return solve(expression, self.models.vectors, NEIGHBOURS).to_dict()
-            except ExpressionError as error:
+            except UserError as error:
                 raise UserError(self.handlers.told(error)) from None
 
 
