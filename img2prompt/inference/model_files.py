@@ -1,4 +1,4 @@
-"""`.keras` files that come from others: what they unpack and build is checked before Keras looks.
+"""Checks a `.keras` file of others, what it unpacks to and builds, before Keras reads it.
 
 A `.keras` file is a zip of `metadata.json`, `config.json` and `model.weights.h5`. Keras' safe mode
 refuses code in it; it does not refuse a config of ten gigabytes, or weights that a kilobyte of HDF5
@@ -34,15 +34,10 @@ SIDES = ("units", "filters", "output_dim")  # keys of how many numbers a layer g
 OBJECTS = 2**16  # groups and arrays of the weights; `gaze` has 800
 
 
-def check_model_file(path: str | os.PathLike, mend: str) -> None:
-    """Raise `UserError` where a `.keras` file is none, or asks for more than its size is worth.
-
-    Args:
-        path: the file.
-        mend: what to do then, the sentence's end.
-    """
+def check_model_file(path: str | os.PathLike[str]) -> None:
+    """Raise `UserError` for a file that is no `.keras` file, or needs far more than its size."""
     with (
-        told_unfit(path, "is not a model we can load", mend),
+        told_unfit(path, "is not a model we can load", "train one with scripts/train_model.py"),
         opened_zip(path) as (archive, members),
     ):
         if missing := {WEIGHTS, *TEXTS} - members.keys():
@@ -70,9 +65,10 @@ def _check_text(name: str, data: bytes) -> Any:
 
 
 def _bytes_built(config: Any) -> int:
-    """About what Keras takes for the weights of a config's layers, which it makes before it reads
-    the file's: 20 kB of config can ask for gigabytes. Never less than half of it, for layers of
-    `units`, `filters` or `output_dim`.
+    """About the bytes that Keras allocates for the weights of a config's layers.
+
+    It does so before it reads the file's weights, and 20 kB of config can ask for gigabytes. At
+    least half the true number, for layers of `units`, `filters` or `output_dim`.
     """
     layers = [item for _, item in _items(config) if isinstance(item, dict)]
     widest = max((_number(n) for item in layers for n in item.values()), default=0)
@@ -82,7 +78,7 @@ def _bytes_built(config: Any) -> int:
         inner = inner if isinstance(inner, dict) else {}
         out = max(_number(inner.get(key)) for key in SIDES)
         shape = built.get("input_shape") if isinstance(built, dict) else None
-        # Keras builds a layer for what `build_config` says; without that, for what comes to it.
+        # Keras builds a layer for the shape in `build_config`, or else for that of its input.
         came = _number(shape[-1]) if isinstance(shape, list) and shape else widest
         came = max(came, _number(inner.get("input_dim")), 1)
         kernel = inner.get("kernel_size")

@@ -166,7 +166,7 @@ def build(page: Page) -> None:
             if not any(os.path.lexists(path) for path in mine.files):  # a single one is a row
                 page.check_picture(mine.files[0])
             predictor = guesser.predictor(mine.preset)
-            run = mine.begin(Run(predictor, mine.files, mine.words, guesser.blocked))
+            run = mine.begin(Run(predictor, mine.files, mine.words, guesser.compare))
             rows, looked = table_head(text), 0.0
             for row in run:
                 if run.done <= SHOWN_ROWS:
@@ -284,7 +284,7 @@ def _api(page: Page, files: Any, preset: Any, count: Any) -> None:
         """
         with page.errors():
             guesser = page.guesser
-            run = Run(guesser.predictor(preset), files or [], round(words), guesser.blocked)
+            run = Run(guesser.predictor(preset), files or [], round(words), guesser.compare)
             for _ in run:
                 pass
             return [

@@ -9,7 +9,7 @@ import gradio as gr
 from img2prompt.core.errors import UserError
 from img2prompt.core.texts import Texts
 from img2prompt.inference.predictor import Prediction
-from img2prompt.inference.similarity import Likeness, likeness
+from img2prompt.inference.similarity import Similarity, similarity
 from img2prompt.ui.context import Page, shown
 from img2prompt.ui.server.uploads import lend
 from img2prompt.ui.service import ModelService
@@ -36,8 +36,8 @@ class Comparison:
 
     first: Prediction
     second: Prediction
-    alike: Likeness
-    presets: dict[str, Likeness]
+    alike: Similarity
+    presets: dict[str, Similarity]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -70,10 +70,10 @@ def compare(
     presets = {}
     if second is not None:
         presets = {
-            preset: likeness(guesser(first, preset, WORDS), guesser(second, preset, WORDS))
+            preset: similarity(guesser(first, preset, WORDS), guesser(second, preset, WORDS))
             for preset in guesser.assets.presets
         }
-    return Comparison(*answers, likeness(*answers), presets)
+    return Comparison(*answers, similarity(*answers), presets)
 
 
 def build(page: Page) -> None:
@@ -198,7 +198,7 @@ def build(page: Page) -> None:
 
 
 def comparison_html(comparison: Comparison, text: Texts, usual: dict[str, float]) -> str:
-    """The likeness in figures and words, both lists with what they share, and the lesson.
+    """The similarity in figures and words, both lists with what they share, and the lesson.
 
     Args:
         comparison: what to show.
@@ -245,7 +245,7 @@ def _side(prediction: Prediction, title: str, shared: set[str], text: Texts) -> 
     )
 
 
-def _presets_html(presets: dict[str, Likeness], text: Texts, usual: dict[str, float]) -> str:
+def _presets_html(presets: dict[str, Similarity], text: Texts, usual: dict[str, float]) -> str:
     """How alike each model's own answers to the two pictures are: the lesson."""
     columns = ["model", "in_common", "angle", *(["usual"] if usual else [])]
     heads = "".join(
