@@ -66,7 +66,7 @@ class MiniLM:
             out[rows] = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
         return out
 
-    def _forward(self, ids: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _forward(self, ids: NDArray[np.int64], mask: NDArray[np.float32]) -> NDArray[np.float32]:
         w = self.weights
         x = w["embeddings.word_embeddings.weight"][ids]
         x = x + w["embeddings.position_embeddings.weight"][: ids.shape[1]]

@@ -19,8 +19,9 @@ from img2prompt.core.arrays import (
     UNPACKED_TIMES,
     UnfitError,
     opened_zip,
-    told_unfit,
+    refused_if_unfit,
 )
+from img2prompt.core.errors import UserError
 from img2prompt.core.files import parse_json
 
 WEIGHTS = "model.weights.h5"  # the member that holds the weights
@@ -37,17 +38,19 @@ OBJECTS = 2**16  # groups and arrays of the weights; `gaze` has 800
 def check_model_file(path: str | os.PathLike[str]) -> None:
     """Raise `UserError` for a file that is no `.keras` file, or needs far more than its size."""
     with (
-        told_unfit(path, "is not a model we can load", "train one with scripts/train_model.py"),
+        refused_if_unfit(
+            lambda reason: UserError("inference.unfit_model", path=path, reason=reason)
+        ),
         opened_zip(path) as (archive, members),
     ):
         if missing := {WEIGHTS, *TEXTS} - members.keys():
-            raise UnfitError(f"it lacks {min(missing)}")
+            raise UnfitError("core.lacks", name=min(missing))
         for name in TEXTS:
             if members[name].file_size > TEXT_BYTES:
-                raise UnfitError(f"its {name} is too large")
+                raise UnfitError("inference.text_too_large", name=name)
             value = _check_text(name, archive.read(name))
             if name == CONFIG and _bytes_built(value) > _most(members[WEIGHTS]):
-                raise UnfitError("it asks for far more weights than it holds")
+                raise UnfitError("inference.asks_for_weights")
         _check_weights(archive, members[WEIGHTS])
 
 
@@ -55,12 +58,12 @@ def _check_text(name: str, data: bytes) -> Any:
     try:
         value = parse_json(data)
     except ValueError as error:
-        raise UnfitError(f"its {name} is no JSON: {error}") from None
+        raise UnfitError("inference.no_json", name=name, reason=error) from None
     for depth, item in _items(value):
         if depth > DEPTH:
-            raise UnfitError(f"its {name} nests too deep")
+            raise UnfitError("inference.nests_too_deep", name=name)
         if isinstance(item, (int, float)) and abs(item) > LARGEST:
-            raise UnfitError(f"its {name} asks for too much")
+            raise UnfitError("inference.asks_for_too_much", name=name)
     return value
 
 
@@ -121,18 +124,18 @@ def _check_weights(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
         nonlocal declared, objects
         objects += 1
         if objects > OBJECTS:
-            raise UnfitError("its weights have too many parts")
+            raise UnfitError("inference.too_many_weights")
         if isinstance(item, h5py.Group):
             if any(not isinstance(item.get(n, getlink=True), h5py.HardLink) for n in item):
-                raise UnfitError("its weights lead to other files")
+                raise UnfitError("inference.weights_elsewhere")
         elif isinstance(item, h5py.Dataset):
             if item.is_virtual or item.external:
-                raise UnfitError("its weights lead to other files")
+                raise UnfitError("inference.weights_elsewhere")
             if item.dtype.kind not in "biuf":
-                raise UnfitError("its weights are no numbers")
+                raise UnfitError("inference.weights_no_numbers")
             declared += item.size * item.dtype.itemsize
             if declared > most:
-                raise UnfitError("its weights declare more than they hold")
+                raise UnfitError("inference.weights_declare_more")
 
     with h5py.File(io.BytesIO(archive.read(member)), "r") as file:
         look("", file)

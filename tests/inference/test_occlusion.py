@@ -18,8 +18,8 @@ from img2prompt.inference.artifacts import Assets
 from img2prompt.inference.occlusion import (
     REGIONS,
     describe,
-    occlusion_maps,
     heat_png,
+    occlusion_maps,
     quarter_drops,
     unfit,
 )
