@@ -169,7 +169,7 @@ class Batch:
                 self.page.check_picture(mine.files[0])
             models = self.page.models
             predictor = models.predictor(mine.preset)
-            run = mine.begin(Run(predictor, mine.files, mine.words, models.blocked))
+            run = mine.begin(Run(predictor, mine.files, mine.words, models.compare))
             rows = yield from self._progress(mine, run)
         yield unchanged if mine.superseded else self._ended(run, rows)
 
@@ -306,7 +306,7 @@ def _api(tab: Batch) -> None:
         """
         with page.errors():
             models = page.models
-            run = Run(models.predictor(preset), files or [], round(words), models.blocked)
+            run = Run(models.predictor(preset), files or [], round(words), models.compare)
             for _ in run:
                 pass
             return [

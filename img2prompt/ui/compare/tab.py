@@ -9,7 +9,7 @@ import gradio as gr
 from img2prompt.core.errors import UserError
 from img2prompt.core.texts import Texts
 from img2prompt.inference.predictor import Prediction
-from img2prompt.inference.similarity import Likeness, likeness
+from img2prompt.inference.similarity import Similarity, similarity
 from img2prompt.ui.context import QUIET, Page, html_part, shown
 from img2prompt.ui.server.uploads import lend
 from img2prompt.ui.service import ModelService
@@ -38,8 +38,8 @@ class Comparison:
 
     first: Prediction
     second: Prediction
-    alike: Likeness
-    presets: dict[str, Likeness]
+    alike: Similarity
+    presets: dict[str, Similarity]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -72,10 +72,10 @@ def compare(
     presets = {}
     if second is not None:
         presets = {
-            preset: likeness(models(first, preset, WORDS), models(second, preset, WORDS))
+            preset: similarity(models(first, preset, WORDS), models(second, preset, WORDS))
             for preset in models.assets.presets
         }
-    return Comparison(*answers, likeness(*answers), presets)
+    return Comparison(*answers, similarity(*answers), presets)
 
 
 class Compare:
@@ -216,7 +216,7 @@ def _wire(tab: Compare) -> None:
 
 
 def comparison_html(comparison: Comparison, text: Texts, usual: dict[str, float]) -> str:
-    """The likeness in figures and words, both lists with what they share, and the lesson.
+    """The similarity in figures and words, both lists with what they share, and the lesson.
 
     Args:
         comparison: what to show.
