@@ -19,8 +19,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from img2prompt.core.errors import UserError, run_command
+from img2prompt.core.executors import usable_cores
 from img2prompt.core.files import write_json
-from img2prompt.core.processes import usable_cores
 from img2prompt.embedding.probes import PROBES, odd_one_out
 from img2prompt.embedding.vectors import EmbeddingConfig, WordVectors, train_embedding
 

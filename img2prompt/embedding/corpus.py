@@ -24,8 +24,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from img2prompt.core.errors import UserError
+from img2prompt.core.executors import usable_cores
 from img2prompt.core.files import atomic_path
-from img2prompt.core.processes import usable_cores
 from img2prompt.data import diffusiondb
 from img2prompt.data.shards import TRAIN_SHARE, VALIDATION_SHARE
 from img2prompt.embedding import corpus_worker
