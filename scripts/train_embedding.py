@@ -22,7 +22,8 @@ from img2prompt.core.errors import UserError, run_command
 from img2prompt.core.executors import usable_cores
 from img2prompt.core.files import write_json
 from img2prompt.embedding.probes import PROBES, odd_one_out
-from img2prompt.embedding.vectors import EmbeddingConfig, WordVectors, train_embedding
+from img2prompt.embedding.vectors import WordVectors
+from img2prompt.embedding.word2vec import EmbeddingConfig, export_word2vec, train_embedding
 
 
 def main() -> None:
@@ -64,7 +65,7 @@ def main() -> None:
     vectors.save(args.out)
     if args.export:
         suffix = ".w2v.txt" if args.export == "text" else ".w2v.bin"
-        vectors.export_word2vec(args.out.with_suffix(suffix), binary=args.export == "binary")
+        export_word2vec(vectors, args.out.with_suffix(suffix), args.export == "binary")
     report = describe(vectors) | {"corpus": counts, "config": asdict(config)}
     write_json(args.out.with_suffix(".report.json"), report)
     print(f"corpus: {counts['prompts']:,} prompts, {counts['words']:,} words")

@@ -31,7 +31,7 @@ from PIL import Image
 
 ASSETS = Path(os.environ.get("IMG2PROMPT_ASSETS", ROOT / "assets")).resolve()
 EXAMPLES = ROOT / "assets" / "examples"
-EXAMPLE = EXAMPLES / "06-dog.jpg"
+EXAMPLE = EXAMPLES / "01-dragon.jpg"
 # How long things are waited for that happen sooner or later: seconds, milliseconds.
 START_SECONDS = 900
 WAIT = 300_000

@@ -23,7 +23,10 @@ def reports() -> dict:
 
 @pytest.mark.parametrize(
     "name",
-    ["README.md", "MODEL_CARD.md", "docs/why-the-original-failed.md", "docs/reliability.md"],
+    [
+        *("README.md", "MODEL_CARD.md", "docs/results.md"),
+        *("docs/why-the-original-failed.md", "docs/reliability.md"),
+    ],
 )
 def test_quoted_figures_are_the_reports(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
@@ -93,6 +96,19 @@ def test_links_inside_the_repository_lead_somewhere() -> None:
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
 
 
+def test_the_readme_is_short_and_starts_with_a_picture() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    assert "\n|" not in text[: text.index("![")]
+
+
+def test_the_index_lists_every_document() -> None:
+    listed = re.findall(r"^\| \[.*?\]\((.*?)\)", (ROOT / "docs/README.md").read_text("utf-8"), re.M)
+    documents = {p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").glob("*.md")}
+    documents |= {f"../{path.name}" for path in ROOT.glob("*.md")}
+    assert sorted(listed) == sorted(documents - {"README.md", "../README.md"})
+
+
 @pytest.mark.parametrize("name", ["SECURITY.md", "docs/hosting.md", "docs/api.md"])
 def test_documents_tell_the_limits_that_hold(name: str) -> None:
     """Every number beside these words is the one in the code."""
@@ -126,6 +142,25 @@ def test_documents_tell_the_limits_that_hold(name: str) -> None:
             assert float(number.replace(",", "")) == right, (name, found[0])
             seen += 1
     assert seen >= 4
+
+
+def test_examples_are_small_carry_their_prompt_and_are_described_in_every_language() -> None:
+    from img2prompt.data.file_prompts.reading import read_making
+    from img2prompt.data.images import open_image
+    from img2prompt.ui.guess.examples import load_examples
+    from img2prompt.ui.texts import languages
+
+    folder = ROOT / "assets"
+    english = load_examples(folder)
+    assert {e.path.name for e in english} == {p.name for p in (folder / "examples").glob("*.jpg")}
+    for example in english:
+        assert example.path.stat().st_size <= 120_000
+        assert open_image(example.path).size == (512, 512)
+        reading = read_making(example.path)
+        assert reading.state == "found" and reading.told.prompt == example.prompt
+    for language in set(languages()) - {"en"}:
+        for one, other in zip(english, load_examples(folder, language), strict=True):
+            assert one.title != other.title and one.alt != other.alt
 
 
 def test_the_shipped_models_are_small_enough() -> None:

@@ -253,7 +253,7 @@ def container(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_what_is_copied_suffices(container: str) -> None:
     client = Client(container, verbose=False, httpx_kwargs={"timeout": PATIENCE})
     answer = client.predict(handle_file(browser_kit.EXAMPLE), api_name="/predict")
-    assert answer["words"][0]["word"] == "dog"
+    assert answer["words"][0]["word"] == "dragon"
 
 
 def test_the_health_check_tells_a_live_page_from_a_dead_one(container: str) -> None:

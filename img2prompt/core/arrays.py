@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import WEB_PAGE, is_web_page
@@ -84,7 +85,7 @@ DAMAGED = (
 
 
 def load_arrays(
-    path: str | os.PathLike, forms: Mapping[str, Form], what: str, mend: str
+    path: str | os.PathLike[str], forms: Mapping[str, Form], what: str, mend: str
 ) -> dict[str, Any]:
     """Read the named arrays of an `.npz`; others in it are not looked at.
 
@@ -107,7 +108,7 @@ def load_arrays(
 
 
 @contextlib.contextmanager
-def told_unfit(path: str | os.PathLike, what: str, mend: str) -> Iterator[None]:
+def told_unfit(path: str | os.PathLike[str], what: str, mend: str) -> Iterator[None]:
     """Turn what reading an archive can raise into one sentence; `what` and `mend` as above."""
     try:
         yield
@@ -126,7 +127,7 @@ def told_unfit(path: str | os.PathLike, what: str, mend: str) -> Iterator[None]:
     raise UserError(f"{path} {what} ({reason}); {mend}.")
 
 
-def map_array(path: str | os.PathLike) -> np.ndarray:
+def map_array(path: str | os.PathLike[str]) -> NDArray[Any]:
     """A `.npy` file mapped into memory, its pages read when they are used.
 
     Raises:
@@ -137,7 +138,7 @@ def map_array(path: str | os.PathLike) -> np.ndarray:
     return np.memmap(path, dtype, "r", start, shape)
 
 
-def array_head(file: BinaryIO, whole: bool = True) -> tuple[tuple[int, ...], np.dtype, int]:
+def array_head(file: BinaryIO, whole: bool = True) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     """Shape, dtype and where the values begin, of an open `.npy` file.
 
     Args:
@@ -156,7 +157,9 @@ def array_head(file: BinaryIO, whole: bool = True) -> tuple[tuple[int, ...], np.
 
 
 @contextlib.contextmanager
-def opened_zip(path: str | os.PathLike) -> Iterator[tuple[zipfile.ZipFile, dict]]:
+def opened_zip(
+    path: str | os.PathLike[str],
+) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
     """A zip archive and its members by name, none of which unpacks to more than it may.
 
     Raises:
@@ -229,7 +232,7 @@ def _check(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, form: F
         raise UnfitError(f"its {name} is not as long as it declares")
 
 
-def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype, bool, int]:
+def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
     """An array's shape, its type, whether it is in Fortran's order, and where its values begin."""
     magic = stream.read(np.lib.format.MAGIC_LEN)
     version = np.lib.format.read_magic(io.BytesIO(magic))
@@ -251,7 +254,7 @@ def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype, bool, int]:
     return shape, dtype, fortran, len(magic) + len(length) + size
 
 
-def _told(array: np.ndarray, text: str) -> Any:
+def _told(array: NDArray[Any], text: str) -> Any:
     if text == "plain":
         return str(array)
     if text == "utf8":

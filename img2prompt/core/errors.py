@@ -1,19 +1,51 @@
-"""Errors a person can act on: the one exception type every room raises for bad input."""
+"""Errors that a person can act on, each one sentence in every language that we have."""
 
 import contextlib
 import errno
 import os
 import sys
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 from img2prompt.core.printable import CleanStream, one_line
+from img2prompt.core.texts import Texts
 
 
 class UserError(ValueError):
     """Bad input, told in one sentence that says what was wrong and what to do.
 
-    The app shows the sentence as it is; a command prints it and exits with 2.
+    The page tells it in its language; a command prints the English sentence and exits with 2.
+
+    Args:
+        key: where the sentence stands in a locale: `ROOM.NAME` of its table `error`, or a whole key
+            such as `guess.waiting`.
+        values: what its placeholders are filled with. An error among them is told in the same
+            language.
     """
+
+    def __init__(self, key: str, /, **values: Any) -> None:
+        super().__init__(key)  # so that a worker's error reaches the process that asked for it
+        self.key, self.values = key, values
+
+    def __str__(self) -> str:
+        return self.told(_english())
+
+    def told(self, text: Texts) -> str:
+        """The sentence in a language."""
+        key = next((key for key in (f"error.{self.key}", self.key) if key in text), None)
+        if key is None:  # being moved into the locales: the sentence itself
+            return text.sentence(self.key)
+        values = {
+            name: value.told(text) if isinstance(value, UserError) else value
+            for name, value in self.values.items()
+        }
+        return text(key, **values)
+
+
+@cache
+def _english() -> Texts:
+    return Texts()
 
 
 class SharedFailureError(UserError):
@@ -35,7 +67,7 @@ def agreed(question: str, yes: bool, interactive: bool, ask: Callable[[str], str
     if yes:
         return True
     if not interactive:
-        raise UserError(f'Nobody is here to be asked "{question}"; give --yes.')
+        raise UserError("core.nobody_to_ask", question=question)
     try:
         return ask(f"{question} [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:  # Ctrl-D

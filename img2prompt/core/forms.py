@@ -111,13 +111,19 @@ class Index(_Form):
     sources: list[str]
 
 
-class ExampleEntry(_Form):
-    """One picture that ships with the page."""
+class ExampleText(_Form):
+    """What is said of an example picture in one language."""
 
-    file: str
     title: str
     alt: str
+
+
+class ExampleEntry(ExampleText):
+    """One picture that ships with the page; `title` and `alt` are English."""
+
+    file: str
     prompt: str = ""
+    translations: dict[str, ExampleText] = {}
 
 
 Examples = RootModel[list[ExampleEntry]]

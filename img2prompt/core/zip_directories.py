@@ -16,7 +16,7 @@ class BoundedFile(io.FileIO):
         refusal: what is raised where more are asked for.
     """
 
-    def __init__(self, path: str | os.PathLike, most: int, refusal: Exception) -> None:
+    def __init__(self, path: str | os.PathLike[str], most: int, refusal: Exception) -> None:
         super().__init__(path)
         self.most: int | None = most
         self._refusal = refusal

@@ -11,11 +11,12 @@ import functools
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from img2prompt.core.arrays import TEXT, Form, load_arrays
 from img2prompt.core.errors import UserError
@@ -56,17 +57,17 @@ class ClassWords:
         embedding: `WordVectors.fingerprint` of the vocabulary.
     """
 
-    words: np.ndarray
-    shares: np.ndarray
-    names: np.ndarray
-    background: np.ndarray
+    words: NDArray[np.int32]
+    shares: NDArray[np.float32]
+    names: NDArray[np.float32]
+    background: NDArray[np.float32]
     embedding: str
 
-    def expected(self, probabilities: np.ndarray) -> np.ndarray:
+    def expected(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         """Class probabilities (n, C) → expected share of each word, float32 (n, V)."""
         return probabilities @ self._table  # (n, C) @ (C, V)
 
-    def directions(self, vectors: WordVectors) -> np.ndarray:
+    def directions(self, vectors: WordVectors) -> NDArray[np.float32]:
         """Where each class lies in the embedding: float32 (C, 2D).
 
         The mean vector of its name, and the unit mean vector of the words beside it, each as far
@@ -98,18 +99,18 @@ class ClassWords:
         )
 
     @functools.cached_property
-    def _table(self) -> np.ndarray:
+    def _table(self) -> NDArray[np.float32]:
         table = np.zeros((len(self.words), len(self.background)), np.float32)
         np.put_along_axis(table, self.words.astype(np.int64), self.shares, axis=1)
         return table
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write an `.npz`, atomically."""
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **dataclasses.asdict(self))
 
     @classmethod
-    def load(cls, path: str | os.PathLike, vectors: WordVectors) -> "ClassWords":
+    def load(cls, path: str | os.PathLike[str], vectors: WordVectors) -> "ClassWords":
         """Read what `save` wrote.
 
         Raises:
@@ -143,7 +144,7 @@ def read_class_names() -> list[tuple[str, str]]:
 
 
 def count_class_words(
-    files: Iterable[str | os.PathLike],
+    files: Iterable[str | os.PathLike[str]],
     vectors: WordVectors,
     classes: list[tuple[str, str]] | None = None,
 ) -> tuple[ClassWords, dict[str, int]]:
@@ -164,8 +165,9 @@ def count_class_words(
         UserError: files that cannot be read, or no prompt that counts.
     """
     classes = classes if classes is not None else read_class_names()
-    names = [[vectors.index[w] for w in text.content_words(n, vectors)] for n, _ in classes]
-    kinds = [[vectors.index[w] for w in text.content_words(k, vectors)] for _, k in classes]
+    names = [vectors.prompt_positions(name).tolist() for name, _ in classes]
+    kinds = [vectors.prompt_positions(kind).tolist() for _, kind in classes]
+    called = [name + kind for name, kind in zip(names, kinds, strict=True)]
     # A prompt that holds the last word of a name ("shark") or the kind counts for the class.
     triggers: dict[int, set[int]] = {}
     for number, (name, kind) in enumerate(zip(names, kinds, strict=True)):
@@ -173,10 +175,47 @@ def count_class_words(
             triggers.setdefault(word, set()).add(number)
     beside = np.zeros((len(classes), len(vectors)), np.float32)
     prompts_of_class = np.zeros(len(classes))
-    by_source: dict[str, np.ndarray] = {}
+    by_source: dict[str, NDArray[np.float32]] = {}
     prompts_of_source: Counter[str] = Counter()
-    seen: set[str] = set()
     left_out = Counter(dict.fromkeys(LEFT_OUT, 0))
+    for known, source in _counted_prompts(files, vectors, left_out):
+        if source not in by_source:
+            by_source[source] = np.zeros(len(vectors), np.float32)
+        by_source[source][known] += 1
+        prompts_of_source[source] += 1
+        held = set(known)
+        for number in set().union(*(triggers.get(word, ()) for word in known)):
+            whole = len(names[number]) > 1 and held.issuperset(names[number])
+            weight = WHOLE_NAME if whole else 1.0
+            beside[number, known] += weight
+            prompts_of_class[number] += weight
+    if not prompts_of_source:
+        raise UserError(
+            "No prompt has a word that the embedding knows; give other prompts. "
+            f"{left_out_text(left_out)[0].upper()}{left_out_text(left_out)[1:]}."
+        )
+    background, sources = _background(by_source, prompts_of_source)
+    words, shares = _most_frequent(beside, prompts_of_class, background, called, vectors)
+    centres = np.zeros((len(classes), vectors.dimensions), np.float32)
+    for row, own in zip(centres, called, strict=True):
+        if own:
+            row[:] = vectors.unit[own].mean(axis=0)
+    counts = {
+        "prompts": prompts_of_source.total(),
+        "sources": sources,
+        "classes_unknown": sum(not own for own in called),
+    }
+    return ClassWords(words, shares, centres, background, vectors.fingerprint), counts | left_out
+
+
+def _counted_prompts(
+    files: Iterable[str | os.PathLike[str]], vectors: WordVectors, left_out: Counter[str]
+) -> Iterator[tuple[list[int], str]]:
+    """Known words (positions) and source of each prompt that counts.
+
+    The others are added to `left_out`.
+    """
+    seen: set[str] = set()
     for path in files:
         for prompt, written, source in diffusiondb.iter_sourced_prompts(path):
             folded = text.fold(prompt)
@@ -185,44 +224,38 @@ def count_class_words(
                 left_out[reason] += 1
                 continue
             seen.add(folded)
-            known = [vectors.index[word] for word in text.content_words(prompt, vectors)]
-            if not known:
+            known = vectors.prompt_positions(prompt).tolist()
+            if known:
+                yield known, source
+            else:
                 left_out["unknown"] += 1
-                continue
-            if source not in by_source:
-                by_source[source] = np.zeros(len(vectors), np.float32)
-            by_source[source][known] += 1
-            prompts_of_source[source] += 1
-            held = set(known)
-            for number in set().union(*(triggers.get(word, ()) for word in known)):
-                whole = len(names[number]) > 1 and held.issuperset(names[number])
-                weight = WHOLE_NAME if whole else 1.0
-                beside[number, known] += weight
-                prompts_of_class[number] += weight
-    if not prompts_of_source:
-        raise UserError(
-            "No prompt has a word that the embedding knows; give other prompts. "
-            f"{left_out_text(left_out)[0].upper()}{left_out_text(left_out)[1:]}."
-        )
-    background, sources = _background(by_source, prompts_of_source)
+
+
+def _most_frequent(
+    beside: NDArray[np.float32],
+    prompts: NDArray[np.float64],
+    background: NDArray[np.float32],
+    called: list[list[int]],
+    vectors: WordVectors,
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The `WORDS` most frequent answerable words of each class, and their smoothed shares.
+
+    Args:
+        beside: (C, V), of each class how often its prompts hold each word.
+        prompts: (C,), of each class how many prompts it has.
+        background: (V,), share of all prompts with each word.
+        called: positions of the words of each class's own name and kind.
+        vectors: the vocabulary.
+
+    Returns:
+        positions int32 (C, K) and shares float32 (C, K), largest first.
+    """
     beside += SMOOTHING * background
-    beside /= (prompts_of_class + SMOOTHING)[:, None]
-    for row, name, kind in zip(beside, names, kinds, strict=True):
-        row[name + kind] = np.maximum(row[name + kind], OWN_NAME)
+    beside /= (prompts + SMOOTHING)[:, None]
+    for row, own in zip(beside, called, strict=True):
+        row[own] = np.maximum(row[own], OWN_NAME)
     words, shares = top_k(beside * vectors.answerable, min(WORDS, len(vectors)))
-    centres = np.zeros((len(classes), vectors.dimensions), np.float32)
-    for row, name, kind in zip(centres, names, kinds, strict=True):
-        if name + kind:
-            row[:] = vectors.unit[name + kind].mean(axis=0)
-    counted = ClassWords(
-        words.astype(np.int32), shares.astype(np.float32), centres, background, vectors.fingerprint
-    )
-    return counted, {
-        "prompts": prompts_of_source.total(),
-        "sources": sources,
-        "classes_unknown": sum(not name + kind for name, kind in zip(names, kinds, strict=True)),
-        **left_out,
-    }
+    return words.astype(np.int32), shares.astype(np.float32)
 
 
 def left_out_text(counts: Mapping[str, int]) -> str:
@@ -243,7 +276,9 @@ def _left_out(prompt: str, folded: str, written: bool, seen: set[str]) -> str | 
     return "test_prompts" if split_of(prompt) == "test" else None
 
 
-def _background(by_source: dict[str, np.ndarray], prompts: Counter[str]) -> tuple[np.ndarray, int]:
+def _background(
+    by_source: dict[str, NDArray[np.float32]], prompts: Counter[str]
+) -> tuple[NDArray[np.float32], int]:
     """Share of prompts with each word, averaged over the sources that hold prompts: (V,)."""
     shares = {source: counts / prompts[source] for source, counts in by_source.items()}
     real = [

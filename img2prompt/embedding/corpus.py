@@ -357,55 +357,6 @@ class Meter:
         log.info("%s: %s", self._stage, ", ".join(parts))
 
 
-class Readers:
-    """How far threads of this process have read in a file, of which each reads an equal share.
-
-    Asks Linux for the positions of the process's open files; elsewhere nothing is known.
-
-    Args:
-        path: the file.
-        count: how many threads there are; thread i begins at i/count of the file.
-    """
-
-    def __init__(self, path: str | os.PathLike, count: int) -> None:
-        status = Path(path).stat()
-        self._file = (status.st_dev, status.st_ino)
-        self._share = status.st_size / count
-        self._count = count
-        self._known = Path("/proc/self/fdinfo").is_dir()
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all readers; called while none has the file open. Who has it then is no reader."""
-        self._others = set(self._open())
-        self._begun: dict[int, int] = {}  # descriptor → which thread's
-
-    def share(self) -> float:
-        """The share of the file that was read since `reset`, in [0, 1]."""
-        positions = {fd: at for fd, at in self._open().items() if fd not in self._others}
-        for fd, at in positions.items():
-            self._begun.setdefault(fd, int(at / self._share) if self._share else 0)
-        done = 0.0
-        for fd, number in self._begun.items():
-            read = positions[fd] / self._share - number if fd in positions else 1.0  # it is through
-            done += min(max(read, 0.0), 1.0)
-        return min(done / self._count, 1.0)
-
-    def _open(self) -> dict[int, int]:
-        """Descriptors of the file and their positions in bytes."""
-        found: dict[int, int] = {}
-        for link in Path("/proc/self/fd").iterdir() if self._known else []:
-            try:
-                status = link.stat()
-                if (status.st_dev, status.st_ino) == self._file:
-                    # Its first line is "pos:", a tab and the position.
-                    lines = Path("/proc/self/fdinfo", link.name).read_text()
-                    found[int(link.name)] = int(lines.split(maxsplit=2)[1])
-            except FileNotFoundError:  # closed meanwhile
-                continue
-        return found
-
-
 def _template_words(path: Path, workers: Workers) -> set[str]:
     # Only parquet files with this column tell of rebuilt prompts; the others are read once.
     if not _tells_of_rebuilt_prompts(path):

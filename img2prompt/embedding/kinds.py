@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from img2prompt.core.arrays import TEXT, Form, load_arrays
 from img2prompt.core.errors import UserError
@@ -76,7 +77,7 @@ class Kinds:
     """
 
     vectors: WordVectors = field(repr=False)
-    codes: np.ndarray = field(repr=False)
+    codes: NDArray[np.uint8] = field(repr=False)
     method: str = ""
 
     def __post_init__(self) -> None:
@@ -90,7 +91,7 @@ class Kinds:
             return None
         return KINDS[self.codes[row] - 1]
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the `.npz`, atomically; the same contents give the same bytes."""
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
@@ -102,7 +103,7 @@ class Kinds:
             )
 
     @classmethod
-    def load(cls, path: str | os.PathLike, vectors: WordVectors) -> "Kinds":
+    def load(cls, path: str | os.PathLike[str], vectors: WordVectors) -> "Kinds":
         """Read what `save` wrote.
 
         Raises:
@@ -122,7 +123,7 @@ class Kinds:
         return cls(vectors, arrays["codes"].astype(np.uint8), arrays["method"])
 
 
-def read_seeds(path: str | os.PathLike = SEEDS_FILE) -> dict[str, str]:
+def read_seeds(path: str | os.PathLike[str] = SEEDS_FILE) -> dict[str, str]:
     """Word → kind or `NONE`, from a TOML file with a text of words for each kind.
 
     Raises:
@@ -143,7 +144,9 @@ def read_seeds(path: str | os.PathLike = SEEDS_FILE) -> dict[str, str]:
     return seeds
 
 
-def count_contexts(files: Iterable[str | os.PathLike], vectors: WordVectors) -> np.ndarray:
+def count_contexts(
+    files: Iterable[str | os.PathLike[str]], vectors: WordVectors
+) -> NDArray[np.float32]:
     """Where prompts use each word.
 
     Args:
@@ -165,10 +168,11 @@ def count_contexts(files: Iterable[str | os.PathLike], vectors: WordVectors) -> 
     return np.concatenate([seen, shares], axis=1).astype(np.float32)
 
 
-def _uses(prompt: str, index: dict[str, int]) -> tuple[list[int], list[tuple]]:
+def _uses(prompt: str, index: dict[str, int]) -> tuple[list[int], list[tuple[float, ...]]]:
     phrases = [phrase for phrase in prompt.replace(";", ",").split(",") if phrase.strip()]
     shouted = prompt.isupper()
-    rows, uses = [], []
+    rows: list[int] = []
+    uses: list[tuple[float, ...]] = []
     for place, phrase in enumerate(phrases):
         raw = text.WORD.findall(phrase)
         words = [word.lower() for word in raw]
@@ -211,7 +215,7 @@ def _uses(prompt: str, index: dict[str, int]) -> tuple[list[int], list[tuple]]:
     return rows, uses
 
 
-def features(vectors: WordVectors, contexts: np.ndarray) -> np.ndarray:
+def features(vectors: WordVectors, contexts: NDArray[np.float32]) -> NDArray[np.float32]:
     """What the classifier sees of each word: float32 (V, F), columns of mean 0 and deviation 1.
     A column that is the same for every word is 0.
 
@@ -265,7 +269,7 @@ class KindReport:
 
 def fit_kinds(
     vectors: WordVectors,
-    contexts: np.ndarray,
+    contexts: NDArray[np.float32],
     seeds: dict[str, str],
     precision: float = PRECISION,
     seed: int = 1,
@@ -289,29 +293,34 @@ def fit_kinds(
     """
     try:
         from sklearn.linear_model import LogisticRegression
-        from sklearn.model_selection import StratifiedKFold
+        from sklearn.model_selection import StratifiedKFold, cross_val_predict
     except ImportError:
         raise UserError(
             "Learning kinds needs scikit-learn; install requirements-train.txt."
         ) from None
 
-    names = np.array((NONE, *KINDS))
-    known = [(vectors.index[word], kind) for word, kind in seeds.items() if word in vectors]
-    rows = np.array([row for row, _ in known], dtype=np.int64)
-    truth = np.array([int(np.flatnonzero(names == kind)[0]) for _, kind in known], dtype=np.int64)
-    for number, name in enumerate(names):
-        if (truth == number).sum() < _FOLDS:
+    names = (NONE, *KINDS)
+    taught = [word for word in seeds if word in vectors]
+    rows = vectors.positions(taught)
+    truth = np.array([names.index(seeds[word]) for word in taught], np.int64)
+    seeds_of = np.bincount(truth, minlength=len(names))
+    for name, count in zip(names, seeds_of, strict=True):
+        if count < _FOLDS:
             raise UserError(f"The vocabulary holds too few seeds of {name}; give {_FOLDS} or more.")
     table = features(vectors, contexts)
-    weights = np.array([SHARES[name] for name in names])[truth] / np.bincount(truth)[truth]
-    weights *= len(rows)
+    weights = np.array([SHARES[name] for name in names])[truth] / seeds_of[truth] * len(rows)
     model = LogisticRegression(C=_REGULARISATION, max_iter=2000)
-    first, second = np.empty((2, len(rows), len(names)))
-    for fold, held_out in enumerate((first, second)):
-        folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed + fold)
-        for learn, test in folds.split(rows, truth):
-            model.fit(table[rows[learn]], truth[learn], weights[learn])
-            held_out[test] = model.predict_proba(table[rows[test]])
+    first, second = (
+        cross_val_predict(
+            model,
+            table[rows],
+            truth,
+            cv=StratifiedKFold(_FOLDS, shuffle=True, random_state=seed + repeat),
+            method="predict_proba",
+            params={"sample_weight": weights},
+        )
+        for repeat in range(2)
+    )
     chances = model.fit(table[rows], truth, weights).predict_proba(table)
     codes = np.zeros(len(vectors), dtype=np.uint8)
     thresholds = [
@@ -327,7 +336,7 @@ def fit_kinds(
             KindReport(
                 KINDS[number - 1],
                 int(right.sum()),
-                float(threshold),
+                threshold,
                 float(weights[given & right].sum() / weights[given].sum())
                 if given.any()
                 else float("nan"),
@@ -343,7 +352,10 @@ def fit_kinds(
 
 
 def _threshold(
-    chances: np.ndarray, right: np.ndarray, weights: np.ndarray, precision: float
+    chances: NDArray[np.float64],
+    right: NDArray[np.bool_],
+    weights: NDArray[np.float64],
+    precision: float,
 ) -> float:
     """The lowest chance from which `right` is at least `precision`; 1.01, never, if there is none.
 

@@ -71,7 +71,7 @@ def odd_one_out(vectors: WordVectors) -> tuple[int, int, list[str]]:
         if not all(word in vectors for word in four):
             continue
         asked += 1
-        unit = vectors.unit[[vectors.index[word] for word in four]]
+        unit = vectors.unit[vectors.positions(four)]
         mean = (unit @ unit.T).sum(axis=1) - 1
         answer = four[int(np.argmin(mean))]
         if answer == four[-1]:

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from img2prompt.core.arrays import UTF8, Form, load_arrays
 from img2prompt.core.errors import UserError
@@ -32,7 +33,7 @@ _PERPLEXITY = 30.0
 # Dimensions → options of scikit-learn's Barnes-Hut t-SNE. In three dimensions a step takes four
 # times as long, so the angle is wider and the steps are fewer; it still keeps a few neighbours more
 # than the plane does.
-_TSNE = {2: {}, 3: {"angle": 0.8, "max_iter": 500}}
+_TSNE: dict[int, dict[str, float]] = {2: {}, 3: {"angle": 0.8, "max_iter": 500}}
 # A theme is a group of near vectors that is also one region of the map: k-means over both, at
 # weights by which nine of ten neighbours on the map share a theme.
 _THEME_VECTORS = 0.7
@@ -75,11 +76,11 @@ class VocabularyMap:
 
     vectors: WordVectors = field(repr=False)
     words: tuple[str, ...] = field(repr=False)
-    positions: np.ndarray = field(repr=False)
-    space: np.ndarray = field(repr=False)
-    themes: np.ndarray = field(repr=False)
+    positions: NDArray[np.float32] = field(repr=False)
+    space: NDArray[np.float32] = field(repr=False)
+    themes: NDArray[np.int64] = field(repr=False)
     labels: tuple[str, ...] = field(repr=False)
-    counts: np.ndarray = field(repr=False)
+    counts: NDArray[np.int64] = field(repr=False)
     method: str
 
     def __post_init__(self) -> None:
@@ -103,9 +104,9 @@ class VocabularyMap:
         return {word: row for row, word in enumerate(self.words)}
 
     @cached_property
-    def unit(self) -> np.ndarray:
+    def unit(self) -> NDArray[np.float32]:
         """float32 (n, D): the mapped words' vectors, divided by their lengths."""
-        return self.vectors.unit[[self.vectors.index[word] for word in self.words]]
+        return self.vectors.unit[self.vectors.positions(self.words)]
 
     @cached_property
     def landmarks(self) -> tuple[int, ...]:
@@ -121,11 +122,12 @@ class VocabularyMap:
         return tuple(chosen)
 
     @cached_property
-    def extent(self) -> np.ndarray:
+    def extent(self) -> NDArray[np.float32]:
         """float32 (2,): half the map's width and height, with a margin."""
-        return np.abs(self.positions).max(axis=0) + np.float32(_MARGIN)
+        half: NDArray[np.float32] = np.abs(self.positions).max(axis=0) + np.float32(_MARGIN)
+        return half
 
-    def places(self, dimensions: int = 2) -> np.ndarray:
+    def places(self, dimensions: int = 2) -> NDArray[np.float32]:
         """float32 (n, dimensions): `positions` or `space`."""
         return {2: self.positions, 3: self.space}[dimensions]
 
@@ -133,7 +135,7 @@ class VocabularyMap:
         """The same map with the most frequent words alone."""
         return self._rows(np.arange(min(max(words, 1), len(self))))
 
-    def place(self, vectors: np.ndarray, dimensions: int = 2) -> np.ndarray:
+    def place(self, vectors: ArrayLike, dimensions: int = 2) -> NDArray[np.float32]:
         """Where word vectors fall on the map.
 
         t-SNE has no transform: it says nothing of a vector it was not given. So a vector falls on
@@ -156,9 +158,10 @@ class VocabularyMap:
         weights = np.maximum(near, 1e-6) / np.maximum(1.0 - near, 1e-6) ** STEEPNESS
         weights /= weights.sum(axis=1, keepdims=True)
         places = self.places(dimensions)[rows]
-        return np.einsum("nk,nkd->nd", weights, places).astype(np.float32)
+        found: NDArray[np.float32] = np.einsum("nk,nkd->nd", weights, places).astype(np.float32)
+        return found
 
-    def place_words(self, words: Sequence[str], dimensions: int = 2) -> np.ndarray:
+    def place_words(self, words: Sequence[str], dimensions: int = 2) -> NDArray[np.float32]:
         """Where words lie, float32 (n, dimensions); one not on the map, by its own vector.
 
         Raises:
@@ -174,7 +177,7 @@ class VocabularyMap:
                 raise UserError(f"The vocabulary lacks the word {word!r}; try another one.")
         return places
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the `.npz`, atomically; the same contents give the same bytes."""
         with atomic_path(path) as temporary:
             np.savez(
@@ -190,7 +193,7 @@ class VocabularyMap:
             )
 
     @classmethod
-    def load(cls, path: str | os.PathLike, vectors: WordVectors) -> "VocabularyMap":
+    def load(cls, path: str | os.PathLike[str], vectors: WordVectors) -> "VocabularyMap":
         """Read what `save` wrote; words that the embedding hides are left out.
 
         Args:
@@ -228,7 +231,7 @@ class VocabularyMap:
             np.array([row for row, w in enumerate(words) if w not in vectors.hidden])
         )
 
-    def _rows(self, rows: np.ndarray) -> "VocabularyMap":
+    def _rows(self, rows: NDArray[np.int64]) -> "VocabularyMap":
         return replace(
             self,
             words=tuple(self.words[row] for row in rows),
@@ -303,16 +306,17 @@ def neighbourhood_recall(
     cosines = vocabulary.unit[rows] @ vocabulary.unit.T  # (sample, n)
     cosines[own, rows] = -np.inf
     places = vocabulary.places(dimensions).astype(np.float64)
-    closeness = 2 * places[rows] @ places.T - (places**2).sum(
-        axis=1
-    )  # −distance², plus a row's own
+    # −distance², plus a row's own
+    closeness = 2 * places[rows] @ places.T - (places**2).sum(axis=1)
     closeness[own, rows] = -np.inf
     near, near_on_map = top_k(cosines, k)[0], top_k(closeness, k)[0]
     kept = (near[:, :, None] == near_on_map[:, None, :]).any(axis=2)
     return float(kept.mean())
 
 
-def _lay_out(unit: np.ndarray, dimensions: int, perplexity: float, seed: int) -> np.ndarray:
+def _lay_out(
+    unit: NDArray[np.float32], dimensions: int, perplexity: float, seed: int
+) -> NDArray[np.float32]:
     from sklearn.manifold import TSNE
 
     layout = TSNE(
@@ -323,19 +327,20 @@ def _lay_out(unit: np.ndarray, dimensions: int, perplexity: float, seed: int) ->
         random_state=seed,
         **_TSNE[dimensions],
     )
-    positions = layout.fit_transform(unit).astype(np.float64)
+    positions: NDArray[np.float64] = layout.fit_transform(unit).astype(np.float64)
     positions -= (positions.max(axis=0) + positions.min(axis=0)) / 2
-    return (positions / np.abs(positions).max()).astype(np.float32)
+    scaled: NDArray[np.float32] = (positions / np.abs(positions).max()).astype(np.float32)
+    return scaled
 
 
 def _themes(
     words: Sequence[str],
-    unit: np.ndarray,
-    counts: np.ndarray,
-    positions: np.ndarray,
+    unit: NDArray[np.float32],
+    counts: NDArray[np.int64],
+    positions: NDArray[np.float32],
     seed: int,
     nameless: frozenset[str],
-) -> tuple[np.ndarray, tuple[str, ...]]:
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Each word's theme, int64 (n,), and the themes' names."""
     from sklearn.cluster import KMeans
 
@@ -354,5 +359,5 @@ def _themes(
     return found.astype(np.int64), tuple(labels)
 
 
-def _to_bytes(text: str) -> np.ndarray:
+def _to_bytes(text: str) -> NDArray[np.uint8]:
     return np.frombuffer(text.encode("utf-8"), dtype=np.uint8)

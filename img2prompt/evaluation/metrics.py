@@ -49,7 +49,7 @@ class Answers:
 
 def true_words(prompt: str, vectors: WordVectors) -> np.ndarray:
     """Positions in the vocabulary of a prompt's distinct content words: int64 (n,)."""
-    return np.array([vectors.index[w] for w in text.content_words(prompt, vectors)], np.int64)
+    return vectors.prompt_positions(prompt)
 
 
 def hit_counts(answers: np.ndarray, true: Sequence[np.ndarray]) -> np.ndarray:
@@ -318,7 +318,7 @@ def artist_name(prompt: str, vectors: WordVectors) -> list[int]:
     words = [word for word in text.words(found[-1]) if text.is_content_word(word)] if found else []
     if not 0 < len(words) <= NAME_WORDS or words[-1] not in vectors:
         return []
-    return [vectors.index[word] for word in words if word in vectors]
+    return vectors.positions(words).tolist()
 
 
 def names_said(words: np.ndarray, records: Records, vectors: WordVectors) -> dict[str, Any]:

@@ -226,7 +226,7 @@ def _directions(vectors: WordVectors, words: Sequence[str]) -> np.ndarray:
     for word in words:
         if word not in vectors or word in vectors.hidden:
             raise UserError(f"The vocabulary lacks the word {word!r}; try another one.")
-    return vectors.unit[[vectors.index[word] for word in words]]
+    return vectors.unit[vectors.positions(words)]
 
 
 def _windows(side: int) -> list[tuple[int, int, int, int]]:

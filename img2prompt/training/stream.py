@@ -66,8 +66,7 @@ class TargetForm:
 
     def of(self, prompt: str, vectors: WordVectors) -> np.ndarray:
         """Positions in the vocabulary of a prompt's known words: int32 (positions,)."""
-        own = text.content_words(prompt, vectors) if self.content else text.words(prompt)
-        known = [vectors.index[word] for word in own if word in vectors][: self.positions]
+        known = vectors.prompt_positions(prompt, self.content)[: self.positions]
         row = np.full(self.positions, -1, np.int32)
         row[: len(known)] = known
         return row

@@ -31,7 +31,7 @@ from img2prompt.core.files import (
     write_json,
 )
 from img2prompt.core.forms import Run, Settings
-from img2prompt.data import images, text
+from img2prompt.data import images
 from img2prompt.data.data_account import account
 from img2prompt.data.images import Fit, to_float
 from img2prompt.data.imbalance import balanced_weights, cap_mask
@@ -610,7 +610,7 @@ def refit_decoder(
 
 def _known(records: Records, vectors: WordVectors) -> np.ndarray:
     """Which prompts have a content word that the embedding knows: bool (n,)."""
-    return np.array([bool(text.content_words(prompt, vectors)) for prompt in records.prompt], bool)
+    return np.array([len(vectors.prompt_positions(prompt)) > 0 for prompt in records.prompt], bool)
 
 
 def _calibration(validation: np.ndarray) -> np.ndarray:
@@ -1062,8 +1062,7 @@ def _word_sequence(
 
     With `content` of its distinct content words alone.
     """
-    own = text.content_words(prompt) if content else text.words(prompt)
-    known = [vectors.index[word] for word in own if word in vectors][:positions]
+    known = vectors.prompt_positions(prompt, content)[:positions]
     sequence = np.zeros((positions, vectors.dimensions), np.float32)
     sequence[: len(known)] = vectors.vectors[known]
     return sequence

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from img2prompt.core.errors import UserError
+from img2prompt.core.texts import Texts
 from img2prompt.ui.map.figures import Names
 from img2prompt.ui.service import Guesser
-from img2prompt.ui.texts import Texts
 
 if TYPE_CHECKING:
     from img2prompt.ui.guess.examples import Example
@@ -113,13 +113,13 @@ class Page:
         try:
             yield
         except UserError as error:
-            raise shown(UserError(self.text.sentence(str(error)))) from None
+            raise shown(error, self.text) from None
 
     def check_picture(self, path: str | None) -> None:
         """Raise `UserError` where an uploaded picture is gone: uploads are deleted in time."""
         # Not Path.is_file: it raises where no file could have such a name.
         if path is not None and not os.path.isfile(path):  # noqa: PTH113
-            raise UserError(self.text("page.gone"))
+            raise UserError("page.gone")
 
 
 def one_of(allowed: Collection[str]) -> Callable[[str], str]:
@@ -133,6 +133,6 @@ def one_of(allowed: Collection[str]) -> Callable[[str], str]:
     return parse
 
 
-def shown(error: UserError) -> gr.Error:
+def shown(error: UserError, text: Texts) -> gr.Error:
     """A `UserError` as a toast; gradio shows it as HTML, and ours may quote a file's name."""
-    return gr.Error(escape(str(error)), duration=15, print_exception=False)
+    return gr.Error(escape(error.told(text)), duration=15, print_exception=False)

@@ -17,6 +17,7 @@ from gradio.utils import get_space
 from starlette.middleware import Middleware
 
 from img2prompt.core.errors import UserError
+from img2prompt.core.texts import ENGLISH, Texts, languages
 from img2prompt.data import images
 from img2prompt.inference.artifacts import Assets
 from img2prompt.ui.context import Page
@@ -25,7 +26,6 @@ from img2prompt.ui.server import faults, http_mistakes, mistakes
 from img2prompt.ui.server.gate import LOCAL_NAMES, Gate, Rules, host_name
 from img2prompt.ui.server.uploads import Uploads, private_folder
 from img2prompt.ui.service import Guesser
-from img2prompt.ui.texts import ENGLISH, Texts, languages
 
 TABS = ("guess", "map", "compare", "batch", "play", "learn")  # ids, and names of the modules
 _HERE = Path(__file__).parent
@@ -62,7 +62,6 @@ def build_app(
     texts = page_texts(language)
     private_folder()  # Gradio's components ask for it when they are made
     guesser = Guesser(assets, preset, show_all)
-    examples = load_examples(assets.folder)
     app = mistakes.Blocks(
         title=texts[language]("page.title"),
         fill_width=True,
@@ -70,11 +69,13 @@ def build_app(
     )
     app.texts = texts
     with app:
-        _build_page(Page(guesser, texts[language], True, examples), texts)
+        _build_page(
+            Page(guesser, texts[language], True, load_examples(assets.folder, language)), texts
+        )
     for code, text in texts.items():
         if code != language:
             with app.route(text("page.name"), code, show_in_navbar=False):
-                _build_page(Page(guesser, text, False, examples), texts)
+                _build_page(Page(guesser, text, False, load_examples(assets.folder, code)), texts)
     app.queue(default_concurrency_limit=2, max_size=64)
     return app
 
@@ -129,7 +130,7 @@ def launch(
     except OSError as error:
         if "port" not in str(error):
             raise
-        raise UserError(f"Port {port} is taken; choose another one with --port.") from None
+        raise UserError("ui.port_taken", port=port) from None
     mistakes.answer_models(app, uploads)
     print(f"{Texts(language)('page.title')}: {app.local_url}", flush=True)
     if block:
@@ -154,6 +155,8 @@ def page_texts(language: str) -> dict[str, Texts]:
     Raises:
         UserError: unknown language.
     """
+    if language not in languages():
+        raise UserError("ui.no_language", language=language, known=", ".join(languages()))
     return {language: Texts(language)} | {code: Texts(code) for code in languages()}
 
 

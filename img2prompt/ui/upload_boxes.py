@@ -11,8 +11,8 @@ import gradio as gr
 from gradio.data_classes import FileData, ListFiles
 from pydantic import model_validator
 
+from img2prompt.core.texts import Texts
 from img2prompt.ui.server.uploads import is_private_file, local_path
-from img2prompt.ui.texts import Texts
 
 _META = {"_type": "gradio.FileData"}
 

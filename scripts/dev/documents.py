@@ -59,6 +59,29 @@ def originals_block(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def summary_block(evaluation: dict[str, Any], held_out: dict[str, Any]) -> str:
+    """Five systems in four figures, for a reader in a hurry."""
+    lines = [
+        "| answer by | right of ten | F1@10 | F1@10 on held-out sources | two answers share |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    here, there = ({row["name"]: row for row in r["systems"]} for r in (evaluation, held_out))
+    for name, title in (
+        ("gaze", "`gaze`, the default model"),
+        ("knn", "the twenty most similar training pictures"),
+        ("constant", "the ten commonest words, always"),
+        ("original", "`original`"),
+        ("notebook", "`notebook`"),
+    ):
+        row = here[name]
+        far = f"{there[name]['f1']:.3f}" if name in there else "–"
+        lines.append(
+            f"| {title} | {10 * row['precision']:.1f} | {row['f1']:.3f} | {far} "
+            f"| {row['same_words']:.0%} |"
+        )
+    return "\n".join(lines)
+
+
 def ladder_block(report: dict[str, Any]) -> str:
     """The steps from the original's idea to what ships."""
     rows = [row for row in report["rows"] if row["section"] in ("baseline", "ladder")]
@@ -67,6 +90,7 @@ def ladder_block(report: dict[str, Any]) -> str:
 
 BLOCKS: dict[str, Callable[[dict[str, Any]], str]] = {
     "evaluation": lambda reports: systems_block(reports["evaluation"]),
+    "summary": lambda reports: summary_block(reports["evaluation"], reports["abroad"]),
     "abroad": lambda reports: systems_block(reports["abroad"]),
     "names": lambda reports: evaluation.names_table(reports["evaluation"]["systems"]),
     "originals": lambda reports: originals_block(reports["evaluation"]),

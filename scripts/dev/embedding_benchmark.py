@@ -22,7 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from img2prompt.core.errors import UserError
-from img2prompt.embedding.vectors import EmbeddingConfig, corpus, train_on_corpus
+from img2prompt.embedding import corpus
+from img2prompt.embedding.word2vec import EmbeddingConfig, train_on_corpus
 
 # The share of the r-th most frequent word is as r^−a · (1 + r/k)^−b, fitted by least squares of
 # the logarithms to ranks 1 … 30,000 of the 4,360,799 words that scripts/train_embedding.py reads

@@ -65,7 +65,10 @@ NOTED = {
 SHIPPED = (
     ("`assets/gaze.keras`: EfficientNet-Lite2 with ImageNet weights", "Apache-2.0"),
     ("`img2prompt/embedding/imagenet_classes.txt`: names of the classes of ImageNet", "facts"),
-    ("`assets/examples/`: drawn by `scripts/make_examples.py`", "MIT, ours"),
+    (
+        "`assets/examples/`: made with Stable Diffusion XL, © 2023 Stability AI (StableStudio)",
+        "MIT",
+    ),
     ("fonts: none; the page uses those of the visitor's system", "–"),
 )
 

@@ -23,6 +23,7 @@ REPORTS = ("evaluation", "abroad", "ablations", "reliability")
 DOCUMENTS = (
     "README.md",
     "MODEL_CARD.md",
+    "docs/results.md",
     "docs/why-the-original-failed.md",
     "docs/reliability.md",
 )

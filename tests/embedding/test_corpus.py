@@ -24,17 +24,15 @@ from img2prompt.core.errors import UserError
 from img2prompt.data import diffusiondb, text
 from img2prompt.data.shards import split_of
 from img2prompt.embedding import corpus, corpus_worker
-from img2prompt.embedding import vectors as embedding
 from img2prompt.embedding.corpus import (
     KeySet,
     Meter,
-    Readers,
     Workers,
     count_words,
     is_test,
     write_corpus,
 )
-from img2prompt.embedding.vectors import (
+from img2prompt.embedding.word2vec import (
     EmbeddingConfig,
     train_embedding,
     train_on_corpus,
@@ -271,7 +269,7 @@ def endless(tmp_path: Path):
     (tmp_path / "temporary").mkdir()
     code = (
         "import sys; from img2prompt.embedding import corpus\n"
-        "from img2prompt.embedding.vectors import *\n"
+        "from img2prompt.embedding.word2vec import *\n"
         "from img2prompt.core.errors import run_command\n"
         "corpus.usable_cores = lambda: 2\n"
         "sys.exit(run_command(lambda: train_embedding([sys.argv[1]] * 10_000) and 0))"
@@ -386,7 +384,6 @@ def test_the_log_follows_every_stage(
     prompts = [" ".join(f"word{word}" for word in rng.integers(0, 500, 20)) for _ in range(10_000)]
     pq.write_table(pa.table({"prompt": prompts}), tmp_path / "prompts.parquet")
     monkeypatch.setattr(corpus, "REPORT_SECONDS", 0.02)
-    monkeypatch.setattr(embedding._Progress, "LOOK_SECONDS", 0.01)
     caplog.set_level(logging.INFO, logger="img2prompt")
     config = EmbeddingConfig(dimensions=100, epochs=3, negative=3)
     _, counts = train_embedding([tmp_path / "prompts.parquet"], config, workers=2)
@@ -403,33 +400,6 @@ def test_the_log_follows_every_stage(
     training = [message for message in caplog.messages if message.startswith("training: ")]
     assert "2 workers: not reproducible" in training[0]
     assert sum("is over" in message for message in training) == config.epochs
-    if sys.platform == "linux":  # and within epochs
-        assert len(training) > 2 * config.epochs + 1
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_readers_are_followed_to_the_end_of_their_share(tmp_path: Path) -> None:
-    path = tmp_path / "corpus.txt"
-    path.write_bytes(bytes(1_000))
-    with path.open("rb") as other:
-        readers = Readers(path, 2)
-        assert readers.share() == 0
-        one, two = path.open("rb", buffering=0), path.open("rb", buffering=0)
-        two.seek(500)
-        assert readers.share() == 0
-        one.read(250)
-        assert readers.share() == pytest.approx(0.25)
-        other.read(700)
-        two.read(100)
-        assert readers.share() == pytest.approx(0.35)
-        one.read(260)  # workers read a little further than their share
-        assert readers.share() == pytest.approx(0.6)
-        one.close()
-        assert readers.share() == pytest.approx(0.6)
-        two.close()
-        assert readers.share() == pytest.approx(1)
-        readers.reset()
-        assert readers.share() == 0
 
 
 def test_the_temporary_file_can_be_opened_by_its_path() -> None:

@@ -15,7 +15,7 @@ from img2prompt.inference.predictor import Predictor
 from img2prompt.models import gaze, notebook, original
 from img2prompt.models.layers import PooledStatistics
 
-EXAMPLE = ROOT / "assets" / "examples" / "06-dog.jpg"
+EXAMPLE = ROOT / "assets" / "examples" / "01-dragon.jpg"
 
 
 def small_gaze(vectors: WordVectors) -> keras.Model:

@@ -1,7 +1,7 @@
 """The shipped models on the shipped pictures: words and scores stay what they were.
 
-`golden.json` beside it is written by `python tests/inference/test_golden.py`, after assets were
-made anew.
+`golden.json` beside it is written by `PYTHONPATH=tests python tests/inference/test_golden.py`,
+after models or examples were changed.
 """
 
 import json

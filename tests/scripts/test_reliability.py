@@ -17,8 +17,11 @@ REPORT = json.loads((ROOT / "docs" / "reliability.json").read_text("utf-8"))
 
 @pytest.mark.parametrize(
     "name",
-    ["README.md", "SECURITY.md", "CONTRIBUTING.md"]
-    + [f"docs/{name}.md" for name in ("api", "hosting", "prompts-in-files", "reliability")],
+    ["SECURITY.md", "CONTRIBUTING.md"]
+    + [
+        f"docs/{name}.md"
+        for name in ("api", "hosting", "prompts-in-files", "reliability", "training", "usage")
+    ],
 )
 def test_named_tests_and_files_are_there(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")

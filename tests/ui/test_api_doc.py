@@ -36,15 +36,15 @@ def run(command: list[str], code: str) -> str:
 
 def test_the_python_example_runs(address: str) -> None:
     printed = run([sys.executable, "-"], example("Python", address)).splitlines()
-    assert printed[0].startswith("dog: 0.")
+    assert printed[0].startswith("dragon: 0.")
     assert all(re.fullmatch(r"\w+: 0\.\d\d", line) for line in printed[:5])
-    assert any(line.startswith("found: dog") for line in printed)
+    assert any(line.startswith("found: dragon") for line in printed)
     near = next(line for line in printed if line.startswith("near castle: "))
     assert len(near.split()) == 12
     assert any(re.fullmatch(r"portrait . painting \+ photo = \w+", line) for line in printed)
     alike = next(line for line in printed if line.startswith("alike: "))
     assert -1 <= float(alike.split()[1]) < 1
-    assert printed[-2:] == ["06-dog.jpg False", "04-cottage.jpg False"]
+    assert printed[-2:] == ["01-dragon.jpg False", "02-train.jpg False"]
 
 
 def test_the_types_of_the_python_example_are_the_answers(address: str) -> None:
@@ -69,7 +69,7 @@ def test_the_curl_example_runs(address: str) -> None:
         for line in printed.splitlines()
         if line.startswith("data: ")
     ]
-    assert predicted["words"][0]["word"] == "dog" and len(predicted["words"]) == 3
+    assert predicted["words"][0]["word"] == "dragon" and len(predicted["words"]) == 3
     assert len(solved["results"]) == 10
 
 

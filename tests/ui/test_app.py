@@ -22,13 +22,14 @@ from waiting import PATIENCE
 
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import write_json
+from img2prompt.core.texts import Texts
 from img2prompt.data.block_list import BLOCKED_WORDS
 from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
 from img2prompt.embedding.word_map import MAP_FILE
 from img2prompt.inference.artifacts import Assets
 from img2prompt.inference.predictor import PredictedWord, Prediction
 from img2prompt.ui.guess.answer import View, answer_html
-from img2prompt.ui.texts import Texts
+from img2prompt.ui.page import page_texts
 
 ENGLISH = Texts()
 NOT_A_PICTURE = "This is not a picture we can read; use one of PNG, JPEG, WEBP, GIF, BMP, TIFF."
@@ -404,3 +405,8 @@ def test_the_command_tells_errors_in_one_line(folder: Path, arguments: list[str]
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_language_is_one_sentence() -> None:
+    with pytest.raises(UserError, match="There is no language 'tlh'; choose one of en, de"):
+        page_texts("tlh")

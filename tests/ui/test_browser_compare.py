@@ -21,7 +21,7 @@ from browser_kit import (
 
 pytestmark = pytest.mark.browser
 
-FRUIT = EXAMPLES / "07-still-life.jpg"
+FOOD = EXAMPLES / "07-chili.jpg"
 
 
 def test_one_picture_and_two_models(open_page) -> None:
@@ -80,7 +80,7 @@ def test_two_pictures_of_ones_own_on_a_phone(open_page, tmp_path: Path) -> None:
     open_tab(page, "Compare")
     choose(page, EXAMPLE, "#compare-first")
     _sides(page, 2)
-    choose(page, FRUIT, "#compare-second")
+    choose(page, FOOD, "#compare-second")
     # Two pictures are compared by one model.
     page.wait_for_function(
         """() => document.querySelector('#compare-answer .lesson') &&
@@ -88,12 +88,12 @@ def test_two_pictures_of_ones_own_on_a_phone(open_page, tmp_path: Path) -> None:
                 .every((side) => side.dataset.preset === 'gaze')"""
     )
     first, second = _sides(page, 2)
-    assert "fruit" in second["words"] and "dog" in first["words"]
+    assert "bowl" in second["words"] and "dragon" in first["words"]
     assert overflow(page) == 0
     keep(page, "compare-phone-dark")
     # A picture put here stays, whatever the Guess tab shows.
     open_tab(page, "Guess")
-    choose(page, FRUIT)
+    choose(page, FOOD)
     words(page, 10)
     open_tab(page, "Compare")
     at_rest(page)

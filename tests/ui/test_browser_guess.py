@@ -23,7 +23,7 @@ from PIL import Image, PngImagePlugin
 
 pytestmark = pytest.mark.browser
 
-FRUIT = EXAMPLES / "07-still-life.jpg"
+FOOD = EXAMPLES / "07-chili.jpg"
 
 
 def test_a_dropped_picture_gets_words_scores_a_prompt_and_a_map(open_page) -> None:
@@ -78,7 +78,7 @@ def test_a_pasted_picture_is_answered(open_page) -> None:
 
 def test_a_word_opens_and_the_picture_shows_where_it_is_seen(open_page) -> None:
     page = open_page()
-    choose(page, FRUIT)
+    choose(page, FOOD)
     first, second = words(page, 10)[:2]
     pick = page.locator("#answer .pick").first
     assert page.locator("#answer .more").first.is_hidden()

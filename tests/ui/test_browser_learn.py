@@ -86,7 +86,7 @@ def test_every_step_uses_the_picture_a_person_dropped(open_page) -> None:
 
     # Another picture, then another model: the story is theirs.
     open_tab(page, "Guess")
-    choose(page, EXAMPLES / "07-still-life.jpg")
+    choose(page, EXAMPLES / "07-chili.jpg")
     page.wait_for_function(
         "(old) => document.querySelector('#prompt textarea').value !== old", arg=", ".join(answered)
     )
@@ -113,7 +113,7 @@ def test_the_original_fails_beside_the_model_that_works(open_page) -> None:
     )
     assert set(answers) == {"Gaze", "Original", "Notebook"}
     assert answers["Gaze"] == page.inner_text(ANSWER)
-    assert "dog" in answers["Gaze"] and "dog" not in answers["Notebook"]
+    assert "dragon" in answers["Gaze"] and "dragon" not in answers["Notebook"]
 
     files = json.loads((ASSETS / "manifest.json").read_text(encoding="utf-8"))["files"]
     rows = page.locator("#learn-figures tbody tr").all_inner_texts()

@@ -109,7 +109,7 @@ def test_a_pasted_picture_is_answered(open_plain) -> None:
     _paste(page, "body")
     first = words(page, 10)
     # In place of a picture that is there already, too.
-    _paste(page, "body", EXAMPLES / "04-cottage.jpg")
+    _paste(page, "body", EXAMPLES / "02-train.jpg")
     page.wait_for_function(
         "(first) => document.querySelector('#answer .word')?.innerText !== first", arg=first[0]
     )

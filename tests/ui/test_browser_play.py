@@ -34,7 +34,7 @@ PART = "images/part-000001.zip"
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """DiffusionDB in small: every part holds one picture that may be shown, and a bad one."""
     root = tmp_path_factory.mktemp("hub")
-    pictures = {"fox.png": Image.open(EXAMPLES / "06-dog.jpg")}
+    pictures = {"fox.png": Image.open(EXAMPLES / "01-dragon.jpg")}
     pictures["bad.png"] = pictures["fox.png"].rotate(180)
     files = {name: _png(picture) for name, picture in pictures.items()}
     prompts = {"fox.png": {"p": REAL, "se": 1}, "bad.png": {"p": "a fox, ocean, robot", "se": 2}}

@@ -1,11 +1,11 @@
 """What the page shows of a file's making: whole, escaped, masked, bounded, in every language."""
 
+from img2prompt.core.texts import Texts, languages
 from img2prompt.data.block_list import BLOCKED_WORDS, MASK
 from img2prompt.data.file_prompts.reading import NOTHING, Reading
 from img2prompt.data.file_prompts.records import FilePrompt
 from img2prompt.evaluation.score import Score
 from img2prompt.ui.guess.truth import MAX_SHOWN, file_html, truth_html
-from img2prompt.ui.texts import Texts, languages
 
 TOLD = FilePrompt("a fox", "hands", "Forge", "dream", "Euler a", 5, 20)
 ENGLISH = Texts()

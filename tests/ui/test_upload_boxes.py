@@ -6,7 +6,7 @@ import gradio as gr
 import pytest
 from gradio.data_classes import FileData
 
-from img2prompt.ui.texts import Texts
+from img2prompt.core.texts import Texts
 from img2prompt.ui.upload_boxes import Files, Picture
 
 NULL = "a\0.png"

@@ -5,8 +5,8 @@ from html import escape
 
 from img2prompt.core.errors import UserError
 from img2prompt.core.printable import one_line
+from img2prompt.core.texts import Texts
 from img2prompt.inference.batch import THUMBNAIL, Row, Run
-from img2prompt.ui.texts import Texts
 
 SHOWN_ROWS = 500  # a browser draws them at once; the files to save hold all
 SHOWN_COUNTS = 20
@@ -109,7 +109,7 @@ def row_html(row: Row, text: Texts) -> str:
     if isinstance(row.result, UserError):
         told = (
             f'<td class="reason"><b>{escape(text("batch.not_used"))}</b> '
-            f"{escape(text.sentence(str(row.result)))}</td>"
+            f"{escape(row.result.told(text))}</td>"
         )
     else:
         told = f'<td class="words">{escape(row.result.prompt)}{_truth(row, text)}</td>'

@@ -7,12 +7,12 @@ from typing import Any
 import gradio as gr
 
 from img2prompt.core.errors import UserError
+from img2prompt.core.texts import Texts
 from img2prompt.inference.predictor import Prediction
 from img2prompt.inference.similarity import Likeness, likeness
 from img2prompt.ui.context import Page, shown
 from img2prompt.ui.server.uploads import lend
 from img2prompt.ui.service import Guesser
-from img2prompt.ui.texts import Texts
 from img2prompt.ui.upload_boxes import Picture
 
 WORDS = 10  # as many as the evaluation compares
@@ -20,7 +20,7 @@ WORDS = 10  # as many as the evaluation compares
 ALIKE = (0.1, 0.25, 0.5, 0.7)
 # Two of the shipped pictures that have nothing in common, on which the lesson is plain; beside
 # them stand the figures over all test pictures.
-_LESSON = ("05-portrait.jpg", "07-still-life.jpg")
+_LESSON = ("06-sushi.jpg", "12-moon.jpg")
 _LESSON_PRESET = "original"
 
 
@@ -153,7 +153,7 @@ def build(page: Page) -> None:
 
     def show_lesson() -> tuple:
         if not lesson:
-            raise shown(UserError(text("guess.no_example")))
+            raise shown(UserError("guess.no_example"), text)
         paths = [lend(picture) for picture in lesson]
         known = _LESSON_PRESET in guesser.assets.presets
         return (*paths, *([_LESSON_PRESET] * 2 if known else [gr.skip()] * 2))
@@ -315,7 +315,7 @@ def _api(page: Page, pictures: list[Any], choices: list[Any]) -> None:
         """
         with page.errors():
             if first is None:
-                raise UserError(page.text("compare.waiting"))
+                raise UserError("compare.waiting")
             for path in (first, second):
                 page.check_picture(path)
             return compare(page.guesser, first, second, first_preset, second_preset).to_dict()

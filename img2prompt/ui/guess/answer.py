@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 
+from img2prompt.core.texts import Texts
 from img2prompt.embedding.kinds import KINDS
 from img2prompt.inference.export import as_csv, as_json, as_text
 from img2prompt.inference.predictor import PredictedWord, Prediction
-from img2prompt.ui.texts import Texts
 
 # From how much chance on the plain words say more: sure_2 … sure_5 of the texts.
 SURE = (0.1, 0.25, 0.5, 0.8)

@@ -28,9 +28,13 @@ element.addEventListener('click', (event) => {
 
 @dataclass(frozen=True)
 class Example:
-    """One picture of ours with its title and its description for those who cannot see it.
+    """One example picture.
 
-    `prompt` is what a person would have typed for it, the game's true prompt; "" if nobody did.
+    Attributes:
+        path: its file.
+        title: a few words, shown as a tooltip.
+        alt: a description for those who cannot see it.
+        prompt: the prompt it was made with, the game's true prompt; "" where it is not known.
     """
 
     path: Path
@@ -39,8 +43,12 @@ class Example:
     prompt: str = ""
 
 
-def load_examples(assets: Path) -> list[Example]:
+def load_examples(assets: Path, language: str = "en") -> list[Example]:
     """The examples of a folder of artifacts; none where it has no list of them.
+
+    Args:
+        assets: the folder; its `examples/examples.json` lists the pictures.
+        language: of titles and descriptions; English where there is no translation.
 
     Raises:
         UserError: a list that cannot be read, or that names a file outside the folder.
@@ -53,7 +61,8 @@ def load_examples(assets: Path) -> list[Example]:
         path = folder / entry["file"]
         if not is_plain(entry["file"]) or not path.is_file():
             raise UserError(f"{folder / LIST} names {entry['file']!r}, which is not beside it.")
-        examples.append(Example(path, entry["title"], entry["alt"], entry.get("prompt", "")))
+        told = entry.get("translations", {}).get(language, entry)
+        examples.append(Example(path, told["title"], told["alt"], entry.get("prompt", "")))
     return examples
 
 

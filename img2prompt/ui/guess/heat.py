@@ -3,8 +3,8 @@
 import base64
 from html import escape
 
+from img2prompt.core.texts import Texts
 from img2prompt.inference.occlusion import Explanation, describe, heat_png
-from img2prompt.ui.texts import Texts
 
 # The overlay is a background of the picture's own frame, so that it lies exactly on it.
 ON_LOAD = """

@@ -198,7 +198,7 @@ def build(page: Page) -> None:
             # All words of the answer at once: the next one selected is there at once.
             answered = tuple(w.word for w in guesser(image, preset, round(count)).words)
             if word not in answered:
-                raise UserError(text("guess.no_word"))
+                raise UserError("guess.no_word")
             explanation = guesser.explain(image, preset, answered)
             size = open_image(image).size
         scale = HEAT_SIDE / max(size)
@@ -208,7 +208,7 @@ def build(page: Page) -> None:
     def take_example(event: gr.EventData) -> str:
         number = event._data.get("example") if isinstance(event._data, dict) else None
         if not isinstance(number, int) or not 0 <= number < len(page.examples):
-            raise shown(UserError(text("guess.no_example")))
+            raise shown(UserError("guess.no_example"), text)
         return lend(page.examples[number].path)
 
     quiet = {"show_progress": "hidden", "queue": False}
@@ -293,7 +293,7 @@ def _api(page: Page) -> None:
         """
         with page.errors():
             if image is None:
-                raise UserError(page.text("guess.waiting"))
+                raise UserError("guess.waiting")
             page.check_picture(image)
             return guesser(image, preset, round(words)).to_dict(vectors=False)
 
@@ -315,12 +315,12 @@ def _api(page: Page) -> None:
         """
         with page.errors():
             if image is None:
-                raise UserError(page.text("guess.waiting"))
+                raise UserError("guess.waiting")
             page.check_picture(image)
             if not (truth or "").strip():
                 making = read_making(image)
                 if making.state != "found":
-                    raise UserError(page.text(f"truth.score_{making.state}"))
+                    raise UserError(f"truth.score_{making.state}")
                 truth = making.told.prompt
             truth = mask(truth, guesser.blocked)
             prediction = guesser(image, preset, round(words))

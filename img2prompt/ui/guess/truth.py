@@ -6,11 +6,11 @@ Below it stands what else the file says of its making.
 import re
 from html import escape
 
+from img2prompt.core.texts import Texts
 from img2prompt.data import text as words_of
 from img2prompt.data.block_list import mask
 from img2prompt.data.file_prompts.reading import Reading
 from img2prompt.evaluation.score import Score
-from img2prompt.ui.texts import Texts
 
 # A sign beside the colour, for those who cannot tell the colours apart.
 SIGNS = {"found": "✓", "missed": "○", "invented": "✗"}

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from img2prompt.core.texts import Texts
 from img2prompt.inference.activations import Anatomy, FeatureMaps
 from img2prompt.inference.occlusion import colours
 from img2prompt.inference.predictor import Prediction
-from img2prompt.ui.texts import Texts
 
 PATCH = 8  # pixels a side, few enough to read their numbers
 DEPTHS = ("early", "middle", "late")

@@ -53,7 +53,7 @@ def build(page: Page) -> None:
             with one_at_a_time:
                 inside = anatomy(guesser.predictor(preset), picture)
         except UserError as error:
-            html = f'<p class="sentence">{escape(text.sentence(str(error)))}</p>'
+            html = f'<p class="sentence">{escape(error.told(text))}</p>'
         else:
             html = steps_html(inside, page.preset_name(preset), text)
         return html, gr.Button(visible=False), (picture, preset)
@@ -71,7 +71,7 @@ def build(page: Page) -> None:
 
     def example() -> str:
         if not page.examples:
-            raise shown(UserError(text("guess.no_example")))
+            raise shown(UserError("guess.no_example"), text)
         return lend(page.examples[0].path)
 
     quiet = {"show_progress": "hidden"}

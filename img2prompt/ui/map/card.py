@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from img2prompt.core.texts import Texts
 from img2prompt.embedding.analogy import Solution
 from img2prompt.embedding.word_map import VocabularyMap
 from img2prompt.inference.export import table_as_csv
 from img2prompt.inference.predictor import Prediction
-from img2prompt.ui.texts import Texts
 
 THEME_WORDS = 12  # of each theme, in the table
 SUMS = ("portrait - painting + photo", "king - man + woman", "castle + night", "cat + robot")

@@ -174,7 +174,7 @@ def build(page: Page) -> None:
             page.check_picture(picture)
             prediction = guesser(picture, preset, round(count))
         except UserError as error:
-            return map_card.sentence_html(text.sentence(str(error)))
+            return map_card.sentence_html(error.told(text))
         rows = evaluation.true_words(truth, vectors)
         true = [vectors.words[row] for row in rows if vectors.shown[row]]
         part = picture_part(vocabulary, names, prediction, true, _depth(dimension))
@@ -267,7 +267,7 @@ def _api(page: Page) -> None:
             known = known_word(word, guesser.vectors)
             if known is None:
                 typed = mask(word.strip()[:40], guesser.blocked)
-                raise UserError(page.text("map.unknown", word=typed))
+                raise UserError("map.unknown", word=typed)
             near = guesser.vectors.neighbours(known, count, answers_only=True)
             return {
                 "word": known,

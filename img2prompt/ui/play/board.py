@@ -5,12 +5,12 @@ import io
 import re
 from html import escape
 
+from img2prompt.core.texts import Texts
 from img2prompt.data import text as words_of
 from img2prompt.data.block_list import mask
 from img2prompt.data.images import open_image
 from img2prompt.evaluation.score import Score
 from img2prompt.ui.play.game import MOST_WORDS, ROUNDS, Game, Round
-from img2prompt.ui.texts import Texts
 
 SIDE = 768  # longer side of the shown picture; a data address keeps names and metadata away
 WHO = ("person", "model")
@@ -32,9 +32,7 @@ def picture_html(game: Game, text: Texts) -> str:
     picture.save(buffer, "JPEG", quality=88)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     credit = text("play.credit_real", part=puzzle.part) if puzzle.part else text("play.credit_ours")
-    # The descriptions of our pictures are English in every language's page.
-    alt = f'lang="en" alt="{escape(puzzle.alt, quote=True)}"' if puzzle.alt else None
-    alt = alt or f'alt="{escape(text("play.alt_real"), quote=True)}"'
+    alt = f'alt="{escape(puzzle.alt or text("play.alt_real"), quote=True)}"'
     return (
         f'<figure><img src="data:image/jpeg;base64,{data}" {alt} '
         f'width="{picture.width}" height="{picture.height}">'

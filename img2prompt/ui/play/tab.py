@@ -117,11 +117,11 @@ def build(page: Page) -> None:
         count = len(typed_words(typed))
         with page.errors():
             if game.puzzle is None or not game.open:
-                raise UserError(text("play.not_open"))
+                raise UserError("play.not_open")
             if count == 0:
-                raise UserError(text("play.none_typed"))
+                raise UserError("play.none_typed")
             if count > MOST_WORDS:
-                raise UserError(text("play.too_many", count=count, most=MOST_WORDS))
+                raise UserError("play.too_many", count=count, most=MOST_WORDS)
             prediction = guesser(game.puzzle.picture, preset, MOST_WORDS)
             game = game.play(typed, prediction, guesser.vectors)
         name = page.preset_name(preset)

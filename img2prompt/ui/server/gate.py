@@ -20,9 +20,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from img2prompt.core.files import nests_deeper
+from img2prompt.core.texts import Texts
 from img2prompt.ui.server.receive import MAX_UPLOAD, Refused, limited, receive_files
 from img2prompt.ui.server.uploads import VISITOR, Uploads, is_private_file
-from img2prompt.ui.texts import Texts
 
 JSON_BYTES = 2**20  # a batch of 2,000 pictures names each by 300 bytes
 MCP_BYTES = 4 * 2**20  # the protocol's own limit; a picture that is sent as text has 3 MB at most

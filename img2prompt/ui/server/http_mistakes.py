@@ -16,8 +16,8 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from img2prompt.core.texts import Texts
 from img2prompt.ui.server.faults import log_fault
-from img2prompt.ui.texts import Texts
 
 # What Gradio's routes raise on an unknown event or a wrong argument; only these are a visitor's.
 MISTAKES = (

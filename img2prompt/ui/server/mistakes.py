@@ -20,10 +20,10 @@ from gradio.exceptions import ComponentProcessingError
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import DISK_FULL
 from img2prompt.core.printable import encodable
+from img2prompt.core.texts import Texts
 from img2prompt.ui.server.arguments import Misunderstood, understood
 from img2prompt.ui.server.faults import log_fault
 from img2prompt.ui.server.uploads import VISITOR, FullError, Uploads
-from img2prompt.ui.texts import Texts
 
 # Of the disk, and of what one process may have open.
 FULL = {*DISK_FULL, errno.EMFILE, errno.ENFILE, errno.EIO}
@@ -62,7 +62,7 @@ class Blocks(gr.Blocks):
             # Gradio wraps what a component raises.
             cause = error.__cause__ if isinstance(error, ComponentProcessingError) else error
             if isinstance(cause, UserError):
-                raise _said(escape(text.sentence(str(cause)))) from None
+                raise _said(escape(cause.told(text))) from None
             if not isinstance(cause, ValueError | OSError) or _is_full(cause):
                 raise
         # All else was read above: it is a file that was never uploaded here, or is gone.
@@ -85,7 +85,7 @@ class Blocks(gr.Blocks):
         try:
             return await super().process_api(event, inputs, state, request, *args, **kwargs)
         except UserError as error:
-            raise _said(escape(text.sentence(str(error)))) from None
+            raise _said(escape(error.told(text))) from None
         except gr.Error as error:
             if not error.print_exception:
                 raise

@@ -23,6 +23,7 @@ from prompt_files import (
 )
 from tool_forms import FORMS, INVOKE, LARGER, NO, NOVEL, RUINED, SWARM, YES
 
+from img2prompt.core.texts import Texts
 from img2prompt.data.file_prompts import hidden_texts, web_ui
 from img2prompt.data.file_prompts import records as prompt_records
 from img2prompt.data.file_prompts import texts as file_texts
@@ -30,7 +31,6 @@ from img2prompt.data.file_prompts import tools as tool_prompts
 from img2prompt.data.file_prompts.reading import Reading, read_making, read_prompt
 from img2prompt.data.file_prompts.records import FilePrompt
 from img2prompt.data.file_prompts.tools import read_midjourney, read_mochi, read_table, read_vqgan
-from img2prompt.ui.texts import Texts
 
 # A folder with `metadata-files/` and `examples/`: others' files, which are not ours to hold.
 REAL = Path(os.environ.get("IMG2PROMPT_REAL_FILES", "nowhere"))

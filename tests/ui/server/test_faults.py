@@ -12,11 +12,11 @@ import pytest
 from test_api_mistakes import MARKER, check
 
 from img2prompt.core.errors import UserError
+from img2prompt.core.texts import Texts
 from img2prompt.inference.artifacts import Assets
 from img2prompt.ui.page import build_app
 from img2prompt.ui.server.arguments import READERS
 from img2prompt.ui.server.mistakes import Blocks
-from img2prompt.ui.texts import Texts
 
 
 def test_every_input_is_of_a_kind_that_is_read(small_folder: Path) -> None:

@@ -15,9 +15,9 @@ from gradio_client import Client, handle_file
 from test_mcp import answer, upload
 from waiting import PATIENCE
 
+from img2prompt.core.texts import Texts
 from img2prompt.ui.server.gate import Gate, Rules
 from img2prompt.ui.server.uploads import Uploads
-from img2prompt.ui.texts import Texts
 
 # Written beside the page's own imports: what the process asks of the network.
 TRACE = """

@@ -1,4 +1,4 @@
-"""Every word that a visitor reads, by key: `locales/en.toml` is the English, others translate it.
+"""Every sentence that a person reads, by key: `locales/en.toml` is the English one.
 
 A locale is a TOML file with the same keys and placeholders as the English one; to add a language,
 copy `en.toml`, translate it, and name it by its code.
@@ -11,8 +11,6 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
-from img2prompt.core.errors import UserError
-
 LOCALES = Path(__file__).with_name("locales")
 ENGLISH = "en"
 
@@ -24,18 +22,16 @@ class Texts:
         language: the code of a file in `locales/`.
 
     Raises:
-        UserError: there is no such locale.
+        ValueError: there is no such locale.
     """
 
     def __init__(self, language: str = ENGLISH) -> None:
         if language not in languages():
-            raise UserError(
-                f"There is no language {language!r}; choose one of {', '.join(languages())}."
-            )
+            raise ValueError(f"There is no locale {language!r}.")
         self.language = language
         self._texts = _flat(tomllib.loads((LOCALES / f"{language}.toml").read_text("utf-8")))
 
-    def __call__(self, key: str, **values: Any) -> str:
+    def __call__(self, key: str, /, **values: Any) -> str:
         """The text `table.name`, its placeholders filled; KeyError for a key no locale has."""
         text = self._texts[key]
         return text.format(**values) if values else text
