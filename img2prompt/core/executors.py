@@ -9,17 +9,20 @@ import multiprocessing
 import os
 import signal
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
     FIRST_COMPLETED,
+    BrokenExecutor,
     CancelledError,
     Executor,
     Future,
-    ProcessPoolExecutor,
+    ThreadPoolExecutor,
     wait,
 )
-from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -56,7 +59,7 @@ def local(workers: int | None = None) -> Executor:
 def check_workers(workers: int | None) -> None:
     """Raise :class:`UserError` unless a number of workers is None or at least 1."""
     if workers is not None and workers < 1:
-        raise UserError(f"The number of workers must be 1 or more, not {workers}.")
+        raise UserError("core.workers", workers=workers)
 
 
 def workers_of(executor: Executor) -> int:
@@ -78,8 +81,11 @@ class Inline(Executor):
         return future
 
 
-class Processes(ProcessPoolExecutor):
-    """Processes of this machine, spawned when the first tasks come.
+class Processes(Executor):
+    """Processes of this machine, a thread of this one beside each; they start with the first tasks.
+
+    Not the standard library's `ProcessPoolExecutor`: where one of its processes is killed while it
+    sends more than a pipe holds (64 kB), that waits for the rest for ever.
 
     A script that uses it needs its `if __name__ == "__main__":`, and what it imports outside of
     that, every process imports too.
@@ -93,21 +99,42 @@ class Processes(ProcessPoolExecutor):
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        super().__init__(
-            workers,
-            # Not forked: threads of pyarrow and of the downloads would be copied in any state.
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_end_with_parent,
-        )
+        self._threads = ThreadPoolExecutor(workers, initializer=_leave_ctrl_c)
+        self._own = threading.local()  # a thread's `pipe` to its process
+        self._started: list[tuple[BaseProcess, Connection]] = []
 
     def submit(self, function: Callable[..., T], /, *arguments: Any, **named: Any) -> "Future[T]":
-        # Ctrl-C is for the run, which then ends its processes. They inherit the mask from their
-        # very first line on.
-        masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        return self._threads.submit(self._ask, function, arguments, named)
+
+    def _ask(
+        self, function: Callable[..., T], arguments: tuple[Any, ...], named: dict[str, Any]
+    ) -> T:
+        if not hasattr(self._own, "pipe"):
+            self._own.pipe = self._start()
         try:
-            return super().submit(function, *arguments, **named)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+            self._own.pipe.send((function, arguments, named))
+            error, result = self._own.pipe.recv()
+        except (EOFError, OSError):  # the process is gone
+            raise BrokenExecutor from None
+        if error is not None:
+            raise error
+        return result
+
+    def _start(self) -> Connection:
+        # Not forked: threads of pyarrow and of the downloads would be copied in any state.
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        process.start()
+        theirs.close()  # so that reading ends when the process does
+        self._started.append((process, ours))
+        return ours
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
+        for process, pipe in self._started:
+            pipe.close()
+            process.join()
 
     def __exit__(
         self,
@@ -115,15 +142,11 @@ class Processes(ProcessPoolExecutor):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None:
-            for process in list((self._processes or {}).values()):
-                process.terminate()
-        self.shutdown(wait=True, cancel_futures=True)
-        if isinstance(error, BrokenProcessPool):
-            raise UserError(
-                "A worker process was killed, perhaps for want of memory; run this again with "
-                "fewer --workers, it goes on where it stopped."
-            ) from None
+        for process, _ in self._started if error is not None else ():
+            process.kill()  # whatever it works at, nobody waits for it any more
+        self.shutdown(cancel_futures=True)
+        if isinstance(error, BrokenExecutor):
+            raise UserError("core.worker_killed") from None
 
 
 class Cluster(Executor):
@@ -144,14 +167,11 @@ class Cluster(Executor):
         try:
             from distributed import Client, KilledWorker
         except ImportError:
-            raise UserError('--cluster needs Dask; pip install "dask[distributed]".') from None
+            raise UserError("core.no_dask") from None
         try:
             self._client = Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
         except (OSError, ValueError):
-            raise UserError(
-                f"No Dask scheduler answers at {address}; start one with `dask scheduler`, or give "
-                "its address as in --cluster tcp://scheduler:8786."
-            ) from None
+            raise UserError("core.no_scheduler", address=address) from None
         self._executor = self._client.get_executor(retries=RETRIES)
         self._killed = KilledWorker
 
@@ -176,15 +196,9 @@ class Cluster(Executor):
     ) -> None:
         self.shutdown(cancel_futures=error is not None)
         if isinstance(error, self._killed):
-            raise UserError(
-                "A task ended several workers of the cluster, perhaps for want of memory; give "
-                "them more and run this again, it goes on where it stopped."
-            ) from None
+            raise UserError("core.cluster_killed") from None
         if isinstance(error, CancelledError):
-            raise UserError(
-                "The cluster's scheduler is gone; start it and run this again, it goes on where "
-                "it stopped."
-            ) from None
+            raise UserError("core.scheduler_gone") from None
 
 
 def in_order(
@@ -268,8 +282,13 @@ def _in_thread(gate: threading.Semaphore, function: Callable[..., T], name: str)
     return future
 
 
-def _end_with_parent() -> None:
-    """In a worker: end as soon as the run has ended, however it did."""
+def _leave_ctrl_c() -> None:
+    """In a thread: Ctrl-C is for the run, which then ends its processes; they inherit the mask."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+def _serve(pipe: Connection) -> None:
+    """In a process: run the tasks that come, until the run has closed the pipe or has ended."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -278,3 +297,15 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+    while True:
+        try:
+            function, arguments, named = pipe.recv()
+        except EOFError:
+            return
+        answer: tuple[Exception | None, Any]
+        try:
+            answer = None, function(*arguments, **named)
+        except Exception as error:
+            error.add_note(traceback.format_exc())  # a traceback does not travel
+            answer = error, None
+        pipe.send(answer)

@@ -1,4 +1,4 @@
-"""Who may write into a prepared folder: one run at a time, with one origin and one set of options."""
+"""Who may write into a prepared folder: one run at a time, of one origin and with one filter."""
 
 import contextlib
 import dataclasses
