@@ -35,6 +35,7 @@ ASKING = {
     "certifi": "MPL-2.0: changes to its own files stay open; we change none",
     "gensim": "LGPL-2.1: used as a library, unchanged, and replaceable by any other release",
     "hypothesis": "MPL-2.0: changes to its own files stay open; tests alone use it",
+    "pathspec": "MPL-2.0: changes to its own files stay open; the checker of types alone uses it",
     "orjson": "MPL-2.0 for a part: changes to its own files stay open; we change none",
     "tqdm": "MPL-2.0 for a part: changes to its own files stay open; we change none",
 }

@@ -113,7 +113,7 @@ class Batch:
                 html_part("batch-hint", f"<p>{escape(hint)}</p>")
                 self.preset = gr.Radio(
                     page.preset_choices(),
-                    value=page.guesser.preset,
+                    value=page.models.preset,
                     label=text("guess.preset"),
                     elem_id="batch-preset",
                 )
@@ -167,9 +167,9 @@ class Batch:
         with self.page.errors():
             if not any(os.path.lexists(path) for path in mine.files):  # a single one is a row
                 self.page.check_picture(mine.files[0])
-            guesser = self.page.guesser
-            predictor = guesser.predictor(mine.preset)
-            run = mine.begin(Run(predictor, mine.files, mine.words, guesser.blocked))
+            models = self.page.models
+            predictor = models.predictor(mine.preset)
+            run = mine.begin(Run(predictor, mine.files, mine.words, models.compare))
             rows = yield from self._progress(mine, run)
         yield unchanged if mine.superseded else self._ended(run, rows)
 
@@ -305,8 +305,8 @@ def _api(tab: Batch) -> None:
             where the true prompt is known "truth", and "found" and "f1" if we know a word of it
         """
         with page.errors():
-            guesser = page.guesser
-            run = Run(guesser.predictor(preset), files or [], round(words), guesser.blocked)
+            models = page.models
+            run = Run(models.predictor(preset), files or [], round(words), models.compare)
             for _ in run:
                 pass
             return [

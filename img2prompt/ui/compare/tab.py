@@ -9,7 +9,7 @@ import gradio as gr
 from img2prompt.core.errors import UserError
 from img2prompt.core.texts import Texts
 from img2prompt.inference.predictor import Prediction
-from img2prompt.inference.similarity import Likeness, likeness
+from img2prompt.inference.similarity import Similarity, similarity
 from img2prompt.ui.context import QUIET, Page, html_part, shown
 from img2prompt.ui.server.uploads import lend
 from img2prompt.ui.service import ModelService
@@ -38,8 +38,8 @@ class Comparison:
 
     first: Prediction
     second: Prediction
-    alike: Likeness
-    presets: dict[str, Likeness]
+    alike: Similarity
+    presets: dict[str, Similarity]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -57,7 +57,7 @@ class Comparison:
 
 
 def compare(
-    guesser: ModelService, first: str, second: str | None, first_preset: str, second_preset: str
+    models: ModelService, first: str, second: str | None, first_preset: str, second_preset: str
 ) -> Comparison:
     """Answer two pictures, or one picture twice where `second` is None.
 
@@ -66,16 +66,16 @@ def compare(
         UserError: unknown preset.
     """
     answers = (
-        guesser(first, first_preset, WORDS),
-        guesser(second or first, second_preset, WORDS),
+        models(first, first_preset, WORDS),
+        models(second or first, second_preset, WORDS),
     )
     presets = {}
     if second is not None:
         presets = {
-            preset: likeness(guesser(first, preset, WORDS), guesser(second, preset, WORDS))
-            for preset in guesser.assets.presets
+            preset: similarity(models(first, preset, WORDS), models(second, preset, WORDS))
+            for preset in models.assets.presets
         }
-    return Comparison(*answers, likeness(*answers), presets)
+    return Comparison(*answers, similarity(*answers), presets)
 
 
 class Compare:
@@ -94,7 +94,7 @@ class Compare:
 
     def __init__(self, page: Page) -> None:
         self.page, self.presets = page, page.preset_choices()
-        text, first = page.text, page.guesser.preset
+        text, first = page.text, page.models.preset
         lead = f"<p>{escape(text('compare.lead'))}</p>"
         html_part("compare-lead", lead)
         self.pictures, self.choices = [], []
@@ -134,8 +134,8 @@ class Compare:
         with page.errors():
             for path in (first, second):
                 page.check_picture(path)
-            found = compare(page.guesser, first, second, one, two)
-            return comparison_html(found, page.text, _usual(page.guesser))
+            found = compare(page.models, first, second, one, two)
+            return comparison_html(found, page.text, _usual(page.models))
 
     def pair(self, second: str | None, before: bool, one: str, two: str) -> tuple[bool, Any]:
         """Two pictures are compared by one model, one picture by two, until a person chooses."""
@@ -159,7 +159,7 @@ class Compare:
         page = self.page
         if not self.lesson:
             raise shown(UserError("guess.no_example"), page.text)
-        known = _LESSON_PRESET in page.guesser.assets.presets
+        known = _LESSON_PRESET in page.models.assets.presets
         return *map(lend, self.lesson), *([_LESSON_PRESET if known else gr.skip()] * 2)
 
     def sentence(self, key: str) -> str:
@@ -196,7 +196,7 @@ def _wire(tab: Compare) -> None:
     tabs: Any = tab.page.tabs
     tabs.select(
         tab.bring,
-        [tab.page.picture, tab.pictures[0], tab.brought],
+        [tab.page.asked.picture, tab.pictures[0], tab.brought],
         [tab.pictures[0], tab.brought],
         **private("compare_bring"),
         **QUIET,
@@ -216,7 +216,7 @@ def _wire(tab: Compare) -> None:
 
 
 def comparison_html(comparison: Comparison, text: Texts, usual: dict[str, float]) -> str:
-    """The likeness in figures and words, both lists with what they share, and the lesson.
+    """The similarity in figures and words, both lists with what they share, and the lesson.
 
     Args:
         comparison: what to show.
@@ -242,11 +242,11 @@ def _lesson(page: Page) -> list[Any]:
     return paths if len(paths) == 2 else []
 
 
-def _usual(guesser: ModelService) -> dict[str, float]:
+def _usual(models: ModelService) -> dict[str, float]:
     """Preset → the evaluation's *alike*, as the manifest has it."""
     figures = {
-        preset: guesser.assets.files[f"{preset}.keras"].get("figures", {}).get("same_words")
-        for preset in guesser.assets.presets
+        preset: models.assets.files[f"{preset}.keras"].get("figures", {}).get("same_words")
+        for preset in models.assets.presets
     }
     return {preset: share for preset, share in figures.items() if share is not None}
 
@@ -280,7 +280,7 @@ def _api(tab: Compare) -> None:
                 raise UserError("compare.waiting")
             for path in (first, second):
                 page.check_picture(path)
-            return compare(page.guesser, first, second, first_preset, second_preset).to_dict()
+            return compare(page.models, first, second, first_preset, second_preset).to_dict()
 
     compare_pictures.__name__ = "compare"  # a tool of language models goes by its function's name
     gr.Button(visible=False).click(

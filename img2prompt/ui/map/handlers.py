@@ -13,13 +13,11 @@ from img2prompt.core.printable import encodable
 from img2prompt.data.block_list import mask
 from img2prompt.embedding.analogy import (
     MOST_CHARACTERS,
-    ExpressionError,
     beginning,
     known_word,
     solve,
 )
 from img2prompt.embedding.kinds import KINDS
-from img2prompt.evaluation import metrics
 from img2prompt.inference import export
 from img2prompt.ui.context import Page
 from img2prompt.ui.map import card
@@ -64,11 +62,11 @@ class Handlers:
     """
 
     def __init__(self, page: Page) -> None:
-        assert page.guesser.map is not None
+        assert page.models.map is not None
         self.page = page
         self.text = page.text
-        self.models = page.guesser
-        self.vocabulary = page.guesser.map
+        self.models = page.models
+        self.vocabulary = page.models.map
         self.names = page.figure_names()
 
     def draw(
@@ -106,7 +104,7 @@ class Handlers:
             return ""
         try:
             solution = solve(written, self.models.vectors, NEIGHBOURS)
-        except ExpressionError as error:
+        except UserError as error:
             return card.HTML.sentence(self.told(error))
         part = sum_part(self.vocabulary, self.names, solution, _depth(dimension))
         return card.sum_html(solution, part, self.text)
@@ -131,7 +129,7 @@ class Handlers:
             prediction = self.models(picture, preset, round(count))
         except UserError as error:
             return card.HTML.sentence(error.told(self.text))
-        rows = metrics.true_words(truth, vectors)
+        rows = vectors.prompt_positions(truth)
         true = [vectors.words[row] for row in rows if vectors.shown[row]]
         part = picture_part(self.vocabulary, self.names, prediction, true, _depth(dimension))
         said = [word.word for word in prediction.words]
@@ -167,10 +165,9 @@ class Handlers:
             # gradio serves only what lies in its own cache.
             return str(processing_utils.save_file_to_cache(path, cache))
 
-    def told(self, error: ExpressionError) -> str:
+    def told(self, error: UserError) -> str:
         """Why a sum cannot be worked out, in the page's language."""
-        told = self.text(f"map.error_{error.reason}", **error.values)
-        return mask(told, self.models.blocked)
+        return mask(error.told(self.text), self.models.blocked)
 
     def _theme(self, word: str) -> str:
         vocabulary = self.vocabulary
@@ -250,7 +247,7 @@ class Endpoints:
         with self.page.errors():
             try:
                 return solve(expression, self.models.vectors, NEIGHBOURS).to_dict()
-            except ExpressionError as error:
+            except UserError as error:
                 raise UserError(self.handlers.told(error)) from None
 
 
