@@ -44,6 +44,7 @@ from huggingface_hub.utils import (
 )
 
 from img2prompt.core.errors import SharedFailureError, UserError
+from img2prompt.core.executors import AHEAD, usable_cores
 from img2prompt.core.files import (
     atomic_path,
     existing_folder,
@@ -51,13 +52,12 @@ from img2prompt.core.files import (
     readable,
     sha256_of,
     told_when_full,
-    write_json,
 )
-from img2prompt.core.processes import AHEAD, usable_cores
 from img2prompt.core.transfers import API_BYTES, limited, login_page
 from img2prompt.data.diffusiondb import PARQUET_ERRORS, READ_ERRORS, REPOSITORY
 from img2prompt.data.part_names import stem_of
-from img2prompt.data.shards import ORIGIN_FILE, is_whole, origin_of
+from img2prompt.data.prepared_folder import check_folder, holds_shards
+from img2prompt.data.shards import is_whole, origin_of
 from img2prompt.data.subsets import DRAW, select
 
 # The hub's client would also tell the hub about this machine; its own switch for that,
@@ -91,11 +91,9 @@ def pinned_revision(out: str | os.PathLike, revision: str | None = None) -> str:
             hub; or `out` is a file.
     """
     out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; give a folder for the shards.")
-    origin = origin_of(out)
-    earlier = origin.get("revision") if isinstance(origin, dict) else None
-    shards = any(out.glob("part-*.parquet"))
+    check_folder(out)
+    earlier = origin_of(out).get("revision")
+    shards = holds_shards(out)
     if earlier is None:
         if shards:
             raise UserError(f"{out} holds shards that are not from the hub; give another --out.")
@@ -108,22 +106,6 @@ def pinned_revision(out: str | os.PathLike, revision: str | None = None) -> str:
             "leave out --revision to go on, or give another --out."
         )
     return earlier
-
-
-def remember_origin(out: str | os.PathLike, origin: dict) -> None:
-    """Write the origin beside the shards before the first one, so a killed run goes on with it.
-
-    Raises:
-        UserError: there are shards of another origin.
-    """
-    out = Path(out)
-    if origin_of(out) == origin:
-        return
-    if any(out.glob("part-*.parquet")):
-        raise UserError(
-            f"{out} was begun with other parts ({ORIGIN_FILE}); give another --out or delete it."
-        )
-    write_json(out / ORIGIN_FILE, origin)
 
 
 @dataclass(frozen=True)
