@@ -107,12 +107,8 @@ class Compare:
                         height=260,
                         elem_id=f"compare-{side}",
                     )
-                    choice = gr.Radio(
-                        self.presets,
-                        value=preset,
-                        label=text(f"compare.{side}_preset"),
-                        elem_id=f"compare-{side}-preset",
-                    )
+                    label = text(f"compare.{side}_preset")
+                    choice = page.preset_switch(f"compare-{side}-preset", preset, label=label)
                 self.pictures.append(picture)
                 self.choices.append(choice)
         self.lesson = _lesson(page)
@@ -178,7 +174,7 @@ def build(page: Page) -> Compare:
     """Lay the tab out and wire it."""
     tab = Compare(page)
     _wire(tab)
-    _api(tab)
+    _publish(tab)
     return tab
 
 
@@ -251,11 +247,8 @@ def _usual(models: ModelService) -> dict[str, float]:
     return {preset: share for preset, share in figures.items() if share is not None}
 
 
-def _api(tab: Compare) -> None:
-    """The endpoint for programs."""
+def _publish(tab: Compare) -> None:
     page = tab.page
-    if not page.published:
-        return
 
     def compare_pictures(
         first: str | None, second: str | None, first_preset: str, second_preset: str
@@ -283,9 +276,4 @@ def _api(tab: Compare) -> None:
             return compare(page.models, first, second, first_preset, second_preset).to_dict()
 
     compare_pictures.__name__ = "compare"  # a tool of language models goes by its function's name
-    gr.Button(visible=False).click(
-        compare_pictures,
-        [*tab.pictures, *tab.choices],
-        gr.JSON(visible=False),
-        **page.api("compare"),
-    )
+    page.publish(compare_pictures, [*tab.pictures, *tab.choices])
