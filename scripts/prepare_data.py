@@ -118,23 +118,25 @@ def check_source(args: argparse.Namespace) -> None:
 
 def prepare_from_hub(args: argparse.Namespace, settings: PrepareSettings) -> dict | None:
     """The report, or None if the person said no."""
-    from img2prompt.data import hub_parts
+    from img2prompt.data.download_plan import shard_bytes
+    from img2prompt.data.hub_parts import RAW_FOLDER, HubParts
+    from img2prompt.data.origin import pinned_revision, remember_origin
 
-    parts = hub_parts.HubParts(
+    parts = HubParts(
         args.subset,
         args.parts,
-        hub_parts.pinned_revision(args.out, args.revision),
+        pinned_revision(args.out, args.revision),
         cache_dir=args.cache,
-        raw_dir=None if args.keep else args.out / hub_parts.RAW_FOLDER,
+        raw_dir=None if args.keep else args.out / RAW_FOLDER,
     )
     plan = parts.plan(args.out, settings.size, args.bandwidth or 100.0, args.workers)
     print("\n".join(plan.lines()), flush=True)
     plan.check()
     if not agreed("Go on?", bool(args.yes), sys.stdin.isatty()):
         return None
-    hub_parts.remember_origin(args.out, parts.origin)
+    remember_origin(args.out, parts.origin)
     parts.release_prepared(args.out)
-    with told_when_full(args.out, "the next shard", lambda: hub_parts.shard_bytes(settings.size)):
+    with told_when_full(args.out, "the next shard", lambda: shard_bytes(settings.size)):
         report = prepare(parts, args.out, settings, workers=args.workers)
     parts.close()
     return report

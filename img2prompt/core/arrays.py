@@ -13,7 +13,6 @@ import struct
 import threading
 import tokenize
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import WEB_PAGE, is_web_page
-from img2prompt.core.zip_directories import BoundedFile
+from img2prompt.core.zip_directories import DAMAGED, BoundedFile
 
 MEMBERS = 64  # arrays of one file; ours have eight at most
 DIRECTORY_BYTES = 2**17  # of the zip's list of them; its comment alone may have half of this
@@ -67,21 +66,8 @@ class UnfitError(Exception):
     """Why a file is not used; the words go into the sentence."""
 
 
-# What zipfile, zlib and numpy raise where a file lies.
-DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    SyntaxError,
-    NotImplementedError,
-    RuntimeError,  # RecursionError too
-    MemoryError,
-    OverflowError,
-)
+# What zipfile and numpy raise where a file lies.
+_DAMAGED = (*DAMAGED, TypeError, KeyError, SyntaxError, MemoryError)
 
 
 def load_arrays(
@@ -120,7 +106,7 @@ def told_unfit(path: str | os.PathLike[str], what: str, mend: str) -> Iterator[N
         if error.filename is not None:  # of this machine: missing, or may not be read
             raise
         reason = "it is damaged"
-    except DAMAGED:
+    except _DAMAGED:
         reason = "it is damaged"
     else:
         return
@@ -165,7 +151,7 @@ def opened_zip(
     Raises:
         UnfitError: a password, another packing, two members of one name, too many of them, or
             more than `UNPACKED_TIMES` of the file's size.
-        OSError, zipfile.BadZipFile, …: `DAMAGED`, and what the caller does with the members.
+        OSError, zipfile.BadZipFile, …: `_DAMAGED`, and what the caller does with the members.
     """
     with BoundedFile(path, DIRECTORY_BYTES, UnfitError(TOO_MANY)) as file:
         size = os.fstat(file.fileno()).st_size
@@ -247,7 +233,7 @@ def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
     try:
         with _HEADER_LOCK:
             shape, fortran, dtype = read(io.BytesIO(length + head), max_header_size=HEADER_BYTES)
-    except (*DAMAGED, tokenize.TokenError) as error:
+    except (*_DAMAGED, tokenize.TokenError) as error:
         raise ValueError("a header that is none") from error
     if any(side < 0 for side in shape):
         raise ValueError("a side below nothing")

@@ -235,8 +235,8 @@ def told_when_full(
             raise
         raise DiskFullError(
             f"The disk of {folder} is full: {name} needs "
-            f"{readable(needed()) if needed else 'more'} and "
-            f"{readable(shutil.disk_usage(existing_folder(folder)).free)} are free; "
+            f"{format_bytes(needed()) if needed else 'more'} and "
+            f"{format_bytes(shutil.disk_usage(existing_folder(folder)).free)} are free; "
             "make room and run this again, it goes on where it stopped."
         ) from None
 
@@ -247,14 +247,14 @@ def existing_folder(path: str | os.PathLike) -> Path:
     return next(place for place in (path, *path.parents) if place.is_dir())
 
 
-def readable(count: int) -> str:
-    """1234567 bytes → `1.2 MB`."""
-    value = float(count)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:,.0f} {unit}" if unit == "bytes" else f"{value:,.1f} {unit}"
-        value /= 1000
-    return f"{value:,.1f} TB"
+def format_bytes(count: int, base: int = 1000) -> str:
+    """1234567 bytes → `1.2 MB`; limits of ours are powers of 2 and read best with `base` 1024."""
+    value, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
+    while value >= base and len(units) > 1:
+        value /= base
+        del units[0]
+    digits = 0 if units[0] == "bytes" or (base == 1024 and value.is_integer()) else 1
+    return f"{value:,.{digits}f} {units[0]}"
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
@@ -299,7 +299,7 @@ def parse_json(data: bytes) -> Any:
         ValueError: it is none, or none that we read; the message says why in a few words.
     """
     if len(data) > MAX_JSON:
-        raise ValueError(f"it has more than {readable(MAX_JSON)}")
+        raise ValueError(f"it has more than {format_bytes(MAX_JSON)}")
     if is_web_page(data):
         raise ValueError(WEB_PAGE)
     try:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from img2prompt.core.arrays import TEXT, Form, load_arrays
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import atomic_path
-from img2prompt.data import diffusiondb, text
+from img2prompt.data import text
+from img2prompt.data.prompts import iter_prompts
 from img2prompt.embedding.vectors import WordVectors
 
 KINDS = ("subject", "artist", "medium", "style", "light", "quality")  # the order for a reader
@@ -158,7 +159,7 @@ def count_contexts(
     """
     counts = np.zeros((len(vectors), 1 + len(CONTEXTS)))
     for path in files:
-        for prompt, _ in diffusiondb.iter_prompts(path):
+        for prompt, *_ in iter_prompts(path):
             rows, uses = _uses(prompt, vectors.index)
             if rows:
                 np.add.at(counts, rows, np.array(uses, dtype=np.float64))
