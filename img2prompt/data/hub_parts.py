@@ -22,8 +22,8 @@ from huggingface_hub import (
     hf_hub_url,
     try_to_load_from_cache,
 )
-from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import WeakFileLock, build_hf_headers, hf_raise_for_status
 
 from img2prompt.core.errors import SharedFailureError, UserError

@@ -66,6 +66,8 @@ class Page:
         text: the texts in the page's language.
         published: whether this page's endpoints are in the API; one page's are.
         examples: the shipped pictures.
+        tabs: the row of tabs, `gr.Tabs(selected=…)`.
+        asked: the components of the Guess tab, which is built first.
         links: (query name, component, parser) of the state that an address carries; see `linked`.
     """
 
@@ -73,7 +75,21 @@ class Page:
     text: Texts
     published: bool
     examples: "list[Example]" = field(default_factory=list)
+    tabs: gr.Tabs | None = None
+    asked: Asked | None = None
     links: list[tuple[str, Any, Any]] = field(default_factory=list)
+
+    @property
+    def picture(self) -> Picture:
+        """The Guess tab's picture."""
+        assert self.asked is not None
+        return self.asked.picture
+
+    @property
+    def preset(self) -> gr.Radio:
+        """The Guess tab's model."""
+        assert self.asked is not None
+        return self.asked.preset
 
     @property
     def language(self) -> str:
@@ -106,12 +122,8 @@ class Page:
     def figure_names(self) -> Names:
         """What this page's language calls the parts of the maps."""
         comma = self.text("page.decimal_comma") == "yes"
-        keys = ("vocabulary", "predicted", "answers", "truth", "vector", "nothing", "cosine")
-        return Names(
-            *(self.text(f"figure.{key}") for key in keys),
-            times=self.text("figure.times"),
-            separators=",." if comma else ".,",
-        )
+        names = {key.split(".")[1]: self.text(key) for key in self.text.names("figure.")}
+        return Names(**names, separators=",." if comma else ".,")
 
     def linked(self, name: str, component: Any, parse: Any = str) -> None:
         """Let the page's address carry a component's value.

@@ -163,7 +163,9 @@ class ModelService:
         predictor, digest = self.predictor(preset), _digest(picture)
 
         def vectors() -> NDArray[np.float32]:
-            return predictor.predict_vectors(self.seen(picture, preset).pixels[None])[0]
+            pixels = self.seen(picture, preset).pixels
+            said: NDArray[np.float32] = predictor.predict_vectors(pixels[None])
+            return said.reshape(said.shape[1:])
 
         return self._predictions.get(
             (digest, predictor, words),

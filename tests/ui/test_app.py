@@ -387,13 +387,13 @@ def test_the_options_reach_the_page(monkeypatch: pytest.MonkeyPatch, arguments: 
     import app
     from img2prompt.ui import page
 
-    launched: list[dict] = []
-    monkeypatch.setattr(page, "launch", lambda *_, **options: launched.append(options))
+    launched: list[tuple] = []
+    monkeypatch.setattr(page, "launch", lambda *given, **others: launched.append((given, others)))
     monkeypatch.setattr("sys.argv", ["app.py", *arguments])
     app.main()
-    chosen = {"language": "de", "show_all": True, "allow_hosts": ["a.org", "b"]}
-    usual = {"language": "en", "show_all": False, "allow_hosts": []}
-    assert launched == [chosen if arguments else usual]
+    (((_, options, *_), others),) = launched
+    chosen = page.Options(language="de", show_all=True), {"allow_hosts": ["a.org", "b"]}
+    assert (options, others) == (chosen if arguments else (page.Options(), {"allow_hosts": []}))
 
 
 @pytest.mark.parametrize(

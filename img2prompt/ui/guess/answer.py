@@ -74,7 +74,7 @@ def answer_html(
     prediction: Prediction,
     text: Texts,
     view: View = View(),
-    kind: Callable[[str], str | None] = lambda word: None,
+    kind: Callable[[str], str | None] = lambda _: None,
     count: Callable[[str], int] | None = None,
 ) -> str:
     """The list of words; numbers are text, bars only repeat them for the eye.

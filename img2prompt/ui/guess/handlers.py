@@ -143,12 +143,14 @@ class Handlers:
 
     def _read(self, picture: str) -> Read:
         making = read_making(picture)
-        if making.state != "found":
+        told = making.told
+        if making.state != "found" or told is None:
             return Read(picture, making=making)
         hidden = self.models.blocked
         # Masked, a prompt may have grown beyond what its box takes.
-        prompt = mask(making.told.prompt, hidden)[:MAX_PROMPT]
-        return Read(picture, prompt, mask(making.told.tool, hidden), making)
+        return Read(
+            picture, mask(told.prompt, hidden)[:MAX_PROMPT], mask(told.tool, hidden), making
+        )
 
     def _compared(self, prediction: Prediction, truth: str, read: Read) -> str:
         if not truth.strip():
@@ -216,7 +218,7 @@ class Endpoints:
         with self._picture(image) as picture:
             if not (truth or "").strip():
                 making = read_making(picture)
-                if making.state != "found":
+                if making.state != "found" or making.told is None:
                     raise UserError(f"truth.score_{making.state}")
                 truth = making.told.prompt
             truth = mask(truth, self.models.blocked)

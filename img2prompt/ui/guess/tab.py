@@ -72,7 +72,7 @@ def _controls(page: Page) -> Controls:
             height=380,
             elem_id="guess-picture",
         ),
-        heated=html_part("guess-heat", heat.no_heathtml_part(text), js_on_load=heat.ON_LOAD),
+        heated=html_part("guess-heat", heat.no_heat_html(text), js_on_load=heat.ON_LOAD),
         strip=html_part(
             "examples",
             examples_html(page.examples, text("guess.examples")),
@@ -119,7 +119,7 @@ def _results(page: Page, handlers: Handlers) -> Results:
     text = page.text
     words = html_part(
         "answer",
-        answer.waitinghtml_part(text("guess.waiting"), text),
+        answer.waiting_html(text("guess.waiting"), text),
         js_on_load=answer.ON_LOAD,
     )
     prompt = gr.Textbox(

@@ -5,6 +5,7 @@ import io
 from typing import Any, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -26,7 +27,7 @@ READABLE = 7.0  # contrast of the numbers on pixels (WCAG 2, level AAA)
 NEAREST = 4  # words of each vector that step five shows
 
 
-Colour = tuple[int, int, int]
+Colour = tuple[int, ...]  # red, green, blue, each in 0–255
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.floating[Any]]
 
@@ -39,7 +40,7 @@ class Png(NamedTuple):
     height: int
 
 
-def steps_html(anatomy: Anatomy, preset: str, text: Texts) -> str:
+def steps_html(anatomy: Anatomy, preset: str, text: Texts) -> Markup:
     """The five steps.
 
     Args:
@@ -71,7 +72,7 @@ def figures_of(
         names: preset → name to read; only these, in this order.
         text: the language.
     """
-    rows = []
+    rows: list[tuple[str, tuple[str, ...]]] = []
     for preset, name in names.items():
         entry = manifest.get("files", {}).get(f"{preset}.keras", {})
         try:
@@ -164,7 +165,8 @@ def _diverging(values: Floats) -> Pixels:
     """Values (h, w) in [−1, 1] → uint8 (h, w, 3)."""
     stops = np.array([BELOW, ZERO, ABOVE], dtype=float)
     channels = [np.interp(values, (-1, 0, 1), stops[:, i]) for i in range(3)]
-    return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+    pixels: Pixels = np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+    return pixels
 
 
 def _tint(cosine: float) -> Colour:

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from img2prompt.core.errors import UserError
-from img2prompt.ui.context import WATCH, Asked, Page, html_part, looked_at_now, shown
+from img2prompt.ui.context import WATCH, Page, html_part, looked_at_now, shown
 from img2prompt.ui.learn.steps import HTML, figures_of, steps_html
 from img2prompt.ui.server.uploads import lend
 
@@ -33,10 +33,9 @@ class Handlers:
         try:
             self.page.check_picture(picture)
             inside = self.models.activations(picture, preset)
+            html = steps_html(inside, self.page.preset_name(preset), self.text)
         except UserError as error:
             html = HTML.paragraph(error.told(self.text), "sentence")
-        else:
-            html = steps_html(inside, self.page.preset_name(preset), self.text)
         return html, gr.Button(visible=False), (picture, preset)
 
     def compare(self, picture: str | None, seen: bool) -> Any:
@@ -60,9 +59,10 @@ class Handlers:
         return lend(self.page.examples[0].path)
 
 
-def build(page: Page, asked: Asked) -> None:
+def build(page: Page) -> None:
     """Lay the tab out and wire it; nothing is computed before somebody looks."""
-    text, handlers = page.text, Handlers(page)
+    assert page.asked is not None
+    text, asked, handlers = page.text, page.asked, Handlers(page)
     lead = html_part("learn-lead", HTML.paragraph(text("learn.lead")), js_on_load=WATCH)
     take = gr.Button(
         text("learn.take"), visible=bool(page.examples), elem_id="learn-take", size="lg"

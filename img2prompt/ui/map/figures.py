@@ -74,7 +74,7 @@ def map_figure(
     everything = Group(names.vocabulary, VOCABULARY_COLOUR, np.arange(len(vocabulary)))
     traces = [points(vocabulary, everything, 2, names)]
     annotations: list[Label] = []
-    taken = [np.empty((0, 4)) for _ in SCALES]
+    taken: list[Floats] = [np.empty((0, 4)) for _ in SCALES]
     if prediction is not None:
         steps = vocabulary.place(prediction.vectors)
         answers = vocabulary.place_words([word.word for word in prediction.words])
@@ -312,4 +312,5 @@ def _plain(traces: list[Trace]) -> list[Trace]:
     """Traces as JSON takes them; plotly's JavaScript reads its base64 of arrays."""
     import plotly.graph_objects as go
 
-    return json.loads(go.Figure(traces).to_json())["data"]
+    plain: list[Trace] = json.loads(go.Figure(traces).to_json())["data"]
+    return plain

@@ -13,7 +13,6 @@ from img2prompt.core.printable import encodable
 from img2prompt.data.block_list import mask
 from img2prompt.embedding.analogy import (
     MOST_CHARACTERS,
-    ExpressionError,
     beginning,
     known_word,
     solve,
@@ -106,7 +105,7 @@ class Handlers:
             return ""
         try:
             solution = solve(written, self.models.vectors, NEIGHBOURS)
-        except ExpressionError as error:
+        except UserError as error:
             return card.HTML.sentence(self.told(error))
         part = sum_part(self.vocabulary, self.names, solution, _depth(dimension))
         return card.sum_html(solution, part, self.text)
@@ -147,8 +146,8 @@ class Handlers:
             encodable(written)[:MOST_CHARACTERS] if isinstance(written, str) else gr.skip(),
         )
 
-    def save_whole(self) -> str:
-        """The file of every word of the map with all that the map knows of it."""
+    def save_whole(self, cache: str) -> str:
+        """A file, in a folder of gradio's, of every word with all that the map knows of it."""
         vocabulary = self.vocabulary
         columns = ("word", "count", "kind", "theme", "x", "y", "x3", "y3", "z3")
         rows = (
@@ -165,15 +164,15 @@ class Handlers:
             path = Path(folder) / "img2prompt-map.csv"
             export.save(path, export.table_as_csv(columns, rows))
             # gradio serves only what lies in its own cache.
-            return processing_utils.save_file_to_cache(path, gr.DownloadButton.GRADIO_CACHE)
+            return str(processing_utils.save_file_to_cache(path, cache))
 
-    def told(self, error: ExpressionError) -> str:
+    def told(self, error: UserError) -> str:
         """Why a sum cannot be worked out, in the page's language."""
-        told = self.text(f"map.error_{error.reason}", **error.values)
-        return mask(told, self.models.blocked)
+        return mask(error.told(self.text), self.models.blocked)
 
     def _theme(self, word: str) -> str:
-        return self.vocabulary.labels[self.vocabulary.themes[self.vocabulary.index[word]]]
+        vocabulary = self.vocabulary
+        return str(vocabulary.labels[vocabulary.themes[vocabulary.index[word]]])
 
     def _kinds(self) -> list[Group]:
         kinds = np.array([self.models.kind(word) or "" for word in self.vocabulary.words])
@@ -249,7 +248,7 @@ class Endpoints:
         with self.page.errors():
             try:
                 return solve(expression, self.models.vectors, NEIGHBOURS).to_dict()
-            except ExpressionError as error:
+            except UserError as error:
                 raise UserError(self.handlers.told(error)) from None
 
 

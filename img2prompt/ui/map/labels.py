@@ -48,8 +48,8 @@ def part_labels(
         (left, right), (low, high) = view
         centre, side = np.array([left + right, low + high]) / 2, (right - left) / 2
         half, zoom = np.full(2, side), float(extent.max()) / side
-        seen = (np.abs(places - centre) <= side).all(axis=1)
-        words = [word for word, inside in zip(words, seen, strict=True) if inside]
+        seen = np.flatnonzero((np.abs(places - centre) <= side).all(axis=1))
+        words = [words[int(row)] for row in seen]
         places = places[seen]
     scales = tuple(scale * zoom for scale in SCALES)
     labels, taken = place_labels(words, places - centre, marked - centre, half, scales)
@@ -83,7 +83,7 @@ def _covered(labels: list[Label], taken: Floats, centre: Floats, scale: float) -
 
 def _note(word: str, place: Floats) -> Label:
     """A label without a leader."""
-    note = {axis: float(at) for axis, at in zip("xyz", place, strict=False)}
+    note: Label = {axis: float(at) for axis, at in zip("xyz", place, strict=False)}
     note |= {"text": word, "name": "answer", "showarrow": False}
     note |= {"font": {"size": 12, "color": "#1f2440"}}
     if len(place) == 3:
@@ -188,8 +188,7 @@ def _boxes(centres: Floats, half: Sequence[float] | Floats) -> Floats:
     return np.concatenate([centres - half, centres + half], axis=1)
 
 
-def _overlaps(a: Floats, b: Floats) -> Floats:
-    """Boxes (n, 4) and (m, 4) → bool (n, m)."""
-    return (a[:, None, :2] < b[None, :, 2:]).all(axis=2) & (b[None, :, :2] < a[:, None, 2:]).all(
-        axis=2
-    )
+def _overlaps(a: Floats, b: Floats) -> NDArray[np.bool_]:
+    """Boxes (n, 4) and (m, 4) → (n, m)."""
+    over = (a[:, None, :2] < b[None, :, 2:]) & (b[None, :, :2] < a[:, None, 2:])
+    return np.asarray(over.all(axis=2))

@@ -42,14 +42,15 @@ class Parts:
     whole: gr.DownloadButton
 
 
-def build(page: Page, asked: Asked) -> None:
+def build(page: Page) -> None:
     """Lay the tab out and wire it; the figure is made when somebody looks."""
     if page.guesser.map is None:
         html_part(None, card.HTML.sentence(page.text("guess.no_map")))
         return
+    assert page.asked is not None
     handlers = Handlers(page)
     parts = _parts(handlers)
-    _wire(handlers, asked, parts)
+    _wire(handlers, page.asked, parts)
     page.linked("dims", parts.dimension, one_of((PLANE, SPACE)))
     page.linked("colour", parts.colour, one_of((BY_KIND, BY_THEME)))
     page.linked("word", parts.search, _short)
@@ -130,9 +131,8 @@ def _wire(handlers: Handlers, asked: Asked, parts: Parts) -> None:
     private = handlers.page.private
     looked_at = gr.State(False)
     drawn = gr.State(())  # (dimensions, colour) of the figure that stands there
-    live = {**QUIET, "trigger_mode": "always_last"}
+    live: dict[str, Any] = {**QUIET, "trigger_mode": "always_last"}
     dimension, colour = parts.dimension, parts.colour
-    pictures = [asked.picture, asked.preset, asked.count, asked.truth, dimension, looked_at]
     drawing: dict[str, Any] = {
         "fn": handlers.draw,
         "inputs": [dimension, colour, looked_at, drawn],
@@ -141,30 +141,47 @@ def _wire(handlers: Handlers, asked: Asked, parts: Parts) -> None:
         "show_progress_on": parts.plot,
         "trigger_mode": "always_last",
     }
-    word = (handlers.tell_word, [parts.search, dimension], parts.word)
-    sum_ = (handlers.tell_sum, [parts.sum, dimension], parts.summed)
-    picture = (handlers.tell_picture, pictures, parts.pictured)
+    word: dict[str, Any] = {
+        "fn": handlers.tell_word,
+        "inputs": [parts.search, dimension],
+        "outputs": parts.word,
+    }
+    sum_: dict[str, Any] = {
+        "fn": handlers.tell_sum,
+        "inputs": [parts.sum, dimension],
+        "outputs": parts.summed,
+    }
+    picture: dict[str, Any] = {
+        "fn": handlers.tell_picture,
+        "inputs": [asked.picture, asked.preset, asked.count, asked.truth, dimension, looked_at],
+        "outputs": parts.pictured,
+    }
     looked = parts.lead.change(looked_at_now, outputs=looked_at, **private("map_look"), **QUIET)
     looked.then(**drawing, **private("map")).then(
-        *picture, **private("map_looked"), show_progress="hidden"
+        **picture, **private("map_looked"), show_progress="hidden"
     )
     picked = [parts.search, parts.sum]
     parts.lead.click(handlers.pick, outputs=picked, **private("map_pick"), **QUIET)
-    parts.search.change(*word, **private("map_word"), **live)
-    parts.sum.change(*sum_, **private("map_sum"), **live)
+    parts.search.change(**word, **private("map_word"), **live)
+    parts.sum.change(**sum_, **private("map_sum"), **live)
     gr.on([dimension.change, colour.change], **drawing, **private("map_draw"))
     # What lies on a plane does not lie in space.
     for teller, name in ((word, "word"), (sum_, "sum"), (picture, "picture")):
-        dimension.change(*teller, **private(f"map_turn_{name}"), **live)
+        dimension.change(**teller, **private(f"map_turn_{name}"), **live)
     gr.on(
         [component.change for component in (asked.picture, asked.preset, asked.count, asked.truth)],
-        *picture,
+        **picture,
         show_progress="hidden",
         trigger_mode="always_last",
         **private("map_picture"),
     )
     # The file is there when the button is pressed: a download button takes what it has.
-    parts.table.expand(handlers.save_whole, outputs=parts.whole, **private("map_save"), **QUIET)
+    parts.table.expand(
+        partial(handlers.save_whole, parts.whole.GRADIO_CACHE),
+        outputs=parts.whole,
+        **private("map_save"),
+        **QUIET,
+    )
 
 
 def _publish(handlers: Handlers) -> None:
