@@ -27,13 +27,13 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import WeakFileLock, build_hf_headers, hf_raise_for_status
 
 from img2prompt.core.errors import SharedFailureError, UserError
+from img2prompt.core.executors import AHEAD, usable_cores
 from img2prompt.core.files import (
     is_web_page,
     sha256_of,
     told_when_full,
 )
 from img2prompt.core.hub import MAIN, Asked, dataset_commit, retried, shortened, understood
-from img2prompt.core.processes import AHEAD, usable_cores
 from img2prompt.core.transfers import limited, login_page
 from img2prompt.data.diffusiondb import READ_ERRORS, REPOSITORY
 from img2prompt.data.download_plan import Plan, by_disk, shard_bytes

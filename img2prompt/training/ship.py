@@ -51,7 +51,7 @@ def write_half_precision(source: str | os.PathLike[str], out: str | os.PathLike[
     source, out = Path(source), Path(out)
     if not source.is_file():
         raise UserError("training.no_keras_file", path=source)
-    check_model_file(source, "train one with scripts/train_model.py")
+    check_model_file(source)
     with (
         zipfile.ZipFile(source) as archive,
         atomic_path(out) as temporary,

@@ -62,34 +62,28 @@ class Page:
     """One language's page while it is being built.
 
     Attributes:
-        guesser: models, embedding, map, kinds.
+        models: models, embedding, map, kinds.
         text: the texts in the page's language.
         published: whether this page's endpoints are in the API; one page's are.
         examples: the shipped pictures.
         tabs: the row of tabs, `gr.Tabs(selected=…)`.
-        asked: the components of the Guess tab, which is built first.
+        first: the components of the Guess tab, which is built first; see `asked`.
         links: (query name, component, parser) of the state that an address carries; see `linked`.
     """
 
-    guesser: ModelService
+    models: ModelService
     text: Texts
     published: bool
     examples: "list[Example]" = field(default_factory=list)
     tabs: gr.Tabs | None = None
-    asked: Asked | None = None
+    first: Asked | None = None
     links: list[tuple[str, Any, Any]] = field(default_factory=list)
 
     @property
-    def picture(self) -> Picture:
-        """The Guess tab's picture."""
-        assert self.asked is not None
-        return self.asked.picture
-
-    @property
-    def preset(self) -> gr.Radio:
-        """The Guess tab's model."""
-        assert self.asked is not None
-        return self.asked.preset
+    def asked(self) -> Asked:
+        """The Guess tab's components, for the tabs after it."""
+        assert self.first is not None
+        return self.first
 
     @property
     def language(self) -> str:
@@ -110,7 +104,7 @@ class Page:
         """(name to read, preset) in the order that the texts tell of them, unknown ones last."""
         told = [key.split(".")[1] for key in self.text.names("preset.") if key.endswith(".name")]
         ordered = sorted(
-            self.guesser.assets.presets,
+            self.models.assets.presets,
             key=lambda p: (told.index(p) if p in told else len(told), p),
         )
         return [(self.preset_name(preset), preset) for preset in ordered]

@@ -16,7 +16,7 @@ import tempfile
 from embedding_benchmark import compare, describe, measure_memory
 
 from img2prompt.core.errors import UserError, run_command
-from img2prompt.core.processes import usable_cores
+from img2prompt.core.executors import usable_cores
 
 
 def main() -> None:

@@ -33,8 +33,8 @@ from img2prompt.core.files import DiskFullError
 from img2prompt.data import prepare as preparation
 from img2prompt.data.diffusiondb import LocalParts
 from img2prompt.data.hub_parts import HubParts
-from img2prompt.data.origin import pinned_revision, remember_origin
 from img2prompt.data.prepare import prepare
+from img2prompt.data.prepared_folder import claim_origin, pinned_revision
 from img2prompt.data.prompts import iter_prompts
 from img2prompt.data.shards import PrepareSettings, load_records
 
@@ -728,8 +728,8 @@ def test_a_folder_stays_with_its_commit(hub: Hub, expected: Path, tmp_path: Path
 def test_which_revision_goes_on(tmp_path: Path) -> None:
     assert pinned_revision(tmp_path / "new") == "main"
     assert pinned_revision(tmp_path / "new", "v2") == "v2"
-    remember_origin(tmp_path, {"revision": OTHER_COMMIT})
-    remember_origin(tmp_path, {"revision": COMMIT})  # there was no shard yet
+    claim_origin(tmp_path, {"revision": OTHER_COMMIT})
+    claim_origin(tmp_path, {"revision": COMMIT})  # there was no shard yet
     assert pinned_revision(tmp_path) == COMMIT
     assert pinned_revision(tmp_path, OTHER_COMMIT) == OTHER_COMMIT  # still none
     (tmp_path / "part-000001.parquet").touch()
@@ -737,9 +737,9 @@ def test_which_revision_goes_on(tmp_path: Path) -> None:
         assert pinned_revision(tmp_path, asked) == COMMIT
     with pytest.raises(UserError, match="begun with commit 0123456789ab, not fedcba98;"):
         pinned_revision(tmp_path, OTHER_COMMIT[:8])
-    remember_origin(tmp_path, {"revision": COMMIT})
-    with pytest.raises(UserError, match="begun with other parts"):
-        remember_origin(tmp_path, {"revision": COMMIT, "set": "large"})
+    claim_origin(tmp_path, {"revision": COMMIT})
+    with pytest.raises(UserError, match="these parts are of"):
+        claim_origin(tmp_path, {"revision": COMMIT, "set": "large"})
     local = tmp_path / "local"
     local.mkdir()
     (local / "part-000001.parquet").touch()

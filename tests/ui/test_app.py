@@ -249,26 +249,26 @@ def test_a_page_without_map_and_examples_still_answers(folder: Path, tmp_path: P
 def test_a_predictor_is_loaded_once(folder: Path) -> None:
     from img2prompt.ui.service import ModelService
 
-    guesser = ModelService(Assets(folder), "notebook")
-    assert guesser.predictor("notebook") is guesser.predictor("notebook")
-    assert guesser.predictor("gaze").vectors is guesser.vectors
+    models = ModelService(Assets(folder), "notebook")
+    assert models.predictor("notebook") is models.predictor("notebook")
+    assert models.predictor("gaze").vectors is models.vectors
     with pytest.raises(UserError, match="Unknown preset 'brilliant'"):
-        guesser.predictor("brilliant")
+        models.predictor("brilliant")
 
 
 def test_an_explanation_is_kept_while_pictures_are_few(folder: Path) -> None:
     from img2prompt.ui.service import KEPT, ModelService
 
-    guesser = ModelService(Assets(folder), "notebook")
+    models = ModelService(Assets(folder), "notebook")
     noise = folder / "examples" / "noise.png"
-    words = tuple(word.word for word in guesser(noise, "notebook", 3).words)
-    first = guesser.explain(noise, "notebook", words)
-    assert guesser.explain(noise, "notebook", words) is first
-    for word in guesser.vectors.words[:KEPT]:
-        guesser.explain(noise, "notebook", (word,))
-    assert guesser.explain(noise, "notebook", words) is not first
+    words = tuple(word.word for word in models(noise, "notebook", 3).words)
+    first = models.explain(noise, "notebook", words)
+    assert models.explain(noise, "notebook", words) is first
+    for word in models.vectors.words[:KEPT]:
+        models.explain(noise, "notebook", (word,))
+    assert models.explain(noise, "notebook", words) is not first
     with pytest.raises(UserError, match="no longer here"):
-        guesser.explain(folder / "gone.png", "notebook", words)
+        models.explain(folder / "gone.png", "notebook", words)
 
 
 def test_blocked_words_show_only_where_they_are_switched_on(folder: Path, tmp_path: Path) -> None:

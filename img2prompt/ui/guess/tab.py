@@ -54,7 +54,7 @@ def build(page: Page) -> Asked:
         with gr.Column(scale=7, min_width=300, elem_id="tell"):
             results = _results(page, handlers)
     _wire(page, handlers, controls, results)
-    page.linked("preset", controls.preset, one_of(page.guesser.assets.presets))
+    page.linked("preset", controls.preset, one_of(page.models.assets.presets))
     page.linked("words", controls.count, _between(1, MAX_WORDS))
     asked = Asked(controls.picture, controls.preset, controls.count, results.truth)
     if page.published:
@@ -63,10 +63,9 @@ def build(page: Page) -> Asked:
 
 
 def _controls(page: Page) -> Controls:
-    guesser, text = page.guesser, page.text
+    models, text = page.models, page.text
     return Controls(
         picture=Picture(
-            text,
             label=text("guess.picture"),
             placeholder=text("guess.placeholder"),
             height=380,
@@ -81,9 +80,9 @@ def _controls(page: Page) -> Controls:
         ),
         preset=gr.Radio(
             page.preset_choices(),
-            value=guesser.preset,
+            value=models.preset,
             label=text("guess.preset"),
-            info=_description(page, guesser.preset),
+            info=_description(page, models.preset),
             elem_id="guess-preset",
         ),
         count=gr.Slider(
@@ -109,7 +108,7 @@ def _controls(page: Page) -> Controls:
             [(text("guess.sort_score"), BY_SCORE), (text("guess.sort_kind"), BY_KIND)],
             value=BY_SCORE,
             label=text("guess.sort"),
-            visible=guesser.kinds is not None,
+            visible=models.kinds is not None,
             elem_id="guess-order",
         ),
     )
@@ -139,7 +138,7 @@ def _results(page: Page, handlers: Handlers) -> Results:
         elem_id="guess-truth",
     )
     compared, says = html_part("truth"), html_part("file-says")
-    mapped = page.guesser.map is not None
+    mapped = page.models.map is not None
     hint = text("guess.map_hint" if mapped else "guess.no_map")
     html_part("map-lead", macros("guess/answer").map_lead(text("guess.map"), hint))
     plot = gr.Plot(

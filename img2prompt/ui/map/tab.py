@@ -44,10 +44,9 @@ class Parts:
 
 def build(page: Page) -> None:
     """Lay the tab out and wire it; the figure is made when somebody looks."""
-    if page.guesser.map is None:
+    if page.models.map is None:
         html_part(None, card.HTML.sentence(page.text("guess.no_map")))
         return
-    assert page.asked is not None
     handlers = Handlers(page)
     parts = _parts(handlers)
     _wire(handlers, page.asked, parts)
