@@ -685,21 +685,21 @@ def test_a_full_disk_ends_a_shard_that_is_made_later(
     capsys: pytest.CaptureFixture,
 ) -> None:
     main = runpy.run_path(str(ROOT / "scripts/prepare_data.py"))["main"]
-    out, real, rows = tmp_path / "out", preparation._ArrayWriter.append, []
+    out, real, seen = tmp_path / "out", preparation._pixels_or_reason, []
     arguments = from_hub(out, "1-3", "--yes", "--cache", tmp_path / "cache")
     monkeypatch.setattr(sys, "argv", ["prepare_data.py", *map(str, arguments)])
     monkeypatch.setattr(
         "img2prompt.data.hub_parts.HubParts", functools.partial(HubParts, endpoint=hub.endpoint)
     )
 
-    def full(writer, row: np.ndarray) -> None:
-        if len(rows) == PICTURES + 3:  # in the midst of the second shard
+    def full(*arguments: object) -> object:
+        if len(seen) == PICTURES + 3:  # in the midst of the second shard
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        rows.append(None)
-        real(writer, row)
+        seen.append(None)
+        return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(preparation._ArrayWriter, "append", full)
+        patch.setattr(preparation, "_pixels_or_reason", full)
         assert run_command(main) == 2
     told = capsys.readouterr().err
     assert f"error: The disk of {out} is full: the next shard needs 3.1 MB" in told
