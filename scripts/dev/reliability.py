@@ -114,7 +114,7 @@ TRIED = (
             "test_cli_data.py",
             "test_shards.py",
             "test_filters.py",
-            "test_folder_prompts.py",
+            "test_prompts.py",
             "test_merge.py",
             "test_stream.py",
         ),
