@@ -30,6 +30,7 @@ from img2prompt.data import images
 from img2prompt.data.filters import UNSCORED
 from img2prompt.data.prepare import prepare
 from img2prompt.data.prepared_folder import claim_origin
+from img2prompt.data.report import write_html
 from img2prompt.data.shards import PrepareSettings
 
 
@@ -177,9 +178,7 @@ def main() -> int | None:
         print("nothing was downloaded")
         return 1
 
-    from img2prompt.core.reports import write_data_report  # plotly, which no worker needs
-
-    write_data_report(report, args.out / "report.html")
+    write_html(report, args.out / "report.html")
     print_report(report, args)
     return 0
 

@@ -17,6 +17,7 @@ import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from img2prompt.core.errors import UserError, run_command
 from img2prompt.core.executors import usable_cores
@@ -91,7 +92,7 @@ def _workers(value: str) -> int:
     return int(value)
 
 
-def describe(vectors: WordVectors) -> dict:
+def describe(vectors: WordVectors) -> dict[str, Any]:
     """The report's figures of an embedding."""
     right, asked, wrong = odd_one_out(vectors)
     return {

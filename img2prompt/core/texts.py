@@ -83,7 +83,7 @@ def languages() -> tuple[str, ...]:
 
 
 @cache
-def _sentences() -> list[tuple[str, re.Pattern]]:
+def _sentences() -> list[tuple[str, re.Pattern[str]]]:
     """The keys of the table `error`, and what finds each one's English again."""
     english = Texts()
     patterns = []

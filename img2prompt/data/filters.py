@@ -12,7 +12,8 @@ import numpy as np
 
 from img2prompt.core.errors import UserError
 from img2prompt.data import text
-from img2prompt.data.shards import PrepareSettings, split_of
+from img2prompt.data.shards import PrepareSettings
+from img2prompt.data.splits import split_of
 
 ALREADY_BLURRED = 2.0  # DiffusionDB's mark in image_nsfw: the picture was blurred by its authors
 DUPLICATE, USER = "duplicate prompt", "cap per user"

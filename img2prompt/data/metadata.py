@@ -31,7 +31,8 @@ from img2prompt.core.forms import Index
 from img2prompt.data import diffusiondb
 from img2prompt.data.filters import DUPLICATE, USER, PairFilter, beyond_cap
 from img2prompt.data.part_names import number_of
-from img2prompt.data.shards import PrepareSettings, hash64, near_duplicate_key
+from img2prompt.data.shards import PrepareSettings
+from img2prompt.data.splits import hash64, near_duplicate_key
 
 # One picture; hashes are `hash64`, 0 where there is nothing to hash. `cap` says whether a cap
 # leaves the picture out, see `CAPS`; `eligible` whether it passed the filters before the caps.

@@ -41,18 +41,15 @@ from img2prompt.data.metadata import (
     make_rows,
 )
 from img2prompt.data.prepared_folder import check_claim, claim, clean, holds_shards, locked
+from img2prompt.data.report import DataReport, ShardCounts, count_rows, count_shard
 from img2prompt.data.shards import (
     REPORT_FILE,
     SKIPPED_FILE,
-    DataReport,
     PrepareSettings,
-    ShardCounts,
-    count_rows,
-    count_shard,
     is_whole,
     read_skipped,
-    split_of,
 )
+from img2prompt.data.splits import split_of
 
 
 def prepare(

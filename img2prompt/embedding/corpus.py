@@ -24,7 +24,7 @@ from tqdm import tqdm
 from img2prompt.core.executors import check_workers, in_order, local, usable_cores
 from img2prompt.core.files import atomic_path
 from img2prompt.data import diffusiondb
-from img2prompt.data.shards import TRAIN_SHARE, VALIDATION_SHARE
+from img2prompt.data.splits import TRAIN_SHARE, VALIDATION_SHARE
 from img2prompt.embedding import corpus_worker
 
 log = logging.getLogger(__name__)

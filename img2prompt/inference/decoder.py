@@ -11,21 +11,23 @@ from pathlib import Path
 
 import numpy as np
 
-from img2prompt.core.arrays import TEXT, Form, load_arrays
+from img2prompt.core.arrays import TEXT, ArrayFile, Form, load_arrays, save_arrays
 from img2prompt.core.errors import UserError
-from img2prompt.core.files import atomic_path
 from img2prompt.embedding.vectors import WordVectors, top_k
 
 DECODER_SUFFIX = ".decoder.npz"  # `gaze.decoder.npz` lies beside `gaze.keras`
 DECODER_PROVENANCE = "model.decoder.made.json"  # in a run's folder, of one fitted anew
-_MEND = "make it with scripts/fit_decoder.py"
-_FORMS = {
-    "prior": Form("f", (None,)),
-    "knots": Form("f", (None,)),
-    "confidences": Form("f", (None,)),
-    "embedding": TEXT,
-    "model": TEXT._replace(optional=True),
-}
+_FILE = ArrayFile(
+    "inference.kind_decoder",
+    "scripts/fit_decoder.py",
+    {
+        "prior": Form("f", (None,)),
+        "knots": Form("f", (None,)),
+        "confidences": Form("f", (None,)),
+        "embedding": TEXT,
+        "model": TEXT._replace(optional=True),
+    },
+)
 RARE = 1e-5  # added to shares before the logarithm: a word no prompt holds gets no −∞
 
 
@@ -115,16 +117,13 @@ class Decoder:
             model: SHA-256 of the `.keras` file that the decoder was fitted to, 64 hexadecimal
                 digits; unset, the file says nothing of it, and no model is loaded with it.
         """
-        bound = {} if model is None else {"model": model}
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(
-                file,
-                prior=self.prior.astype(np.float16),
-                knots=self.knots,
-                confidences=self.confidences,
-                embedding=self.vectors.fingerprint,
-                **bound,
-            )
+        arrays = {
+            "prior": self.prior.astype(np.float16),
+            "knots": self.knots,
+            "confidences": self.confidences,
+            "embedding": self.vectors.fingerprint,
+        }
+        save_arrays(path, _FILE, arrays if model is None else arrays | {"model": model})
 
     @classmethod
     def load(
@@ -141,12 +140,12 @@ class Decoder:
             UserError: damaged, of another embedding, or not of that model.
         """
         path = Path(path)
-        arrays = load_arrays(path, _FORMS, "is not a decoder", _MEND)
+        arrays = load_arrays(path, _FILE, vectors.fingerprint)
         prior, knots, confidences = (
             arrays[name].astype(np.float32) for name in ("prior", "knots", "confidences")
         )
-        if arrays["embedding"] != vectors.fingerprint or prior.shape != (len(vectors),):
-            raise UserError(f"{path} belongs to another embedding; make it again.")
+        if prior.shape != (len(vectors),):
+            raise _FILE.error("core.other_embedding", path)
         if model is not None:
             _check_model(path, arrays.get("model"), model)
         finite = all(np.isfinite(array).all() for array in (prior, knots, confidences))
@@ -154,7 +153,7 @@ class Decoder:
         rising = all((np.diff(array) >= 0).all() for array in (knots, confidences))
         shares = bool(((confidences >= 0) & (confidences <= 1)).all())
         if knots.shape != confidences.shape or not (finite and rising and shares):
-            raise UserError(f"{path} is not a decoder (its numbers do not fit); {_MEND}.")
+            raise _FILE.unfit(path, UserError("core.uneven"))
         return cls(vectors, prior, knots, confidences)
 
     @staticmethod
@@ -164,7 +163,7 @@ class Decoder:
         Raises:
             UserError: damaged.
         """
-        return load_arrays(path, _FORMS, "is not a decoder", _MEND).get("model")
+        return load_arrays(path, _FILE).get("model")
 
 
 def _check_model(path: Path, told: str | None, model: str) -> None:

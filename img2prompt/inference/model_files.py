@@ -19,8 +19,9 @@ from img2prompt.core.arrays import (
     UNPACKED_TIMES,
     UnfitError,
     opened_zip,
-    told_unfit,
+    refused_if_unfit,
 )
+from img2prompt.core.errors import UserError
 from img2prompt.core.files import parse_json
 
 WEIGHTS = "model.weights.h5"  # the member that holds the weights
@@ -42,7 +43,9 @@ def check_model_file(path: str | os.PathLike, mend: str) -> None:
         mend: what to do then, the sentence's end.
     """
     with (
-        told_unfit(path, "is not a model we can load", mend),
+        refused_if_unfit(
+            lambda reason: UserError("inference.unfit_model", path=path, reason=reason, mend=mend)
+        ),
         opened_zip(path) as (archive, members),
     ):
         if missing := {WEIGHTS, *TEXTS} - members.keys():

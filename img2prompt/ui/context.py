@@ -11,8 +11,9 @@ import gradio as gr
 
 from img2prompt.core.errors import UserError
 from img2prompt.core.texts import Texts
-from img2prompt.ui.map.figures import Names
-from img2prompt.ui.service import Guesser
+from img2prompt.ui.map.traces import Names
+from img2prompt.ui.service import ModelService
+from img2prompt.ui.upload_boxes import Picture
 
 if TYPE_CHECKING:
     from img2prompt.ui.guess.examples import Example
@@ -27,12 +28,36 @@ new IntersectionObserver((entries) => {
 """
 
 
+QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False}
+
+
+def html_part(elem_id: str | None, value: str = "", **options: Any) -> gr.HTML:
+    """A piece of the page, in the page's own style."""
+    return gr.HTML(value, apply_default_css=False, elem_id=elem_id, **options)
+
+
 def looked_at_now(event: gr.EventData) -> bool:
     """What `WATCH` says: whether its tab is looked at."""
     return isinstance(event._data, dict) and event._data.get("seen") is True
 
 
-@dataclass
+@dataclass(frozen=True)
+class Asked:
+    """What the Guess tab asks a visitor for, which other tabs take as well.
+
+    Attributes:
+        picture: its value is a file's path or None.
+        preset, count: the model and the number of words.
+        truth: the true prompt, read from the file or typed; "" where nobody knows it.
+    """
+
+    picture: Picture
+    preset: gr.Radio
+    count: gr.Slider
+    truth: gr.Textbox
+
+
+@dataclass(frozen=True)
 class Page:
     """One language's page while it is being built.
 
@@ -41,23 +66,30 @@ class Page:
         text: the texts in the page's language.
         published: whether this page's endpoints are in the API; one page's are.
         examples: the shipped pictures.
-        picture: the Guess tab's picture; its value is a file's path or None.
-        preset, count: the Guess tab's model and number of words.
-        truth: the true prompt, read from the file or typed; "" where nobody knows it.
         tabs: the row of tabs, `gr.Tabs(selected=…)`.
+        asked: the components of the Guess tab, which is built first.
         links: (query name, component, parser) of the state that an address carries; see `linked`.
     """
 
-    guesser: Guesser
+    guesser: ModelService
     text: Texts
     published: bool
     examples: "list[Example]" = field(default_factory=list)
-    picture: Any = None
-    preset: Any = None
-    count: Any = None
-    truth: Any = None
-    tabs: Any = None
+    tabs: gr.Tabs | None = None
+    asked: Asked | None = None
     links: list[tuple[str, Any, Any]] = field(default_factory=list)
+
+    @property
+    def picture(self) -> Picture:
+        """The Guess tab's picture."""
+        assert self.asked is not None
+        return self.asked.picture
+
+    @property
+    def preset(self) -> gr.Radio:
+        """The Guess tab's model."""
+        assert self.asked is not None
+        return self.asked.preset
 
     @property
     def language(self) -> str:
@@ -90,12 +122,8 @@ class Page:
     def figure_names(self) -> Names:
         """What this page's language calls the parts of the maps."""
         comma = self.text("page.decimal_comma") == "yes"
-        keys = ("vocabulary", "predicted", "answers", "truth", "vector", "nothing", "cosine")
-        return Names(
-            *(self.text(f"figure.{key}") for key in keys),
-            times=self.text("figure.times"),
-            separators=",." if comma else ".,",
-        )
+        names = {key.split(".")[1]: self.text(key) for key in self.text.names("figure.")}
+        return Names(**names, separators=",." if comma else ".,")
 
     def linked(self, name: str, component: Any, parse: Any = str) -> None:
         """Let the page's address carry a component's value.

@@ -30,7 +30,8 @@ def main() -> None:
         raise UserError("Give --pictures of at least 1.")
 
     from img2prompt.data.images import to_float
-    from img2prompt.data.shards import load_records, pixel_reader, sampling_weights, settings_of
+    from img2prompt.data.sampling import sampling_weights
+    from img2prompt.data.shards import load_records, pixel_reader, settings_of
     from img2prompt.inference.artifacts import Assets
     from img2prompt.inference.occlusion import quarter_drops
 

@@ -22,7 +22,7 @@ from waiting import PATIENCE, children, is_running, wait_until
 
 from img2prompt.core.errors import UserError
 from img2prompt.data import diffusiondb, text
-from img2prompt.data.shards import split_of
+from img2prompt.data.splits import split_of
 from img2prompt.embedding import corpus, corpus_worker
 from img2prompt.embedding.corpus import (
     KeySet,

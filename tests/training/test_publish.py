@@ -727,11 +727,11 @@ def test_predict_takes_a_repository_and_a_revision(
 def test_the_page_takes_a_repository(
     hub: Hub, published: Repository, make_picture, encode, tmp_path: Path
 ) -> None:
-    from img2prompt.ui.service import Guesser
+    from img2prompt.ui.service import ModelService
 
     picture = tmp_path / "picture.png"
     picture.write_bytes(encode(make_picture()))
-    guesser = Guesser(open_assets(REPO, published.head().id), show_all=True)
+    guesser = ModelService(open_assets(REPO, published.head().id), show_all=True)
     assert not hub.asked("notebook.keras")
     assert len(guesser(picture, "notebook", 4).words) == 4
 

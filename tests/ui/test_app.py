@@ -247,9 +247,9 @@ def test_a_page_without_map_and_examples_still_answers(folder: Path, tmp_path: P
 
 
 def test_a_predictor_is_loaded_once(folder: Path) -> None:
-    from img2prompt.ui.service import Guesser
+    from img2prompt.ui.service import ModelService
 
-    guesser = Guesser(Assets(folder), "notebook")
+    guesser = ModelService(Assets(folder), "notebook")
     assert guesser.predictor("notebook") is guesser.predictor("notebook")
     assert guesser.predictor("gaze").vectors is guesser.vectors
     with pytest.raises(UserError, match="Unknown preset 'brilliant'"):
@@ -257,14 +257,14 @@ def test_a_predictor_is_loaded_once(folder: Path) -> None:
 
 
 def test_an_explanation_is_kept_while_pictures_are_few(folder: Path) -> None:
-    from img2prompt.ui.service import EXPLAINED, Guesser
+    from img2prompt.ui.service import KEPT, ModelService
 
-    guesser = Guesser(Assets(folder), "notebook")
+    guesser = ModelService(Assets(folder), "notebook")
     noise = folder / "examples" / "noise.png"
     words = tuple(word.word for word in guesser(noise, "notebook", 3).words)
     first = guesser.explain(noise, "notebook", words)
     assert guesser.explain(noise, "notebook", words) is first
-    for word in guesser.vectors.words[:EXPLAINED]:
+    for word in guesser.vectors.words[:KEPT]:
         guesser.explain(noise, "notebook", (word,))
     assert guesser.explain(noise, "notebook", words) is not first
     with pytest.raises(UserError, match="no longer here"):
@@ -272,7 +272,7 @@ def test_an_explanation_is_kept_while_pictures_are_few(folder: Path) -> None:
 
 
 def test_blocked_words_show_only_where_they_are_switched_on(folder: Path, tmp_path: Path) -> None:
-    from img2prompt.ui.service import Guesser
+    from img2prompt.ui.service import ModelService
 
     shutil.copytree(folder, tmp_path / "assets")
     vectors = WordVectors.load(folder / EMBEDDING_FILE)
@@ -289,7 +289,7 @@ def test_blocked_words_show_only_where_they_are_switched_on(folder: Path, tmp_pa
     noise = folder / "examples" / "noise.png"
 
     def shown(show_all: bool) -> set[str]:
-        answer = Guesser(Assets(tmp_path / "assets"), show_all=show_all)(noise, "gaze", 50)
+        answer = ModelService(Assets(tmp_path / "assets"), show_all=show_all)(noise, "gaze", 50)
         near = {other for word in answer.words for other, _ in word.alternatives}
         return near | {word.word for word in answer.words}
 
@@ -302,7 +302,7 @@ def test_examples_are_buttons_with_descriptions(folder: Path) -> None:
 
     html = examples_html(load_examples(folder), "Take <one>")
     assert html.count("<button") == 1 and 'data-example="0"' in html
-    assert "Noise: Coloured &quot;noise&quot; &amp; nothing else" in html
+    assert "Noise: Coloured &#34;noise&#34; &amp; nothing else" in html
     assert "Take &lt;one&gt;" in html
     assert 'src="data:image/jpeg;base64,' in html and str(folder) not in html
 
@@ -325,7 +325,7 @@ def test_negative_scores_grow_to_the_left() -> None:
         return PredictedWord(name, score, 0.4, (0.0,), step, (("other", -0.3),))
 
     words = (word("up", 0.5, 0), word("<same>", 0.4, 0), word("down", -0.25, 1))
-    html = answer_html(Prediction("<new>", words, np.zeros((2, 1), np.float32)), ENGLISH)
+    html = str(answer_html(Prediction("<new>", words, np.zeros((2, 1), np.float32)), ENGLISH))
     assert "&lt;new&gt;: 3 words" in html and "<new>" not in html
     assert "&lt;same&gt;" in html and "<same>" not in html
     assert ">0.50<" in html.replace("</span>0", ">0") and "−0.25" in html
@@ -387,13 +387,13 @@ def test_the_options_reach_the_page(monkeypatch: pytest.MonkeyPatch, arguments: 
     import app
     from img2prompt.ui import page
 
-    launched: list[dict] = []
-    monkeypatch.setattr(page, "launch", lambda *_, **options: launched.append(options))
+    launched: list[tuple] = []
+    monkeypatch.setattr(page, "launch", lambda *given, **others: launched.append((given, others)))
     monkeypatch.setattr("sys.argv", ["app.py", *arguments])
     app.main()
-    chosen = {"language": "de", "show_all": True, "allow_hosts": ["a.org", "b"]}
-    usual = {"language": "en", "show_all": False, "allow_hosts": []}
-    assert launched == [chosen if arguments else usual]
+    (((_, options, *_), others),) = launched
+    chosen = page.Options(language="de", show_all=True), {"allow_hosts": ["a.org", "b"]}
+    assert (options, others) == (chosen if arguments else (page.Options(), {"allow_hosts": []}))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from img2prompt.inference.predictor import Prediction
 from img2prompt.inference.similarity import Likeness, likeness
 from img2prompt.ui.context import Page, shown
 from img2prompt.ui.server.uploads import lend
-from img2prompt.ui.service import Guesser
+from img2prompt.ui.service import ModelService
 from img2prompt.ui.upload_boxes import Picture
 
 WORDS = 10  # as many as the evaluation compares
@@ -55,7 +55,7 @@ class Comparison:
 
 
 def compare(
-    guesser: Guesser, first: str, second: str | None, first_preset: str, second_preset: str
+    guesser: ModelService, first: str, second: str | None, first_preset: str, second_preset: str
 ) -> Comparison:
     """Answer two pictures, or one picture twice where `second` is None.
 
@@ -281,7 +281,7 @@ def _lesson(page: Page) -> list[Any]:
     return paths if len(paths) == 2 else []
 
 
-def _usual(guesser: Guesser) -> dict[str, float]:
+def _usual(guesser: ModelService) -> dict[str, float]:
     """Preset → the evaluation's *alike*, as the manifest has it."""
     figures = {
         preset: guesser.assets.files[f"{preset}.keras"].get("figures", {}).get("same_words")

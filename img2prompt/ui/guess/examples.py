@@ -3,7 +3,6 @@
 import base64
 import io
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 from PIL import ImageOps
@@ -12,6 +11,7 @@ from img2prompt.core.errors import UserError
 from img2prompt.core.files import is_plain, read_json
 from img2prompt.core.forms import Examples
 from img2prompt.data.images import open_image
+from img2prompt.ui.templates import macros
 
 FOLDER = "examples"
 LIST = "examples.json"
@@ -68,13 +68,8 @@ def load_examples(assets: Path, language: str = "en") -> list[Example]:
 
 def examples_html(examples: list[Example], label: str) -> str:
     """Buttons with the pictures inside the page itself, so that the server shares no folder."""
-    buttons = "".join(
-        f'<li><button type="button" data-example="{number}" title="{escape(example.title)}">'
-        f'<img src="{_thumbnail(example.path)}" alt="{escape(example.title)}: '
-        f'{escape(example.alt)}" width="{_SIDE // 2}" height="{_SIDE // 2}"></button></li>'
-        for number, example in enumerate(examples)
-    )
-    return f'<p class="label">{escape(label)}</p><ul class="examples">{buttons}</ul>'
+    pictures = [(example, _thumbnail(example.path)) for example in examples]
+    return macros("guess/examples").examples(label, pictures, _SIDE // 2)
 
 
 def _thumbnail(path: Path) -> str:

@@ -9,7 +9,7 @@ from img2prompt.ui.context import Page
 from img2prompt.ui.play import board as play_board
 from img2prompt.ui.play.game import MOST_WORDS, Game, Puzzle, choose, typed_words
 from img2prompt.ui.play.random_picture import PairError
-from img2prompt.ui.service import Guesser
+from img2prompt.ui.service import ModelService
 
 OURS, REAL = "ours", "real"
 MAX_TYPED = 400  # characters; ten words have a quarter of that
@@ -169,6 +169,6 @@ def build(page: Page) -> None:
     ).success(None, js=_FOCUS_TYPING, show_progress="hidden")
 
 
-def _real_puzzle(guesser: Guesser) -> Puzzle:
+def _real_puzzle(guesser: ModelService) -> Puzzle:
     pair = guesser.pairs.draw()
     return Puzzle(pair.name, pair.data, pair.prompt, part=pair.part)
