@@ -96,7 +96,7 @@ def imbalance_report(
             told[kind] = concentration(share)
         if kind == "prompts":  # told by the first of the near-duplicates, not by their hash
             first = dict(zip(item[::-1].tolist(), row[::-1].tolist(), strict=True))
-            names = [text.fold(records.prompt[first[place]]) for place in range(len(names))]
+            names = [text.fold(str(records.prompt[first[place]])) for place in range(len(names))]
         best = np.argsort(-shares[0], kind="stable")[:TOP].tolist()
         top[kind] = [
             {"item": names[place], "shares": [float(share[place]) for share in shares]}

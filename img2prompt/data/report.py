@@ -43,7 +43,7 @@ class ShardCounts:
     without_user: int
 
 
-def count_rows(stem: str, rows: dict[str, list], stamp: dict[str, str]) -> ShardCounts:
+def count_rows(stem: str, rows: dict[str, list[str]], stamp: dict[str, str]) -> ShardCounts:
     """Count one shard.
 
     Args:
@@ -69,7 +69,7 @@ def count_rows(stem: str, rows: dict[str, list], stamp: dict[str, str]) -> Shard
     )
 
 
-def count_shard(path: str | os.PathLike) -> ShardCounts:
+def count_shard(path: str | os.PathLike[str]) -> ShardCounts:
     """Count the shard whose rows lie in `path`, a parquet file.
 
     Raises:
@@ -110,7 +110,7 @@ class DataReport:
         self._unrated += shard.unrated
         self._without_user += shard.without_user
 
-    def result(self, folder: str | os.PathLike) -> dict:
+    def result(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
         """The report, JSON-ready.
 
         Args:
@@ -157,7 +157,7 @@ class DataReport:
         raise IndexError(position)
 
 
-def build_report(folder: str | os.PathLike) -> dict:
+def build_report(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Counts, per-source table, word frequencies and most repeated prompts of a prepared folder.
 
     Raises:
