@@ -24,7 +24,7 @@ from img2prompt.ui.batch.table import (
     sentence_html,
     table_head,
 )
-from img2prompt.ui.context import Page
+from img2prompt.ui.context import QUIET, Page, html_part
 from img2prompt.ui.upload_boxes import Files
 
 MAX_WORDS = 20
@@ -108,9 +108,9 @@ class Batch:
         with gr.Row(elem_id="batch-desk", equal_height=False):
             with gr.Column(scale=4, min_width=300, elem_id="batch-ask"):
                 label = text("batch.files")
-                self.files = Files(text, label=label, height=220, elem_id="batch-files")
+                self.files = Files(label=label, height=220, elem_id="batch-files")
                 hint = text("batch.hint", most=text.number(MAX_FILES, 0))
-                gr.HTML(f"<p>{escape(hint)}</p>", apply_default_css=False, elem_id="batch-hint")
+                html_part("batch-hint", f"<p>{escape(hint)}</p>")
                 self.preset = gr.Radio(
                     page.preset_choices(),
                     value=page.guesser.preset,
@@ -134,15 +134,14 @@ class Batch:
                         label, variant="stop", interactive=False, elem_id="batch-stop"
                     )
             with gr.Column(scale=8, min_width=300, elem_id="batch-tell"):
-                waiting = sentence_html(text("batch.waiting"))
-                self.status = gr.HTML(waiting, apply_default_css=False, elem_id="batch-status")
+                self.status = html_part("batch-status", sentence_html(text("batch.waiting")))
                 with gr.Row(visible=False, elem_id="batch-save") as self.saving:
                     self.saves = [
                         gr.DownloadButton(text(f"batch.{key}"), size="sm", elem_id=f"batch-{key}")
                         for key, _, _ in _SAVED
                     ]
-                self.counts = gr.HTML("", apply_default_css=False, elem_id="batch-counts")
-                self.table = gr.HTML("", apply_default_css=False, elem_id="batch-table")
+                self.counts = html_part("batch-counts")
+                self.table = html_part("batch-table")
         self.work = gr.State(None)
 
     def prepare(
@@ -245,7 +244,6 @@ def build(page: Page) -> Batch:
 
 def _wire(batch: Batch) -> None:
     private = batch.page.private
-    quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False}
     ended = [batch.status, batch.stop]
     shown = [*ended, batch.table, batch.counts, batch.saving]
     passed = gr.on(
@@ -255,7 +253,7 @@ def _wire(batch: Batch) -> None:
         [batch.work, *shown],
         trigger_mode="multiple",
         **private("batch_prepare"),
-        **quiet,
+        **QUIET,
     ).then(
         batch.answer,
         batch.work,
@@ -265,9 +263,9 @@ def _wire(batch: Batch) -> None:
         **_ONE_PASS,
         **private("batch_answer"),
     )
-    passed.failure(batch.fail, None, ended, **private("batch_failed"), **quiet)
-    batch.stop.click(batch.halt, batch.work, ended, **private("batch_stop"), **quiet)
-    batch.files.clear(batch.clear, batch.work, shown, **private("batch_clear"), **quiet)
+    passed.failure(batch.fail, None, ended, **private("batch_failed"), **QUIET)
+    batch.stop.click(batch.halt, batch.work, ended, **private("batch_stop"), **QUIET)
+    batch.files.clear(batch.clear, batch.work, shown, **private("batch_clear"), **QUIET)
 
 
 def _saved(name: str, content: str, cache: str) -> str:

@@ -66,7 +66,6 @@ def _controls(page: Page) -> Controls:
     guesser, text = page.guesser, page.text
     return Controls(
         picture=Picture(
-            text,
             label=text("guess.picture"),
             placeholder=text("guess.placeholder"),
             height=380,

@@ -8,21 +8,22 @@ and of files only uploads of this server. It is an ASGI middleware, handed to Gr
 import ipaddress
 import json
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from gradio.route_utils import API_PREFIX
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from img2prompt.core.files import nests_deeper
 from img2prompt.core.texts import Texts
-from img2prompt.ui.server.receive import MAX_UPLOAD, Refused, limited, receive_files
-from img2prompt.ui.server.uploads import VISITOR, Uploads, is_private_file
+from img2prompt.ui.server.mistakes import refusal
+from img2prompt.ui.server.receive import MAX_UPLOAD, limited, receive_files
+from img2prompt.ui.server.uploads import VISITOR, Refused, Uploads, is_private_file
 
 JSON_BYTES = 2**20  # a batch of 2,000 pictures names each by 300 bytes
 MCP_BYTES = 4 * 2**20  # the protocol's own limit; a picture that is sent as text has 3 MB at most
@@ -132,20 +133,27 @@ class Gate:
         else:
             # MCP's tools become calls of this same server, which are checked when they come.
             tool = _MCP.fullmatch(path) is not None
-            body = await _body(limited(receive, MCP_BYTES if tool else JSON_BYTES, "body"))
+            within = limited(receive, MCP_BYTES if tool else JSON_BYTES, "body")
+            try:
+                body = await Request(scope, within).body()
+            except ClientDisconnect:  # nobody reads the answer
+                raise Refused(400, "json") from None
             # All tools of language models come in one session, which is nobody's own.
             own = Headers(scope=scope).get("x-gradio-user") != "mcp"
             body = checked_json(body, self.rules.uploads, texts=not tool, sessions=own)
-            told = scope | {VISITOR: self._client(scope)}
-            await self.app(_with_length(told, len(body)), _replay(body, receive), send)
+            headers = MutableHeaders(raw=list(scope["headers"]))
+            del headers["transfer-encoding"]
+            headers["content-length"] = str(len(body))
+            told = {**scope, VISITOR: self._client(scope), "headers": headers.raw}
+            await self.app(told, _replay(body, receive), send)
 
     def _tell(self, scope: Scope, refused: Refused) -> Response:
-        sentence = self._text(scope)(f"gate.{refused.key}", **refused.values)
+        sentence = refused.told(self._text(scope))
         # The rest of a body that was not read must not be taken for the next request.
         headers = {"connection": "close"} if scope["method"] == "POST" else None
         if _UPLOAD.fullmatch(_path(scope)):
             return PlainTextResponse(sentence, refused.status, headers)  # shown as it is
-        return JSONResponse({"detail": sentence, "error": sentence}, refused.status, headers)
+        return refusal(sentence, refused.status, headers)
 
     def _text(self, scope: Scope) -> Texts:
         """The language of the page that asks."""
@@ -299,17 +307,6 @@ def _check_ids(call: Any) -> None:
         raise ValueError("a name too long")
 
 
-async def _body(receive: Callable[[], Awaitable[Message]]) -> bytes:
-    parts = []
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise Refused(400, "json")  # gone; nobody reads the answer
-        parts.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(parts)
-
-
 def _replay(body: bytes, receive: Receive) -> Receive:
     """A `receive` that gives the body whole, and then what happens to the connection."""
     sent = False
@@ -322,15 +319,6 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay
-
-
-def _with_length(scope: Scope, length: int) -> Scope:
-    headers = [
-        (name, value)
-        for name, value in scope["headers"]
-        if name not in (b"content-length", b"transfer-encoding")
-    ]
-    return scope | {"headers": [*headers, (b"content-length", str(length).encode("ascii"))]}
 
 
 def _path(scope: Scope) -> str:

@@ -19,7 +19,7 @@ from starlette.types import Message, Receive
 
 from img2prompt.core.files import DISK_FULL
 from img2prompt.data.images import MAX_BYTES
-from img2prompt.ui.server.uploads import CLIENT_BYTES, Delivery, FullError, Uploads
+from img2prompt.ui.server.uploads import CLIENT_BYTES, Delivery, Refused, Uploads
 
 MAX_FILES = 1_000  # in one form; a browser sends more in several
 IDLE_SECONDS = 20.0  # without a byte
@@ -27,20 +27,6 @@ LONGEST = 3_000.0  # for one body; a file that is older is swept, whether others
 SLOWEST = 10_000  # bytes a second on average, after IDLE_SECONDS
 NAME_BYTES = 120  # most systems take 255, and the name is shown
 MAX_UPLOAD = CLIENT_BYTES + 2**20  # bytes of one form, with what stands between its files
-
-
-class Refused(Exception):
-    """What the gate does not let in.
-
-    Attributes:
-        status: of the HTTP answer.
-        key: of the sentence in the locales, below `gate`.
-        values: for the sentence's placeholders.
-    """
-
-    def __init__(self, status: int, key: str, **values: object) -> None:
-        super().__init__(key)
-        self.status, self.key, self.values = status, key, values
 
 
 def limited(receive: Receive, most: int, key: str) -> Receive:
@@ -102,7 +88,7 @@ async def receive_files(request: Request, uploads: Uploads, client: str) -> list
                 file.file.close()
                 Path(file.file.name).rename(path)
                 arriving.kept[str(path)] = path.stat().st_size
-        except (FullError, MultiPartException, ClientDisconnect, OSError, Refused) as error:
+        except (MultiPartException, ClientDisconnect, OSError, Refused) as error:
             arriving.kept.clear()
             parser.close()
             raise _refusal(error) from None
@@ -154,18 +140,14 @@ class _Parser(GradioMultiPartParser):
             self.upload_progress.set_done(self.upload_id)
 
 
-def _refusal(error: Exception) -> Refused:
+def _refusal(error: Exception) -> Exception:
+    """What a failed upload is refused with; a fault of ours stays what it is."""
     if isinstance(error, Refused):
         return error
-    if isinstance(error, FullError):
-        return Refused(507, "full")
-    if isinstance(error, ClientDisconnect):
-        return Refused(400, "form")  # nobody reads it
     if isinstance(error, OSError):
-        if error.errno not in DISK_FULL:
-            raise error
-        return Refused(507, "full")
-    if "maximum allowed size of" in error.message and "File" in error.message:
+        return Refused(507, "full") if error.errno in DISK_FULL else error
+    told = error.message if isinstance(error, MultiPartException) else ""
+    if "maximum allowed size of" in told and "File" in told:
         return Refused(413, "large", most=readable_size(MAX_BYTES))
     return Refused(400, "form")
 

@@ -454,7 +454,7 @@ def _no_files(node: Any) -> None:
     "body", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"[" * 300 + b"]" * 300, b"9" * 5000]
 )
 def test_what_is_no_json_is_refused(body: bytes, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="json"):
+    with pytest.raises(Refused, match="JSON"):
         checked_json(body, Uploads(tmp_path / "start"))
 
 
