@@ -17,6 +17,7 @@ from gradio.utils import get_space
 from starlette.middleware import Middleware
 
 from img2prompt.core.errors import UserError
+from img2prompt.core.html import macros
 from img2prompt.core.texts import ENGLISH, Texts, languages
 from img2prompt.data import images
 from img2prompt.inference.artifacts import Assets
@@ -32,7 +33,6 @@ from img2prompt.ui.server import faults, mistakes
 from img2prompt.ui.server.gate import LOCAL_NAMES, Gate, Rules, host_name
 from img2prompt.ui.server.uploads import Uploads, private_folder
 from img2prompt.ui.service import ModelService
-from img2prompt.ui.templates import macros
 from img2prompt.ui.theme import theme
 
 _HERE = Path(__file__).parent
@@ -41,7 +41,7 @@ _SCRIPTS = [_HERE / "page.js", _HERE / "plain_http.js", _HERE / "map" / "map.js"
 SESSIONS = 1_000  # whose state is kept at a time; the longest idle goes first
 # Sites of the hub that show a Space in a frame.
 _HUB = ("https://huggingface.co", "https://*.hf.space")
-_HTML = macros("page")
+_HTML = macros("ui/page")
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from typing import Any
 import gradio as gr
 
 from img2prompt.core.errors import UserError
+from img2prompt.core.html import macros
 from img2prompt.core.texts import Texts
 from img2prompt.inference.predictor import Prediction
 from img2prompt.inference.similarity import Similarity, similarity
 from img2prompt.ui.context import QUIET, Asked, Page, html_part, shown
 from img2prompt.ui.server.uploads import lend
 from img2prompt.ui.service import ModelService
-from img2prompt.ui.templates import macros
 from img2prompt.ui.upload_boxes import Picture
 
 WORDS = 10  # as many as the evaluation compares
@@ -23,7 +23,7 @@ ALIKE = (0.1, 0.25, 0.5, 0.7)
 # them stand the figures over all test pictures.
 _LESSON = ("06-sushi.jpg", "12-moon.jpg")
 _LESSON_PRESET = "original"
-_HTML = macros("compare/comparison")
+_HTML = macros("ui/compare/comparison")
 
 
 @dataclass(frozen=True)
