@@ -84,11 +84,11 @@ def build_app(assets: Assets, options: Options = Options()) -> mistakes.Blocks:
     language = options.language
     texts = page_texts(language)
     private_folder()  # Gradio's components ask for it when they are made
-    guesser = ModelService(assets, options.preset, options.show_all)
+    models = ModelService(assets, options.preset, options.show_all)
 
     def page(text: Texts) -> Page:
         examples = load_examples(assets.folder, text.language)
-        return Page(guesser, text, text.language == language, examples)
+        return Page(models, text, text.language == language, examples)
 
     app = mistakes.Blocks(
         title=texts[language]("page.title"),
@@ -244,7 +244,7 @@ def _build_page(page: Page, texts: dict[str, Texts]) -> None:
             with gr.Tab(text(f"page.tab_{name}"), id=name, elem_id=f"tab-{name}") as built[name]:
                 parts = build(page)
             if isinstance(parts, Asked):
-                page = replace(page, asked=parts)
+                page = replace(page, first=parts)
     html_part("foot", _HTML.foot(text))
 
     for name, tab in built.items():

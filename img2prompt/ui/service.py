@@ -238,4 +238,4 @@ def _digest(picture: Source) -> str:
         with Path(picture).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError):  # ValueError: a name with a null byte
-        raise UserError("The picture is no longer here; drop it again.") from None
+        raise UserError("page.gone") from None

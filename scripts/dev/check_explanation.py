@@ -3,8 +3,9 @@
     python scripts/dev/check_explanation.py --data prepared/main-192
 
 For pictures of the test split and the first words of their answers: how far a word's cosine falls
-when the hottest quarter of its heat map is covered, and the coldest. For a random map both falls are
-the same and "hottest falls more" is a half. A hundred pictures take four minutes on two CPU cores.
+when the hottest quarter of its occlusion map is covered, and the coldest. For a random map both
+falls are the same and "hottest falls more" is a half. A hundred pictures take four minutes on two
+CPU cores.
 """
 
 import argparse

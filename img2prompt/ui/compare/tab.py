@@ -32,13 +32,13 @@ class Comparison:
 
     Attributes:
         first, second: the answers.
-        alike: what they share.
+        similarity: what they share.
         presets: with two pictures, preset → how alike its own answers to them are; else empty.
     """
 
     first: Prediction
     second: Prediction
-    alike: Similarity
+    similarity: Similarity
     presets: dict[str, Similarity]
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,18 +46,18 @@ class Comparison:
         return {
             "first": self.first.to_dict(vectors=False),
             "second": self.second.to_dict(vectors=False),
-            "shared_words": list(self.alike.words),
-            "share": round(self.alike.share, 4),
-            "cosine": round(self.alike.cosine, 4),
+            "shared_words": list(self.similarity.words),
+            "share": round(self.similarity.share, 4),
+            "cosine": round(self.similarity.cosine, 4),
             "presets": {
-                preset: {"share": round(alike.share, 4), "cosine": round(alike.cosine, 4)}
-                for preset, alike in self.presets.items()
+                preset: {"share": round(own.share, 4), "cosine": round(own.cosine, 4)}
+                for preset, own in self.presets.items()
             },
         }
 
 
 def compare(
-    guesser: ModelService, first: str, second: str | None, first_preset: str, second_preset: str
+    models: ModelService, first: str, second: str | None, first_preset: str, second_preset: str
 ) -> Comparison:
     """Answer two pictures, or one picture twice where `second` is None.
 
@@ -66,14 +66,14 @@ def compare(
         UserError: unknown preset.
     """
     answers = (
-        guesser(first, first_preset, WORDS),
-        guesser(second or first, second_preset, WORDS),
+        models(first, first_preset, WORDS),
+        models(second or first, second_preset, WORDS),
     )
     presets = {}
     if second is not None:
         presets = {
-            preset: similarity(guesser(first, preset, WORDS), guesser(second, preset, WORDS))
-            for preset in guesser.assets.presets
+            preset: similarity(models(first, preset, WORDS), models(second, preset, WORDS))
+            for preset in models.assets.presets
         }
     return Comparison(*answers, similarity(*answers), presets)
 
@@ -94,7 +94,7 @@ class Compare:
 
     def __init__(self, page: Page) -> None:
         self.page, self.presets = page, page.preset_choices()
-        text, first = page.text, page.guesser.preset
+        text, first = page.text, page.models.preset
         lead = f"<p>{escape(text('compare.lead'))}</p>"
         html_part("compare-lead", lead)
         self.pictures, self.choices = [], []
@@ -107,12 +107,8 @@ class Compare:
                         height=260,
                         elem_id=f"compare-{side}",
                     )
-                    choice = gr.Radio(
-                        self.presets,
-                        value=preset,
-                        label=text(f"compare.{side}_preset"),
-                        elem_id=f"compare-{side}-preset",
-                    )
+                    label = text(f"compare.{side}_preset")
+                    choice = page.preset_switch(f"compare-{side}-preset", preset, label=label)
                 self.pictures.append(picture)
                 self.choices.append(choice)
         self.lesson = _lesson(page)
@@ -134,8 +130,8 @@ class Compare:
         with page.errors():
             for path in (first, second):
                 page.check_picture(path)
-            found = compare(page.guesser, first, second, one, two)
-            return comparison_html(found, page.text, _usual(page.guesser))
+            found = compare(page.models, first, second, one, two)
+            return comparison_html(found, page.text, _usual(page.models))
 
     def pair(self, second: str | None, before: bool, one: str, two: str) -> tuple[bool, Any]:
         """Two pictures are compared by one model, one picture by two, until a person chooses."""
@@ -159,7 +155,7 @@ class Compare:
         page = self.page
         if not self.lesson:
             raise shown(UserError("guess.no_example"), page.text)
-        known = _LESSON_PRESET in page.guesser.assets.presets
+        known = _LESSON_PRESET in page.models.assets.presets
         return *map(lend, self.lesson), *([_LESSON_PRESET if known else gr.skip()] * 2)
 
     def sentence(self, key: str) -> str:
@@ -178,7 +174,7 @@ def build(page: Page) -> Compare:
     """Lay the tab out and wire it."""
     tab = Compare(page)
     _wire(tab)
-    _api(tab)
+    _publish(tab)
     return tab
 
 
@@ -196,7 +192,7 @@ def _wire(tab: Compare) -> None:
     tabs: Any = tab.page.tabs
     tabs.select(
         tab.bring,
-        [tab.page.picture, tab.pictures[0], tab.brought],
+        [tab.page.asked.picture, tab.pictures[0], tab.brought],
         [tab.pictures[0], tab.brought],
         **private("compare_bring"),
         **QUIET,
@@ -224,9 +220,9 @@ def comparison_html(comparison: Comparison, text: Texts, usual: dict[str, float]
         usual: preset → mean share of common words over the pictures of the test split; may lack
             any.
     """
-    alike, answers = comparison.alike, (comparison.first, comparison.second)
+    answers = (comparison.first, comparison.second)
     most = max(len(answer.words) for answer in answers)
-    level = 1 + sum(alike.share >= limit for limit in ALIKE)
+    level = 1 + sum(comparison.similarity.share >= limit for limit in ALIKE)
     names = ("first", "second") if comparison.presets else ("same", "same")
     sides = [(answer, text(f"compare.{name}")) for answer, name in zip(answers, names, strict=True)]
     presets = sorted(comparison.presets.items(), key=lambda item: item[1].share)
@@ -242,20 +238,17 @@ def _lesson(page: Page) -> list[Any]:
     return paths if len(paths) == 2 else []
 
 
-def _usual(guesser: ModelService) -> dict[str, float]:
-    """Preset → the evaluation's *alike*, as the manifest has it."""
+def _usual(models: ModelService) -> dict[str, float]:
+    """Preset → its answer overlap in the evaluation, as the manifest has it."""
     figures = {
-        preset: guesser.assets.files[f"{preset}.keras"].get("figures", {}).get("same_words")
-        for preset in guesser.assets.presets
+        preset: models.assets.files[f"{preset}.keras"].get("figures", {}).get("same_words")
+        for preset in models.assets.presets
     }
     return {preset: share for preset, share in figures.items() if share is not None}
 
 
-def _api(tab: Compare) -> None:
-    """The endpoint for programs."""
+def _publish(tab: Compare) -> None:
     page = tab.page
-    if not page.published:
-        return
 
     def compare_pictures(
         first: str | None, second: str | None, first_preset: str, second_preset: str
@@ -280,12 +273,7 @@ def _api(tab: Compare) -> None:
                 raise UserError("compare.waiting")
             for path in (first, second):
                 page.check_picture(path)
-            return compare(page.guesser, first, second, first_preset, second_preset).to_dict()
+            return compare(page.models, first, second, first_preset, second_preset).to_dict()
 
     compare_pictures.__name__ = "compare"  # a tool of language models goes by its function's name
-    gr.Button(visible=False).click(
-        compare_pictures,
-        [*tab.pictures, *tab.choices],
-        gr.JSON(visible=False),
-        **page.api("compare"),
-    )
+    page.publish(compare_pictures, [*tab.pictures, *tab.choices])

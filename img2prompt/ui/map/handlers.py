@@ -62,11 +62,11 @@ class Handlers:
     """
 
     def __init__(self, page: Page) -> None:
-        assert page.guesser.map is not None
+        assert page.models.map is not None
         self.page = page
         self.text = page.text
-        self.models = page.guesser
-        self.vocabulary = page.guesser.map
+        self.models = page.models
+        self.vocabulary = page.models.map
         self.names = page.figure_names()
 
     def draw(

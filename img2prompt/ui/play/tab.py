@@ -97,7 +97,7 @@ class Play:
         text, sentence = self.page.text, ""
         if source == REAL:
             try:
-                return self._laid(game.deal(_real_puzzle(self.page.guesser)), REAL)
+                return self._laid(game.deal(_real_puzzle(self.page.models)), REAL)
             except PairError as error:
                 sentence = text(f"play.error.{error.reason}")
         if not self.puzzles:
@@ -120,11 +120,11 @@ class Play:
 
     def reveal(self, game: Game, typed: str, preset: str) -> Laid:
         """Score the round."""
-        page, text, guesser = self.page, self.page.text, self.page.guesser
+        page, text, models = self.page, self.page.text, self.page.models
         with page.errors():
             puzzle, _ = game.to_play(typed)
-            prediction = guesser(puzzle.picture, preset, MOST_WORDS)
-            game = game.play(typed, prediction, guesser.vectors)
+            prediction = models(puzzle.picture, preset, MOST_WORDS)
+            game = game.play(typed, prediction, models.vectors)
         name = page.preset_name(preset)
         return (
             game,
@@ -132,7 +132,7 @@ class Play:
             "",
             gr.Textbox(interactive=False),
             gr.Button(visible=False),
-            board.result_html(game, text, name, guesser.blocked),
+            board.result_html(game, text, name, models.blocked),
             gr.Button(visible=not game.over),
             gr.Button(variant="primary" if game.over else "secondary"),
         )
@@ -184,7 +184,7 @@ def _wire(tab: Play) -> None:
     gr.on(
         [tab.go.click, tab.guess.submit],
         tab.reveal,
-        [tab.state, tab.guess, tab.page.preset],
+        [tab.state, tab.guess, tab.page.asked.preset],
         [*shown, tab.go, tab.result, tab.onward, tab.anew],
         show_progress="minimal",
         show_progress_on=tab.result,
@@ -199,6 +199,6 @@ def _wire(tab: Play) -> None:
         dealing.success(None, js=_FOCUS_TYPING, show_progress="hidden")
 
 
-def _real_puzzle(guesser: ModelService) -> Puzzle:
-    pair = guesser.pairs.draw()
+def _real_puzzle(models: ModelService) -> Puzzle:
+    pair = models.pairs.draw()
     return Puzzle(pair.name, pair.data, pair.prompt, part=pair.part)
