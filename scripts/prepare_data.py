@@ -29,7 +29,7 @@ from img2prompt.core.printable import one_line
 from img2prompt.data import images
 from img2prompt.data.filters import UNSCORED
 from img2prompt.data.prepare import prepare
-from img2prompt.data.prepared_folder import claim_origin
+from img2prompt.data.prepared_folder import claim_origin, pinned_revision
 from img2prompt.data.report import write_html
 from img2prompt.data.shards import PrepareSettings
 
@@ -135,14 +135,15 @@ def prepare_from_hub(
     args: argparse.Namespace, settings: PrepareSettings, executor: Executor | None
 ) -> dict[str, Any] | None:
     """The report, or None if the person said no."""
-    from img2prompt.data import hub_parts
+    from img2prompt.data.download_plan import shard_bytes
+    from img2prompt.data.hub_parts import RAW_FOLDER, HubParts
 
-    parts = hub_parts.HubParts(
+    parts = HubParts(
         args.subset,
         args.parts,
-        hub_parts.pinned_revision(args.out, args.revision),
+        pinned_revision(args.out, args.revision),
         cache_dir=args.cache,
-        raw_dir=None if args.keep else args.out / hub_parts.RAW_FOLDER,
+        raw_dir=None if args.keep else args.out / RAW_FOLDER,
     )
     workers = args.workers if executor is None else workers_of(executor)
     plan = parts.plan(args.out, settings.size, args.bandwidth or 100.0, workers)
@@ -152,7 +153,7 @@ def prepare_from_hub(
         return None
     claim_origin(args.out, parts.origin)
     parts.release_prepared(args.out)
-    with told_when_full(args.out, "the next shard", lambda: hub_parts.shard_bytes(settings.size)):
+    with told_when_full(args.out, "the next shard", lambda: shard_bytes(settings.size)):
         report = prepare(parts, args.out, settings, workers=args.workers, executor=executor)
     parts.close()
     return report

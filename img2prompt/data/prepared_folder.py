@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from img2prompt.core import files
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import write_json
+from img2prompt.core.hub import MAIN, SHORT
 from img2prompt.data.shards import (
     ORIGIN_FILE,
     SETTINGS_FILE,
@@ -20,6 +22,7 @@ from img2prompt.data.shards import (
 )
 
 LOCK_FILE = ".prepare.lock"
+_START_OF_COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
 @contextlib.contextmanager
@@ -37,7 +40,7 @@ def locked(out: Path) -> Iterator[None]:
 def check_folder(out: Path) -> None:
     """Raise :class:`UserError` where a file has the folder's name."""
     if out.exists() and not out.is_dir():
-        raise UserError("data.out_is_file", out=out)
+        raise UserError("data.out_is_file", path=out)
 
 
 def holds_shards(out: Path) -> bool:
@@ -92,6 +95,34 @@ def claim_origin(out: str | os.PathLike[str], origin: dict[str, Any]) -> None:
         (out / ORIGIN_FILE).unlink(missing_ok=True)
     elif origin_of(out) != origin:
         write_json(out / ORIGIN_FILE, origin)
+
+
+def pinned_revision(out: str | os.PathLike[str], revision: str | None = None) -> str:
+    """The revision to go on with: the commit that `out` was begun with, if it was.
+
+    Args:
+        out: the prepared folder, which may not be there yet.
+        revision: what the person asked for: a branch, a commit or nothing.
+
+    Raises:
+        UserError: the shards in `out` are of another commit than was asked for, or not from the
+            hub; or `out` is a file.
+    """
+    out = Path(out)
+    check_folder(out)
+    earlier = origin_of(out).get("revision")
+    shards = holds_shards(out)
+    if earlier is None:
+        if shards:
+            raise UserError("data.not_from_hub", folder=out)
+        return revision or MAIN
+    if revision and _START_OF_COMMIT.fullmatch(revision) and not earlier.startswith(revision):
+        if not shards:  # nothing of the earlier commit is there to be mixed with
+            return revision
+        raise UserError(
+            "data.another_commit", folder=out, earlier=earlier[:SHORT], asked=revision[:SHORT]
+        )
+    return str(earlier)
 
 
 def _told(origin: dict[str, Any]) -> str:

@@ -121,7 +121,7 @@ def measure(
     Returns:
         JSON-ready figures; `sources` holds each source group's.
     """
-    true = [true_words(prompt, vectors) for prompt in records.prompt]
+    true = [vectors.prompt_positions(prompt) for prompt in records.prompt]
     per_picture = _per_picture(answers, true, vectors)
     means = {name: by_source(records, values) for name, values in per_picture.items()}
     counts = Counter(map(source_group, records.source))
@@ -276,7 +276,7 @@ def examples(
     answers: Answers, records: Records, vectors: WordVectors, count: int = 10
 ) -> dict[str, list[dict[str, Any]]]:
     """The pictures with the best and the worst F1, one a prompt, for the report."""
-    true = [true_words(prompt, vectors) for prompt in records.prompt]
+    true = [vectors.prompt_positions(prompt) for prompt in records.prompt]
     scores = f1_scores(answers.words, true)
     order = np.argsort(-scores, kind="stable")
     rows: dict[str, list[dict[str, Any]]] = {"best": [], "worst": []}

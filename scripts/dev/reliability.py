@@ -114,7 +114,7 @@ TRIED = (
             "test_cli_data.py",
             "test_shards.py",
             "test_filters.py",
-            "test_folder_prompts.py",
+            "test_prompts.py",
             "test_stream.py",
         ),
         "each row used or counted with its reason; no row passes a filter unseen",
