@@ -30,6 +30,7 @@ from img2prompt.data import images
 from img2prompt.data.filters import UNSCORED
 from img2prompt.data.prepare import prepare
 from img2prompt.data.prepared_folder import claim_origin, pinned_revision
+from img2prompt.data.report import write_html
 from img2prompt.data.shards import PrepareSettings
 
 
@@ -114,20 +115,20 @@ def add_hub_options(parser: argparse.ArgumentParser) -> None:
 
 def check_source(args: argparse.Namespace) -> None:
     if args.cluster is not None and args.workers is not None:
-        raise UserError("--workers is of this machine; leave it out with --cluster.")
+        raise UserError("scripts.workers_or_cluster")
     if args.source == "folder":
         if args.data is None:
-            raise UserError("Give --data FOLDER, or --source hub with --subset.")
+            raise UserError("scripts.no_source")
         given = [f"--{name}" for name in HUB_ONLY if getattr(args, name) is not None]
         given = ["--drop" if name == "--keep" and not args.keep else name for name in given]
         if given:
-            raise UserError(f"{', '.join(given)} needs --source hub.")
+            raise UserError("scripts.hub_options", options=", ".join(given))
     elif args.data is not None:
-        raise UserError("--data is a folder here; leave it out with --source hub.")
+        raise UserError("scripts.folder_or_hub")
     elif args.subset is None:
-        raise UserError("Give --subset with --source hub: 2m, large, or a name like 2m_first_10k.")
+        raise UserError("scripts.no_subset")
     elif args.bandwidth is not None and args.bandwidth <= 0:
-        raise UserError(f"--bandwidth must be over 0 Mbit/s, not {args.bandwidth:g}.")
+        raise UserError("scripts.bandwidth", bandwidth=f"{args.bandwidth:g}")
 
 
 def prepare_from_hub(
@@ -178,9 +179,7 @@ def main() -> int | None:
         print("nothing was downloaded")
         return 1
 
-    from img2prompt.core.reports import write_data_report  # plotly, which no worker needs
-
-    write_data_report(report, args.out / "report.html")
+    write_html(report, args.out / "report.html")
     print_report(report, args)
     return 0
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from img2prompt.core.errors import UserError
 from img2prompt.data import block_list, diffusiondb, images, text
 from img2prompt.data.file_prompts.reading import read_prompt
-from img2prompt.embedding.vectors import WordVectors, analogy
+from img2prompt.embedding import analogy
+from img2prompt.embedding.vectors import WordVectors
 from img2prompt.evaluation import score as scoring
 from img2prompt.inference import batch
 from img2prompt.inference.decoder import Decoder

@@ -81,7 +81,24 @@ class Inline(Executor):
         return future
 
 
-class Processes(Executor):
+class _Outside(Executor):
+    """Work outside this process, which ends when the executor is left by an exception."""
+
+    def _end(self, error: BaseException | None) -> UserError | None:
+        """Stop; the error to raise in place of `error`, if any."""
+        raise NotImplementedError
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if instead := self._end(error):
+            raise instead from None
+
+
+class Processes(_Outside):
     """Processes of this machine, a thread of this one beside each; they start with the first tasks.
 
     Not the standard library's `ProcessPoolExecutor`: where one of its processes is killed while it
@@ -136,20 +153,14 @@ class Processes(Executor):
             pipe.close()
             process.join()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _end(self, error: BaseException | None) -> UserError | None:
         for process, _ in self._started if error is not None else ():
             process.kill()  # whatever it works at, nobody waits for it any more
         self.shutdown(cancel_futures=True)
-        if isinstance(error, BrokenExecutor):
-            raise UserError("core.worker_killed") from None
+        return UserError("core.worker_killed") if isinstance(error, BrokenExecutor) else None
 
 
-class Cluster(Executor):
+class Cluster(_Outside):
     """The workers of a Dask cluster, wherever they run.
 
     Tasks of a worker that is lost go to another one. Every worker needs this package installed and
@@ -188,17 +199,11 @@ class Cluster(Executor):
         self._executor.shutdown(wait=wait and not cancel_futures)
         self._client.close()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _end(self, error: BaseException | None) -> UserError | None:
         self.shutdown(cancel_futures=error is not None)
         if isinstance(error, self._killed):
-            raise UserError("core.cluster_killed") from None
-        if isinstance(error, CancelledError):
-            raise UserError("core.scheduler_gone") from None
+            return UserError("core.cluster_killed")
+        return UserError("core.scheduler_gone") if isinstance(error, CancelledError) else None
 
 
 def in_order(

@@ -61,14 +61,10 @@ def check_claim(out: Path, settings: PrepareSettings, origin: dict[str, Any]) ->
     """
     if not holds_shards(out):
         return
-    path = out / SETTINGS_FILE
-    if not path.exists():
-        raise UserError(f"{out} holds shards but no {path.name}; give another --out.")
+    if not (out / SETTINGS_FILE).exists():
+        raise UserError("data.no_settings", out=out, file=SETTINGS_FILE)
     if settings_of(out) != settings:
-        raise UserError(
-            f"{out} holds shards made with other settings ({path.name}); "
-            "give another --out or delete it."
-        )
+        raise UserError("data.other_settings", out=out, file=SETTINGS_FILE)
     check_origin(out, origin)
 
 
@@ -76,10 +72,7 @@ def check_origin(out: Path, origin: dict[str, Any]) -> None:
     """Raise :class:`UserError` where `out` holds shards of another origin."""
     earlier = origin_of(out)
     if holds_shards(out) and earlier != json.loads(json.dumps(origin)):
-        raise UserError(
-            f"{out} holds shards of {_told(earlier)}, and these parts are of "
-            f"{_told(origin)}; give another --out or delete it."
-        )
+        raise UserError("data.other_origin", out=out, earlier=_told(earlier), origin=_told(origin))
 
 
 def claim(out: Path, settings: PrepareSettings, origin: dict[str, Any]) -> None:

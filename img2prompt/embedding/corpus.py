@@ -72,12 +72,12 @@ def write_corpus(
     Raises:
         UserError: a file is missing or has the wrong columns, or a process was killed.
     """
-    files = [Path(path) for path in files]
+    paths = [Path(path) for path in files]
     with contextlib.ExitStack() as stack:
         if isinstance(out, str | os.PathLike):
             out = stack.enter_context(stack.enter_context(atomic_path(out)).open("wb"))
         executor = stack.enter_context(_executor(processes))
-        return _write(files, out, include_test, executor)
+        return _write(paths, out, include_test, executor)
 
 
 def _executor(processes: int | None) -> Executor:

@@ -115,7 +115,6 @@ TRIED = (
             "test_shards.py",
             "test_filters.py",
             "test_prompts.py",
-            "test_merge.py",
             "test_stream.py",
         ),
         "each row used or counted with its reason; no row passes a filter unseen",
