@@ -29,7 +29,8 @@ from img2prompt.core.printable import one_line
 from img2prompt.data import images
 from img2prompt.data.filters import UNSCORED
 from img2prompt.data.prepare import prepare
-from img2prompt.data.prepared_folder import claim_origin
+from img2prompt.data.prepared_folder import claim_origin, pinned_revision
+from img2prompt.data.report import write_html
 from img2prompt.data.shards import PrepareSettings
 
 
@@ -114,34 +115,35 @@ def add_hub_options(parser: argparse.ArgumentParser) -> None:
 
 def check_source(args: argparse.Namespace) -> None:
     if args.cluster is not None and args.workers is not None:
-        raise UserError("--workers is of this machine; leave it out with --cluster.")
+        raise UserError("scripts.workers_or_cluster")
     if args.source == "folder":
         if args.data is None:
-            raise UserError("Give --data FOLDER, or --source hub with --subset.")
+            raise UserError("scripts.no_source")
         given = [f"--{name}" for name in HUB_ONLY if getattr(args, name) is not None]
         given = ["--drop" if name == "--keep" and not args.keep else name for name in given]
         if given:
-            raise UserError(f"{', '.join(given)} needs --source hub.")
+            raise UserError("scripts.hub_options", options=", ".join(given))
     elif args.data is not None:
-        raise UserError("--data is a folder here; leave it out with --source hub.")
+        raise UserError("scripts.folder_or_hub")
     elif args.subset is None:
-        raise UserError("Give --subset with --source hub: 2m, large, or a name like 2m_first_10k.")
+        raise UserError("scripts.no_subset")
     elif args.bandwidth is not None and args.bandwidth <= 0:
-        raise UserError(f"--bandwidth must be over 0 Mbit/s, not {args.bandwidth:g}.")
+        raise UserError("scripts.bandwidth", bandwidth=f"{args.bandwidth:g}")
 
 
 def prepare_from_hub(
     args: argparse.Namespace, settings: PrepareSettings, executor: Executor | None
 ) -> dict[str, Any] | None:
     """The report, or None if the person said no."""
-    from img2prompt.data import hub_parts
+    from img2prompt.data.download_plan import shard_bytes
+    from img2prompt.data.hub_parts import RAW_FOLDER, HubParts
 
-    parts = hub_parts.HubParts(
+    parts = HubParts(
         args.subset,
         args.parts,
-        hub_parts.pinned_revision(args.out, args.revision),
+        pinned_revision(args.out, args.revision),
         cache_dir=args.cache,
-        raw_dir=None if args.keep else args.out / hub_parts.RAW_FOLDER,
+        raw_dir=None if args.keep else args.out / RAW_FOLDER,
     )
     workers = args.workers if executor is None else workers_of(executor)
     plan = parts.plan(args.out, settings.size, args.bandwidth or 100.0, workers)
@@ -151,7 +153,7 @@ def prepare_from_hub(
         return None
     claim_origin(args.out, parts.origin)
     parts.release_prepared(args.out)
-    with told_when_full(args.out, "the next shard", lambda: hub_parts.shard_bytes(settings.size)):
+    with told_when_full(args.out, "the next shard", lambda: shard_bytes(settings.size)):
         report = prepare(parts, args.out, settings, workers=args.workers, executor=executor)
     parts.close()
     return report
@@ -177,9 +179,7 @@ def main() -> int | None:
         print("nothing was downloaded")
         return 1
 
-    from img2prompt.core.reports import write_data_report  # plotly, which no worker needs
-
-    write_data_report(report, args.out / "report.html")
+    write_html(report, args.out / "report.html")
     print_report(report, args)
     return 0
 

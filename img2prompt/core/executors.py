@@ -21,6 +21,7 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     wait,
 )
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -81,7 +82,24 @@ class Inline(Executor):
         return future
 
 
-class Processes(Executor):
+class _Outside(Executor):
+    """Work outside this process, which ends when the executor is left by an exception."""
+
+    def _end(self, error: BaseException | None) -> UserError | None:
+        """Stop; the error to raise in place of `error`, if any."""
+        raise NotImplementedError
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if instead := self._end(error):
+            raise instead from None
+
+
+class Processes(_Outside):
     """Processes of this machine, a thread of this one beside each; they start with the first tasks.
 
     Not the standard library's `ProcessPoolExecutor`: where one of its processes is killed while it
@@ -99,7 +117,7 @@ class Processes(Executor):
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._threads = ThreadPoolExecutor(workers, initializer=_leave_ctrl_c)
+        self._threads = ThreadPoolExecutor(workers)
         self._own = threading.local()  # a thread's `pipe` to its process
         self._started: list[tuple[BaseProcess, Connection]] = []
 
@@ -125,6 +143,10 @@ class Processes(Executor):
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        # Ctrl-C is for the run, which then ends its processes. They inherit this thread's mask from
+        # their first line on; the tracker's start would lift it.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         process.start()
         theirs.close()  # so that reading ends when the process does
         self._started.append((process, ours))
@@ -136,20 +158,14 @@ class Processes(Executor):
             pipe.close()
             process.join()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _end(self, error: BaseException | None) -> UserError | None:
         for process, _ in self._started if error is not None else ():
             process.kill()  # whatever it works at, nobody waits for it any more
         self.shutdown(cancel_futures=True)
-        if isinstance(error, BrokenExecutor):
-            raise UserError("core.worker_killed") from None
+        return UserError("core.worker_killed") if isinstance(error, BrokenExecutor) else None
 
 
-class Cluster(Executor):
+class Cluster(_Outside):
     """The workers of a Dask cluster, wherever they run.
 
     Tasks of a worker that is lost go to another one. Every worker needs this package installed and
@@ -188,17 +204,11 @@ class Cluster(Executor):
         self._executor.shutdown(wait=wait and not cancel_futures)
         self._client.close()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _end(self, error: BaseException | None) -> UserError | None:
         self.shutdown(cancel_futures=error is not None)
         if isinstance(error, self._killed):
-            raise UserError("core.cluster_killed") from None
-        if isinstance(error, CancelledError):
-            raise UserError("core.scheduler_gone") from None
+            return UserError("core.cluster_killed")
+        return UserError("core.scheduler_gone") if isinstance(error, CancelledError) else None
 
 
 def in_order(
@@ -280,11 +290,6 @@ def _in_thread(gate: threading.Semaphore, function: Callable[..., T], name: str)
 
     threading.Thread(target=run, daemon=True).start()
     return future
-
-
-def _leave_ctrl_c() -> None:
-    """In a thread: Ctrl-C is for the run, which then ends its processes; they inherit the mask."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def _serve(pipe: Connection) -> None:

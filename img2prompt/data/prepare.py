@@ -129,10 +129,7 @@ def _metadata(parts: diffusiondb.Parts, settings: PrepareSettings) -> Path | Non
     if metadata is not None:
         check_metadata(metadata, settings)
     elif settings.needs_scores:
-        raise UserError(
-            "There is no metadata.parquet beside the parts, so nobody knows which pictures are "
-            "safe; put it there, or give --keep-unscored to keep pictures without a score."
-        )
+        raise UserError("data.no_metadata")
     return metadata
 
 
@@ -143,11 +140,11 @@ def _unreadable(errors: list[UserError], parts: diffusiondb.Parts, prepared: boo
             return error
     if not prepared:
         return errors[0]
-    remedy = "leave them out with --parts, or try again"
     return UserError(
-        f"{len(errors):,} of {len(parts.stems):,} parts could not be read, the others are "
-        f"prepared; {remedy if parts.origin else 'mend them and run this again'}. "
-        f"The first: {errors[0]}"
+        "data.unreadable_hub_parts" if parts.origin else "data.unreadable_parts",
+        count=f"{len(errors):,}",
+        parts=f"{len(parts.stems):,}",
+        first=errors[0],
     )
 
 
@@ -166,15 +163,10 @@ class _Run:
         todo = [stem for stem in stems if not is_whole(self.out, stem)]
         unlisted = {path.stem for path in self.out.glob("part-*.parquet")} - set(stems)
         if self.settings.caps and todo and unlisted:
-            more = f" and {len(unlisted) - 1:,} more parts" if len(unlisted) > 1 else ""
-            them, zips = ("them", "their zips") if more else ("it", "its zip")
-            remedy = f"put {zips} beside the others"
-            if self.parts.origin:
-                remedy = f"list {them} in --parts too"
-            raise UserError(
-                f"{self.out} holds {min(unlisted)}{more}, which this run leaves out, and caps "
-                f"count over all parts; {remedy}, or give another --out."
-            )
+            more = len(unlisted) - 1
+            place = "hub" if self.parts.origin else "folder"
+            key = f"data.left_out_{place}_parts" if more else f"data.left_out_{place}_part"
+            raise UserError(key, out=self.out, part=min(unlisted), more=f"{more:,}")
         for stem in sorted(set(stems) - set(todo)):
             self._check_same_part(stem)
         return todo
@@ -226,28 +218,17 @@ class _Run:
         # Folders prepared before there were other origins call it `part_bytes`.
         made_of = stamp.get(b"part") or stamp.get(b"part_bytes", b"")
         if made_of != self.parts.identity(stem).encode():
-            raise UserError(
-                f"{out} holds {stem} of another data set (its zip was another); "
-                "give another --out or delete it."
-            )
+            raise UserError("data.other_part", out=out, part=stem)
         rated = self.table is not None and self.table.rated
         if stamp.get(b"metadata", b"") != str(rated).encode():
-            raise UserError(
-                f"{out} holds {stem} made {'without' if rated else 'with'} metadata.parquet, "
-                "so its NSFW filter differs; give another --out or delete it."
-            )
+            key = "data.made_without_metadata" if rated else "data.made_with_metadata"
+            raise UserError(key, out=out, part=stem)
         if self.settings.needs_scores and int(stamp.get(b"unrated", 0)):
-            raise UserError(
-                f"{out} holds pictures of {stem} that nobody scored, from before they were left "
-                "out; give another --out or delete it."
-            )
+            raise UserError("data.holds_unscored", out=out, part=stem)
         if self.table is None or not self.settings.caps:
             return
         if stamp.get(b"plan", b"") != self.table.part(stem).plan().encode():
-            raise UserError(
-                f"{out} holds {stem} made behind other parts, so its caps differ; prepare parts "
-                "in order, or give another --out."
-            )
+            raise UserError("data.other_caps", out=out, part=stem)
 
 
 @dataclass(frozen=True)
@@ -282,12 +263,11 @@ def _make_shard(job: Job) -> ShardCounts:
         _write_header(file, (0, *shape))
         for item in diffusiondb.read_part(job.zip_):
             row = known.find(item.name)
-            made = (
-                item.reason
-                if isinstance(item, diffusiondb.Skipped)
-                else _pixels_or_reason(item, row, settings, pair_filter)
-            )
-            if isinstance(made, str):
+            if isinstance(item, diffusiondb.Skipped):
+                made: NDArray[np.uint8] | str = item.reason
+            else:
+                made = _pixels_or_reason(item, row, settings, pair_filter)
+            if isinstance(item, diffusiondb.Skipped) or isinstance(made, str):
                 skipped.append({"part": job.zip_.name, "name": item.name, "reason": made})
                 continue
             file.write(made.data)

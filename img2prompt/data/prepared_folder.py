@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from img2prompt.core import files
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import write_json
+from img2prompt.core.hub import MAIN, SHORT
 from img2prompt.data.shards import (
     ORIGIN_FILE,
     SETTINGS_FILE,
@@ -20,6 +22,7 @@ from img2prompt.data.shards import (
 )
 
 LOCK_FILE = ".prepare.lock"
+_START_OF_COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
 @contextlib.contextmanager
@@ -37,7 +40,7 @@ def locked(out: Path) -> Iterator[None]:
 def check_folder(out: Path) -> None:
     """Raise :class:`UserError` where a file has the folder's name."""
     if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; give a folder for the shards.")
+        raise UserError("data.out_is_file", path=out)
 
 
 def holds_shards(out: Path) -> bool:
@@ -58,14 +61,10 @@ def check_claim(out: Path, settings: PrepareSettings, origin: dict[str, Any]) ->
     """
     if not holds_shards(out):
         return
-    path = out / SETTINGS_FILE
-    if not path.exists():
-        raise UserError(f"{out} holds shards but no {path.name}; give another --out.")
+    if not (out / SETTINGS_FILE).exists():
+        raise UserError("data.no_settings", out=out, file=SETTINGS_FILE)
     if settings_of(out) != settings:
-        raise UserError(
-            f"{out} holds shards made with other settings ({path.name}); "
-            "give another --out or delete it."
-        )
+        raise UserError("data.other_settings", out=out, file=SETTINGS_FILE)
     check_origin(out, origin)
 
 
@@ -73,10 +72,7 @@ def check_origin(out: Path, origin: dict[str, Any]) -> None:
     """Raise :class:`UserError` where `out` holds shards of another origin."""
     earlier = origin_of(out)
     if holds_shards(out) and earlier != json.loads(json.dumps(origin)):
-        raise UserError(
-            f"{out} holds shards of {_told(earlier)}, and these parts are of "
-            f"{_told(origin)}; give another --out or delete it."
-        )
+        raise UserError("data.other_origin", out=out, earlier=_told(earlier), origin=_told(origin))
 
 
 def claim(out: Path, settings: PrepareSettings, origin: dict[str, Any]) -> None:
@@ -99,6 +95,34 @@ def claim_origin(out: str | os.PathLike[str], origin: dict[str, Any]) -> None:
         (out / ORIGIN_FILE).unlink(missing_ok=True)
     elif origin_of(out) != origin:
         write_json(out / ORIGIN_FILE, origin)
+
+
+def pinned_revision(out: str | os.PathLike[str], revision: str | None = None) -> str:
+    """The revision to go on with: the commit that `out` was begun with, if it was.
+
+    Args:
+        out: the prepared folder, which may not be there yet.
+        revision: what the person asked for: a branch, a commit or nothing.
+
+    Raises:
+        UserError: the shards in `out` are of another commit than was asked for, or not from the
+            hub; or `out` is a file.
+    """
+    out = Path(out)
+    check_folder(out)
+    earlier = origin_of(out).get("revision")
+    shards = holds_shards(out)
+    if earlier is None:
+        if shards:
+            raise UserError("data.not_from_hub", folder=out)
+        return revision or MAIN
+    if revision and _START_OF_COMMIT.fullmatch(revision) and not earlier.startswith(revision):
+        if not shards:  # nothing of the earlier commit is there to be mixed with
+            return revision
+        raise UserError(
+            "data.another_commit", folder=out, earlier=earlier[:SHORT], asked=revision[:SHORT]
+        )
+    return str(earlier)
 
 
 def _told(origin: dict[str, Any]) -> str:

@@ -177,3 +177,61 @@ def _curve(counts: list[int], points: int = 200) -> list[tuple[int, int]]:
         return []
     ranks = np.unique(np.geomspace(1, len(counts), points).astype(int))
     return [(int(rank), int(counts[rank - 1])) for rank in ranks]
+
+
+def write_html(report: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write the report as a page: sources, word-frequency curve, repeated prompts."""
+    # Here and not above: no worker needs plotly.
+    import plotly.graph_objects as go
+
+    from img2prompt.core.html_report import ACCENT, heading, table, write_page
+
+    curve = go.Figure(
+        go.Scatter(
+            x=[rank for rank, _ in report["word_frequency_curve"]],
+            y=[count for _, count in report["word_frequency_curve"]],
+            mode="lines",
+            line_color=ACCENT,
+        )
+    )
+    curve.update_layout(
+        title="How often the words come, by rank",
+        xaxis={"type": "log", "title": "rank"},
+        yaxis={"type": "log", "title": "pictures"},
+        template="simple_white",
+    )
+    top = report["words"][:40]
+    words = go.Figure(
+        go.Bar(
+            x=[count for _, count in top][::-1],
+            y=[word for word, _ in top][::-1],
+            orientation="h",
+            marker_color=ACCENT,
+        )
+    )
+    words.update_layout(
+        title="The 40 most frequent content words",
+        xaxis_title="pictures",
+        template="simple_white",
+        height=850,
+    )
+    splits = report["splits"]
+    summary = (
+        f"{report['pictures']:,} pictures, {report['prompts']:,} distinct prompts; "
+        f"train {splits['train']:,}, validation {splits['validation']:,}, "
+        f"test {splits['test']:,}. Skipped: "
+        f"{', '.join(f'{reason} {n:,}' for reason, n in report['skipped'].items()) or 'none'}."
+    )
+    sources = table(
+        ["source", "pictures", "prompts", "train", "validation", "test"],
+        [
+            [name, *(row[key] for key in ("pictures", "prompts", "train", "validation", "test"))]
+            for name, row in sorted(report["sources"].items(), key=lambda i: -i[1]["pictures"])
+        ],
+    )
+    repeated = table(
+        ["pictures", "prompt"],
+        [[count, prompt[:200]] for prompt, count in report["most_repeated_prompts"]],
+    )
+    blocks = [summary, heading("Sources"), sources, curve, words]
+    write_page(path, "Prepared data", [*blocks, heading("The most repeated prompts"), repeated])

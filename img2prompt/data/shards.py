@@ -321,7 +321,7 @@ def settings_of(folder: str | os.PathLike[str]) -> PrepareSettings:
     try:
         return PrepareSettings(**read_json(path, Prepared))
     except (TypeError, AttributeError):  # not a dictionary, other names, other types
-        raise UserError("data.no_settings", path=path) from None
+        raise UserError("data.no_shard_settings", path=path) from None
 
 
 def origin_of(folder: str | os.PathLike[str]) -> dict[str, Any]:

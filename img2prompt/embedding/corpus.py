@@ -23,7 +23,8 @@ from tqdm import tqdm
 
 from img2prompt.core.executors import check_workers, in_order, local, usable_cores
 from img2prompt.core.files import atomic_path
-from img2prompt.data import diffusiondb
+from img2prompt.data.parquet import PARQUET_ERRORS
+from img2prompt.data.prompts import iter_prompts
 from img2prompt.data.splits import TRAIN_SHARE, VALIDATION_SHARE
 from img2prompt.embedding import corpus_worker
 
@@ -71,12 +72,12 @@ def write_corpus(
     Raises:
         UserError: a file is missing or has the wrong columns, or a process was killed.
     """
-    files = [Path(path) for path in files]
+    paths = [Path(path) for path in files]
     with contextlib.ExitStack() as stack:
         if isinstance(out, str | os.PathLike):
             out = stack.enter_context(stack.enter_context(atomic_path(out)).open("wb"))
         executor = stack.enter_context(_executor(processes))
-        return _write(files, out, include_test, executor)
+        return _write(paths, out, include_test, executor)
 
 
 def _executor(processes: int | None) -> Executor:
@@ -266,7 +267,7 @@ def _tells_of_rebuilt_prompts(path: Path) -> bool:
         return False
     try:
         return "prompt_exact" in pq.read_schema(path).names
-    except diffusiondb.PARQUET_ERRORS:
+    except PARQUET_ERRORS:
         return False  # told by the one who reads it
 
 
@@ -274,7 +275,7 @@ def _batches(path: Path) -> Iterator[tuple[list[str], list[bool]]]:
     prompts: list[str] = []
     written: list[bool] = []
     characters = 0
-    for prompt, exact in diffusiondb.iter_prompts(path, batch_rows=BATCH_PROMPTS):
+    for prompt, exact, _ in iter_prompts(path, batch_rows=BATCH_PROMPTS):
         prompts.append(prompt)
         written.append(exact)
         characters += len(prompt)
@@ -289,5 +290,5 @@ def _rows(files: Sequence[Path]) -> int | None:
     """Rows of parquet files; None where one is text, whose lines nobody has counted."""
     try:
         return sum(pq.read_metadata(path).num_rows for path in files)
-    except diffusiondb.PARQUET_ERRORS:
+    except PARQUET_ERRORS:
         return None

@@ -9,17 +9,16 @@ import itertools
 import os
 import time
 import zipfile
-import zlib
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from img2prompt.core.errors import UserError
 from img2prompt.core.printable import clean_name
-from img2prompt.core.zip_directories import BoundedFile
+from img2prompt.core.zip_directories import DAMAGED, BoundedFile
 from img2prompt.data import images
 from img2prompt.data.captions import Captions, is_text
-from img2prompt.data.picture_files.kinds import sniff
+from img2prompt.data.picture_files.kinds import ARCHIVE_HEAD, is_other_archive, is_zip, sniff
 
 MAX_FILES = 2_000  # more than a minute on two cores, at 25 pictures a second
 MAX_UNPACKED = 2 * 2**30  # bytes that the archives of a set may unpack to, all together
@@ -27,33 +26,15 @@ MAX_UNPACKED = 2 * 2**30  # bytes that the archives of a set may unpack to, all 
 # memory, half a kilobyte an entry, before it tells how many there are.
 MAX_DIRECTORY = 2**20
 
-_ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")  # an archive with members, one without
 _ARCHIVES = (
     *(".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".lz4"),
     *(".cab", ".iso", ".dmg", ".cbr", ".cb7", ".lzh", ".arj", ".z"),
 )
-_ARCHIVE_STARTS = (
-    *(b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\x1f\x8b", b"\x1f\x9d", b"BZh", b"\xfd7zXZ\0"),
-    *(b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"MSCF", b"LZIP"),
-)
-_TAR_START = slice(257, 262)  # of a header's "ustar"
-_HEAD = 512  # bytes that tell an archive
 # What the systems' own packers leave in an archive beside the pictures.
 _LEFTOVERS = {"thumbs.db", "desktop.ini"}
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what every packer writes by default
 _ENCRYPTED = 0x1
 _UTF8 = 0x800
-_DAMAGED = (
-    zipfile.BadZipFile,
-    zipfile.LargeZipFile,
-    zlib.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    OSError,
-    OverflowError,  # a member further off than a seek can say
-    ValueError,
-)
 
 
 @dataclass(frozen=True)
@@ -163,7 +144,7 @@ def contents(
 
 def _read_picture(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     content = _read_member(archive, member)
-    if _is_archive(content[:_HEAD]) or content.startswith(_ZIP_STARTS):
+    if is_other_archive(content[:ARCHIVE_HEAD]) or is_zip(content):
         raise UserError("inference.archive_inside")
     return content
 
@@ -174,7 +155,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
             # As much as the directory declares, which was checked. Asked for more, zipfile would
             # unpack that much before it compares.
             return file.read(member.file_size)
-    except _DAMAGED:
+    except (*DAMAGED, OSError):
         raise UserError("inference.member_damaged") from None
 
 
@@ -183,25 +164,20 @@ def _is_zip(path: Path) -> bool:
         return True
     try:
         with path.open("rb") as file:
-            return file.read(4) in _ZIP_STARTS
+            return is_zip(file.read(4))
     except (OSError, ValueError):
         return False  # `open_image` says why it cannot be read
-
-
-def _is_archive(head: bytes) -> bool:
-    """Whether a file's first bytes are those of an archive that is no zip."""
-    return head.startswith(_ARCHIVE_STARTS) or head[_TAR_START] == b"ustar"
 
 
 def _other_archive(path: Path) -> UserError | None:
     """The reason against an archive that is no zip; None for anything else."""
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD)
+            head = file.read(ARCHIVE_HEAD)
     except (OSError, ValueError):
         return None  # `open_image` says why it cannot be read
     named = path.name.lower().endswith(_ARCHIVES) and sniff(head) is None
-    return UserError("inference.not_a_zip") if named or _is_archive(head) else None
+    return UserError("inference.not_a_zip") if named or is_other_archive(head) else None
 
 
 def _text(path: Path, captions: Captions) -> bytes | None:
@@ -305,7 +281,7 @@ def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     with file:
         try:
             archive = zipfile.ZipFile(file)
-        except _DAMAGED:
+        except (*DAMAGED, OSError):
             raise UserError("inference.archive_damaged") from None
         file.most = None
         with archive:

@@ -70,4 +70,7 @@ def _load(preset: str | None, revision: str | None) -> Predictor:
 
 def _renamed(error: ImageError, path: str, name: str) -> ImageError:
     """The error as it is told where the file has the name that was given."""
-    return ImageError(str(error).replace(path, str(Path(name))))
+    values = {
+        key: Path(name) if str(value) == path else value for key, value in error.values.items()
+    }
+    return type(error)(error.key.replace(path, str(Path(name))), **values)

@@ -10,9 +10,8 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from img2prompt.core import reports
+from img2prompt.core import html_report
 from img2prompt.core.backend import keras
-from img2prompt.core.files import atomic_path
 from img2prompt.evaluation.metrics import WORDS, f1_scores
 from img2prompt.inference.decoder import Decoder
 from img2prompt.training.inputs import Columns, Data, Index
@@ -60,15 +59,14 @@ def write_learning_curves(out: str | os.PathLike[str]) -> None:
     out = Path(out)
     with (out / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
-    blocks: list[str | go.Figure] = []
+    blocks: list[go.Figure] = []
     for title, keys in (("Loss", ("loss", "val_loss")), ("F1@10 (validation)", ("val_f1",))):
         figure = go.Figure()
-        for key, color in zip(keys, (reports.ACCENT, reports.SECOND), strict=False):
+        for key, color in zip(keys, (html_report.ACCENT, html_report.SECOND), strict=False):
             if rows and key in rows[0]:
                 x = [int(row["epoch"]) + 1 for row in rows]
                 y = [float(row[key]) for row in rows]
                 figure.add_scatter(x=x, y=y, name=key, line_color=color)
         figure.update_layout(title=title, xaxis_title="epoch", template="simple_white")
         blocks.append(figure)
-    with atomic_path(out / "learning_curves.html") as temporary:
-        temporary.write_text(reports.page(f"Run {out.name}", blocks), encoding="utf-8")
+    html_report.write_page(out / "learning_curves.html", f"Run {out.name}", blocks)

@@ -18,9 +18,8 @@ from img2prompt.core.backend import tf
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import sweep
 from img2prompt.data.images import Fit
-from img2prompt.data.imbalance import balanced_weights, cap_mask
 from img2prompt.data.rows import read_rows
-from img2prompt.data.sampling import sampling_weights
+from img2prompt.data.sampling import balanced_weights, cap_mask, sampling_weights
 from img2prompt.data.shards import (
     PathOf,
     Records,

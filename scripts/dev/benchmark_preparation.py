@@ -88,7 +88,7 @@ def measure(
     check_options(size, workers)
     found = diffusiondb.find_parts(data)
     if not 1 <= parts <= len(found):
-        raise UserError(f"{data} holds {len(found)} parts, not {parts}; give other --parts.")
+        raise UserError("scripts.fewer_parts", data=data, found=len(found), parts=parts)
     chosen = found[:parts]
     processes = min(workers or usable_cores(), parts)
     with tempfile.TemporaryDirectory() as folder:
@@ -178,7 +178,7 @@ def _prepared(data: Path, out: Path, size: int, processes: int) -> tuple[float, 
     ):
         told, _ = process.communicate()
     if process.returncode:
-        raise UserError(f"Preparing {data} failed; see above.")
+        raise UserError("scripts.run_failed", way=data)
     return float(told), max(size for _, size in looks)
 
 
@@ -200,7 +200,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, help="processes; unset, all cores")
     args = parser.parse_args()
     if args.generate is not None and args.generate < 1:
-        raise UserError("Give --generate of at least 1.")
+        raise UserError("scripts.generate")
     check_options(args.size, args.workers)  # before parts are made
     with tempfile.TemporaryDirectory() as folder:
         data, counts = args.data, args.parts or [1, 10, 35]

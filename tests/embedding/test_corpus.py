@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from waiting import PATIENCE, children, is_running, wait_until
 
 from img2prompt.core.errors import UserError
-from img2prompt.data import diffusiondb, text
+from img2prompt.data import text
+from img2prompt.data.prompts import iter_prompts
 from img2prompt.data.splits import split_of
 from img2prompt.embedding import corpus, corpus_worker
 from img2prompt.embedding.corpus import (
@@ -52,7 +53,7 @@ PROMPTS = st.lists(
 
 def simple_corpus(path: Path, include_test: bool) -> tuple[bytes, dict[str, int]]:
     """What the corpus is, said as plainly as possible."""
-    rows = list(diffusiondb.iter_prompts(path))
+    rows = [row[:2] for row in iter_prompts(path)]
     rebuilt = [set(text.words(prompt)) for prompt, written in rows if not written]
     often = Counter(word for words in rebuilt for word in words)
     template = set()
@@ -328,7 +329,7 @@ def test_a_row_group_of_any_size_is_read_in_pieces(tmp_path: Path) -> None:
     prompts = [os.urandom(500).hex() for _ in range(30_000)]
     pq.write_table(pa.table({"prompt": prompts}), path, row_group_size=30_000, compression="none")
     before, held = pa.total_allocated_bytes(), []
-    for number, _ in enumerate(diffusiondb.iter_prompts(path, batch_rows=1_000)):
+    for number, _ in enumerate(iter_prompts(path, batch_rows=1_000)):
         if number % 1_000 == 0:
             held.append(pa.total_allocated_bytes() - before)
     assert path.stat().st_size > 29e6 and max(held) < 10e6

@@ -1,12 +1,10 @@
 """The page, served for real with small untrained models: its endpoint, its errors, its limits."""
 
-import http.server
 import io
 import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from hosted import stranger
 from paths import ROOT
 from PIL import Image, PngImagePlugin
 from small_page import SIDE, picture, write_manifest
@@ -139,16 +138,8 @@ def test_words_are_looked_up_and_added(client: Client) -> None:
 
 
 def test_the_server_never_fetches_an_address(client: Client, address: str) -> None:
-    asked: list[str] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_error(404)
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as other:
-        threading.Thread(target=other.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{other.server_port}/picture.png"
+    with stranger() as (other, asked):
+        url = f"{other}/picture.png"
         with pytest.raises(AppError, match="takes no addresses"):
             client.predict(
                 {"path": url, "url": url, "meta": {"_type": "gradio.FileData"}},
@@ -156,7 +147,6 @@ def test_the_server_never_fetches_an_address(client: Client, address: str) -> No
                 3,
                 api_name="/predict",
             )
-        other.shutdown()
     assert asked == []
 
 

@@ -81,7 +81,7 @@ def test_points_add_up_until_five_rounds_are_played(prediction, vectors: WordVec
 @pytest.mark.parametrize("typed", ["", "  ", "of the a", ", ".join(map(chr, range(945, 956)))])
 def test_none_or_too_many_words_are_told(typed: str, prediction, vectors: WordVectors) -> None:
     waiting = Game().deal(PUZZLE)
-    with pytest.raises(UserError, match="at least one word|only 10 are allowed"):
+    with pytest.raises(UserError, match=r"at least one word|only 10 are allowed"):
         waiting.play(typed, prediction, vectors)
     assert waiting.open and waiting.rounds == ()
 

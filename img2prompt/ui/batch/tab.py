@@ -27,8 +27,6 @@ from img2prompt.ui.batch.table import (
 from img2prompt.ui.context import QUIET, Page, html_part
 from img2prompt.ui.upload_boxes import Files
 
-MAX_WORDS = 20
-DEFAULT_WORDS = 10
 EVERY = 0.4  # seconds between two looks at a pass that is under way
 # One pass at a time, or single pictures of the other tabs would have to wait.
 _ONE_PASS: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "batch"}
@@ -111,21 +109,8 @@ class Batch:
                 self.files = Files(label=label, height=220, elem_id="batch-files")
                 hint = text("batch.hint", most=text.number(MAX_FILES, 0))
                 html_part("batch-hint", f"<p>{escape(hint)}</p>")
-                self.preset = gr.Radio(
-                    page.preset_choices(),
-                    value=page.models.preset,
-                    label=text("guess.preset"),
-                    elem_id="batch-preset",
-                )
-                self.count = gr.Slider(
-                    1,
-                    MAX_WORDS,
-                    value=DEFAULT_WORDS,
-                    step=1,
-                    label=text("guess.count"),
-                    buttons=[],
-                    elem_id="batch-count",
-                )
+                self.preset = page.preset_switch("batch-preset")
+                self.count = page.word_slider("batch-count")
                 with gr.Row(elem_id="batch-buttons"):
                     label = text("batch.start")
                     self.start = gr.Button(label, variant="primary", elem_id="batch-start")
@@ -238,7 +223,7 @@ def build(page: Page) -> Batch:
     """Lay the tab out and wire it."""
     batch = Batch(page)
     _wire(batch)
-    _api(batch)
+    _publish(batch)
     return batch
 
 
@@ -281,11 +266,8 @@ def _saved(name: str, content: str, cache: str) -> str:
         raise
 
 
-def _api(tab: Batch) -> None:
-    """The endpoint for programs."""
+def _publish(tab: Batch) -> None:
     page = tab.page
-    if not page.published:
-        return
 
     def batch(files: list[str] | None, preset: str, words: float) -> list[dict[str, Any]]:
         """Predict which words of a Stable Diffusion prompt made each of many pictures.
@@ -314,10 +296,4 @@ def _api(tab: Batch) -> None:
                 for (name, result), truth in zip(run.results, run.truths, strict=True)
             ]
 
-    gr.Button(visible=False).click(
-        batch,
-        [tab.files, tab.preset, tab.count],
-        gr.JSON(visible=False),
-        **_ONE_PASS,
-        **page.api("batch"),
-    )
+    page.publish(batch, [tab.files, tab.preset, tab.count], **_ONE_PASS)

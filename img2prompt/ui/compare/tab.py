@@ -7,13 +7,13 @@ from typing import Any
 import gradio as gr
 
 from img2prompt.core.errors import UserError
+from img2prompt.core.html import macros
 from img2prompt.core.texts import Texts
 from img2prompt.inference.predictor import Prediction
 from img2prompt.inference.similarity import Similarity, similarity
-from img2prompt.ui.context import QUIET, Page, html_part, shown
+from img2prompt.ui.context import QUIET, Asked, Page, html_part, shown
 from img2prompt.ui.server.uploads import lend
 from img2prompt.ui.service import ModelService
-from img2prompt.ui.templates import macros
 from img2prompt.ui.upload_boxes import Picture
 
 WORDS = 10  # as many as the evaluation compares
@@ -23,7 +23,7 @@ ALIKE = (0.1, 0.25, 0.5, 0.7)
 # them stand the figures over all test pictures.
 _LESSON = ("06-sushi.jpg", "12-moon.jpg")
 _LESSON_PRESET = "original"
-_HTML = macros("compare/comparison")
+_HTML = macros("ui/compare/comparison")
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Comparison:
 
     Attributes:
         first, second: the answers.
-        alike: what they share.
+        similarity: what they share.
         presets: with two pictures, preset → how alike its own answers to them are; else empty.
     """
 
     first: Prediction
     second: Prediction
-    alike: Similarity
+    similarity: Similarity
     presets: dict[str, Similarity]
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,12 +46,12 @@ class Comparison:
         return {
             "first": self.first.to_dict(vectors=False),
             "second": self.second.to_dict(vectors=False),
-            "shared_words": list(self.alike.words),
-            "share": round(self.alike.share, 4),
-            "cosine": round(self.alike.cosine, 4),
+            "shared_words": list(self.similarity.words),
+            "share": round(self.similarity.share, 4),
+            "cosine": round(self.similarity.cosine, 4),
             "presets": {
-                preset: {"share": round(alike.share, 4), "cosine": round(alike.cosine, 4)}
-                for preset, alike in self.presets.items()
+                preset: {"share": round(own.share, 4), "cosine": round(own.cosine, 4)}
+                for preset, own in self.presets.items()
             },
         }
 
@@ -107,12 +107,8 @@ class Compare:
                         height=260,
                         elem_id=f"compare-{side}",
                     )
-                    choice = gr.Radio(
-                        self.presets,
-                        value=preset,
-                        label=text(f"compare.{side}_preset"),
-                        elem_id=f"compare-{side}-preset",
-                    )
+                    label = text(f"compare.{side}_preset")
+                    choice = page.preset_switch(f"compare-{side}-preset", preset, label=label)
                 self.pictures.append(picture)
                 self.choices.append(choice)
         self.lesson = _lesson(page)
@@ -174,15 +170,15 @@ class Compare:
         return next((name for _, name in self.presets if name != preset), preset)
 
 
-def build(page: Page) -> Compare:
-    """Lay the tab out and wire it."""
+def build(page: Page, asked: Asked, tabs: gr.Tabs) -> Compare:
+    """Lay the tab out and wire it; when it is selected among `tabs`, the guessed picture comes."""
     tab = Compare(page)
-    _wire(tab)
-    _api(tab)
+    _wire(tab, asked, tabs)
+    _publish(tab)
     return tab
 
 
-def _wire(tab: Compare) -> None:
+def _wire(tab: Compare, asked: Asked, tabs: gr.Tabs) -> None:
     private = tab.page.private
     asking: list[Any] = [*tab.pictures, *tab.choices]
     tab.example.click(tab.show_lesson, None, asking, **private("compare_example"), **QUIET)
@@ -193,10 +189,9 @@ def _wire(tab: Compare) -> None:
         **private("compare_pair"),
         **QUIET,
     )
-    tabs: Any = tab.page.tabs
     tabs.select(
         tab.bring,
-        [tab.page.asked.picture, tab.pictures[0], tab.brought],
+        [asked.picture, tab.pictures[0], tab.brought],
         [tab.pictures[0], tab.brought],
         **private("compare_bring"),
         **QUIET,
@@ -224,9 +219,9 @@ def comparison_html(comparison: Comparison, text: Texts, usual: dict[str, float]
         usual: preset → mean share of common words over the pictures of the test split; may lack
             any.
     """
-    alike, answers = comparison.alike, (comparison.first, comparison.second)
+    answers = (comparison.first, comparison.second)
     most = max(len(answer.words) for answer in answers)
-    level = 1 + sum(alike.share >= limit for limit in ALIKE)
+    level = 1 + sum(comparison.similarity.share >= limit for limit in ALIKE)
     names = ("first", "second") if comparison.presets else ("same", "same")
     sides = [(answer, text(f"compare.{name}")) for answer, name in zip(answers, names, strict=True)]
     presets = sorted(comparison.presets.items(), key=lambda item: item[1].share)
@@ -243,7 +238,7 @@ def _lesson(page: Page) -> list[Any]:
 
 
 def _usual(models: ModelService) -> dict[str, float]:
-    """Preset → the evaluation's *alike*, as the manifest has it."""
+    """Preset → its answer overlap in the evaluation, as the manifest has it."""
     figures = {
         preset: models.assets.files[f"{preset}.keras"].get("figures", {}).get("same_words")
         for preset in models.assets.presets
@@ -251,11 +246,8 @@ def _usual(models: ModelService) -> dict[str, float]:
     return {preset: share for preset, share in figures.items() if share is not None}
 
 
-def _api(tab: Compare) -> None:
-    """The endpoint for programs."""
+def _publish(tab: Compare) -> None:
     page = tab.page
-    if not page.published:
-        return
 
     def compare_pictures(
         first: str | None, second: str | None, first_preset: str, second_preset: str
@@ -283,9 +275,4 @@ def _api(tab: Compare) -> None:
             return compare(page.models, first, second, first_preset, second_preset).to_dict()
 
     compare_pictures.__name__ = "compare"  # a tool of language models goes by its function's name
-    gr.Button(visible=False).click(
-        compare_pictures,
-        [*tab.pictures, *tab.choices],
-        gr.JSON(visible=False),
-        **page.api("compare"),
-    )
+    page.publish(compare_pictures, [*tab.pictures, *tab.choices])

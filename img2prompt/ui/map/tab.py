@@ -42,14 +42,14 @@ class Parts:
     whole: gr.DownloadButton
 
 
-def build(page: Page) -> None:
+def build(page: Page, asked: Asked) -> None:
     """Lay the tab out and wire it; the figure is made when somebody looks."""
     if page.models.map is None:
         html_part(None, card.HTML.sentence(page.text("guess.no_map")))
         return
     handlers = Handlers(page)
     parts = _parts(handlers)
-    _wire(handlers, page.asked, parts)
+    _wire(handlers, asked, parts)
     page.linked("dims", parts.dimension, one_of((PLANE, SPACE)))
     page.linked("colour", parts.colour, one_of((BY_KIND, BY_THEME)))
     page.linked("word", parts.search, _short)
@@ -185,13 +185,11 @@ def _wire(handlers: Handlers, asked: Asked, parts: Parts) -> None:
 
 def _publish(handlers: Handlers) -> None:
     endpoints, page = Endpoints(handlers), handlers.page
-    found, worked = gr.JSON(visible=False), gr.JSON(visible=False)
     word = gr.Textbox(visible=False, max_length=MAX_WORD)
     count = gr.Number(NEIGHBOURS, minimum=1, maximum=MOST_NEIGHBOURS, precision=0, visible=False)
     expression = gr.Textbox(visible=False, max_length=MOST_CHARACTERS)
-    hidden = partial(gr.Button, visible=False)
-    hidden().click(endpoints.neighbours, [word, count], found, **page.api("neighbours"))
-    hidden().click(endpoints.arithmetic, expression, worked, **page.api("arithmetic"))
+    page.publish(endpoints.neighbours, [word, count])
+    page.publish(endpoints.arithmetic, expression)
 
 
 def _short(value: str) -> str:

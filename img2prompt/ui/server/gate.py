@@ -8,7 +8,7 @@ and of files only uploads of this server. It is an ASGI middleware, handed to Gr
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,6 +36,7 @@ QUERY_BYTES = 500  # behind an address of the API: names of that kind
 REFUSED: dict[str, Any] = {"refused": True}
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
+_IDS = ("session_hash", "event_id")
 _READ = ("GET", "HEAD")
 _NAME = r"[\w-]{1,100}"
 # (methods, path): what the page, its API's clients and MCP ask for. Nothing else of Gradio's is
@@ -265,46 +266,32 @@ def checked_json(body: bytes, uploads: Uploads, texts: bool = True, sessions: bo
         call = json.loads(body)
         if nests_deeper(call, MAX_DEPTH):
             raise Refused(400, "json")
-        _check_ids(call)
-        session = call.get("session_hash") if isinstance(call, dict) else None
-        known = session if sessions and isinstance(session, str) else None
-        refused = (lambda text: uploads.is_foreign(text, known)) if texts else (lambda _: False)
-        checked = _checked(call, lambda named: uploads.resolve(named, known), refused)
-        return json.dumps(checked).encode("ascii")
+        ids = [call.get(key) for key in _IDS] if isinstance(call, dict) else []
+        # Gradio keeps the names of sessions and events, however long, until it ends.
+        if any(isinstance(name, str) and len(name) > ID_LENGTH for name in ids):
+            raise Refused(400, "json")
+        session = ids[0] if sessions and ids and isinstance(ids[0], str) else None
+        return json.dumps(_checked(call, uploads, session, texts)).encode("ascii")
     except (ValueError, RecursionError):
         raise Refused(400, "json") from None
 
 
-def _checked(
-    node: Any, resolve: Callable[[str], str | None], is_foreign: Callable[[str], bool]
-) -> Any:
+def _checked(node: Any, uploads: Uploads, session: str | None, texts: bool) -> Any:
     if isinstance(node, list):
-        return [_checked(item, resolve, is_foreign) for item in node]
+        return [_checked(item, uploads, session, texts) for item in node]
     if isinstance(node, str):  # MCP hands its lists of files on as addresses alone
-        return REFUSED if is_foreign(node) else node
+        return REFUSED if texts and uploads.is_foreign(node, session) else node
     if not isinstance(node, dict):
         return node
-    if "path" not in node and not _is_meta(node.get("meta")):
-        return {key: _checked(value, resolve, is_foreign) for key, value in node.items()}
-    path = resolve(node["path"]) if isinstance(node.get("path"), str) else None
+    meta = node.get("meta")
+    if "path" not in node and not (isinstance(meta, dict) and "_type" in meta):
+        return {key: _checked(value, uploads, session, texts) for key, value in node.items()}
+    path = uploads.resolve(node["path"], session) if isinstance(node.get("path"), str) else None
     if path is None:
         return REFUSED
     told = {key: node.get(key) for key in ("orig_name", "mime_type")}
     names = {key: name[:NAME_LENGTH] for key, name in told.items() if isinstance(name, str)}
     return {"path": path, **names, "meta": {"_type": "gradio.FileData"}}
-
-
-def _is_meta(meta: Any) -> bool:
-    return isinstance(meta, dict) and "_type" in meta
-
-
-def _check_ids(call: Any) -> None:
-    """Gradio keeps the names of sessions and events, however long, until it ends."""
-    names = (
-        [call.get(key) for key in ("session_hash", "event_id")] if isinstance(call, dict) else []
-    )
-    if any(isinstance(name, str) and len(name) > ID_LENGTH for name in names):
-        raise ValueError("a name too long")
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

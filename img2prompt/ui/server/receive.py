@@ -17,7 +17,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive
 
-from img2prompt.core.files import DISK_FULL
+from img2prompt.core.files import DISK_FULL, format_bytes
 from img2prompt.data.images import MAX_BYTES
 from img2prompt.ui.server.uploads import CLIENT_BYTES, Delivery, Refused, Uploads
 
@@ -53,7 +53,7 @@ def limited(receive: Receive, most: int, key: str) -> Receive:
             raise Refused(408, "slow") from None
         taken += len(message.get("body", b""))
         if taken > most:
-            raise Refused(413, key, most=readable_size(most))
+            raise Refused(413, key, most=format_bytes(most, 1024))
         return message
 
     return receive_within
@@ -148,7 +148,7 @@ def _refusal(error: Exception) -> Exception:
         return Refused(507, "full") if error.errno in DISK_FULL else error
     told = error.message if isinstance(error, MultiPartException) else ""
     if "maximum allowed size of" in told and "File" in told:
-        return Refused(413, "large", most=readable_size(MAX_BYTES))
+        return Refused(413, "large", most=format_bytes(MAX_BYTES, 1024))
     return Refused(400, "form")
 
 
@@ -156,8 +156,3 @@ def _name(filename: str | None, number: int) -> str:
     """A file's place below its delivery's folder: numbered, so that equal names may meet."""
     name = strip_invalid_filename_characters(Path(filename or "").name, NAME_BYTES)
     return f"{number}/{name.lstrip('.') or 'file'}"
-
-
-def readable_size(count: int) -> str:
-    """Bytes as whole megabytes or gigabytes, as limits are told."""
-    return f"{count // 2**30} GB" if count >= 2**30 else f"{count // 2**20} MB"
