@@ -167,8 +167,11 @@ def test_the_truth_of_a_file_stands_beside_the_guess(open_page, tmp_path: Path) 
     picture = tmp_path / "told.png"
     Image.open(EXAMPLE).save(picture, pnginfo=told)
     choose(page, picture)
-    page.wait_for_selector("#truth .mark")
-    assert page.input_value("#guess-truth textarea").startswith(f"a {guessed[0]} and")
+    page.wait_for_function(
+        "(start) => document.querySelector('#guess-truth textarea').value.startsWith(start)",
+        arg=f"a {guessed[0]} and",
+    )
+    page.wait_for_function("document.querySelectorAll('#truth .mark.missed').length === 1")
     assert "carries its prompt" in page.inner_text("#truth .note")
     marks = {
         mark: page.locator(f"#truth .mark.{mark}").all_inner_texts()
