@@ -18,17 +18,18 @@ NICE ?= nice
 run: $(VENV)/run.stamp
 	$(BIN)/python app.py $(ARGS)
 
-test: $(VENV)/dev.stamp
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+test: lint
 	$(BIN)/python -m pytest -m "not slow" $(WORKERS) $(ARGS)
 
 test-all: $(VENV)/train.stamp
 	$(BIN)/python -m pytest $(ARGS)
 
+# Style, what may import what, and types.
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .
@@ -64,14 +65,14 @@ lock: $(VENV)/tools.stamp
 	$(BIN)/python scripts/dev/lock.py $(ARGS)
 
 licences: $(VENV)/tools.stamp
-	$(BIN)/python scripts/dev/list_licences.py
+	$(BIN)/python scripts/dev/licences.py
 
 # The whole suite with branches measured, workers' and commands' processes included: half an hour.
 coverage: $(VENV)/train.stamp
 	rm -f .coverage .coverage.*
 	$(NICE) $(BIN)/python -m pytest -m "not slow" $(WORKERS) --cov --cov-report= $(ARGS)
 	$(BIN)/python -m coverage json --quiet -o coverage.json
-	$(BIN)/python scripts/dev/measure_reliability.py --tests --coverage coverage.json
+	$(BIN)/python scripts/dev/reliability.py --tests --coverage coverage.json
 	$(BIN)/python scripts/dev/update_docs.py
 
 # All mutants of what everything rests on, and SAMPLE of each module beside it, against their own
@@ -82,8 +83,8 @@ MUTMUT := $(NICE) $(BIN)/python -m mutmut run --max-children 2
 mutation: $(VENV)/tools.stamp
 	rm -rf mutants
 	$(MUTMUT) $(or $(ARGS),$(WHOLE:%='img2prompt.%.*'))
-	$(if $(ARGS),,$(MUTMUT) $$($(BIN)/python scripts/dev/measure_reliability.py --sample $(SAMPLE)))
-	$(BIN)/python scripts/dev/measure_reliability.py --mutation
+	$(if $(ARGS),,$(MUTMUT) $$($(BIN)/python scripts/dev/reliability.py --sample $(SAMPLE)))
+	$(BIN)/python scripts/dev/reliability.py --mutation
 	$(BIN)/python scripts/dev/update_docs.py
 
 # A minute a family; ARGS="--seconds 600 --family pictures".
@@ -91,4 +92,4 @@ fuzz: $(VENV)/dev.stamp
 	$(NICE) $(BIN)/python scripts/dev/fuzz.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build mutants
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis build mutants

@@ -35,21 +35,14 @@ def main() -> None:
     )
     args = parser.parse_args()
     if args.port is not None and not 0 < args.port < 65536:
-        raise UserError(f"The port must lie in 1…65535, not {args.port}.")
+        raise UserError("ui.bad_port", port=args.port)
     from img2prompt.inference.artifacts import open_assets
 
     assets = open_assets(args.assets, args.revision)
-    from img2prompt.ui.page import launch  # two seconds; wrong arguments are told at once
+    from img2prompt.ui.page import Options, launch  # two seconds; wrong arguments are told at once
 
-    launch(
-        assets,
-        args.preset,
-        args.host,
-        args.port,
-        language=args.language,
-        show_all=args.show_all_words,
-        allow_hosts=args.allow_host,
-    )
+    options = Options(args.preset, args.language, args.show_all_words)
+    launch(assets, options, args.host, args.port, allow_hosts=args.allow_host)
 
 
 if __name__ == "__main__":

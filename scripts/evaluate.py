@@ -1,14 +1,15 @@
 """Trained models and baselines → the table of figures on the test split.
 
     python scripts/evaluate.py --data prepared/main-192 prepared/main --out docs/evaluation
-    python scripts/evaluate.py --data prepared/main-192 --presets runs/abroad/gaze \\
-        --out docs/abroad --abroad ai-horde-style-previews enragedantelope-sd35 gptimage2
+    python scripts/evaluate.py --data prepared/main-192 --out docs/held-out-sources \\
+        --presets runs/held-out/gaze \\
+        --held-out ai-horde-style-previews enragedantelope-sd35 gptimage2
 
 Prints the tables and writes OUT.md (what README and MODEL_CARD quote) and OUT.json (all figures,
 per source, best and worst examples). 6 minutes on two CPU cores. Presets that take pictures of
-different sizes need the same data prepared at each. `--split validation` is for choosing; the test
-split is for telling. `--abroad` measures all pictures of sources that the runs were trained
-without (`train_model.py --without`).
+different sizes need the same data prepared at each. Use `--split validation` to choose between
+models and the test split for the figures that are reported. `--held-out` (formerly `--abroad`)
+measures all pictures of sources that the runs were trained without (`train_model.py --without`).
 """
 
 import argparse
@@ -20,7 +21,7 @@ from img2prompt.core.printable import LAYOUT, visible
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="prepared folders")
     parser.add_argument("--assets", type=Path, help="folder with a manifest; unset, the shipped")
     parser.add_argument("--presets", nargs="*", help="unset, all; also folders of training runs")
@@ -29,22 +30,28 @@ def main() -> None:
     parser.add_argument("--no-minilm", action="store_true")
     parser.add_argument("--split", default="test", help="train, validation or test")
     parser.add_argument(
-        "--abroad", nargs="+", default=[], help="measure these sources; runs trained without them"
+        "--held-out",
+        "--abroad",
+        nargs="+",
+        default=[],
+        metavar="SOURCE",
+        help="measure these sources; runs trained without them",
     )
     parser.add_argument("--out", type=Path, help="writes OUT.md and OUT.json")
     args = parser.parse_args()
 
-    from img2prompt.evaluation.systems import evaluate_systems
+    from img2prompt.evaluation.systems import EvaluationConfig, evaluate_systems
 
-    report = evaluate_systems(
-        args.data,
+    config = EvaluationConfig(
         assets=args.assets,
         presets=args.presets,
         backbone=None if args.no_baselines else args.backbone,
         minilm=not args.no_minilm,
         split=args.split,
-        abroad=args.abroad,
-        progress=lambda name: print(f"measuring {name} …", file=sys.stderr, flush=True),
+        held_out=args.held_out,
+    )
+    report = evaluate_systems(
+        args.data, config, lambda name: print(f"measuring {name} …", file=sys.stderr, flush=True)
     )
     print(visible(report.markdown, LAYOUT))
     if args.out:

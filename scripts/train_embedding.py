@@ -17,16 +17,19 @@ import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from img2prompt.core.errors import UserError, run_command
+from img2prompt.core.executors import usable_cores
 from img2prompt.core.files import write_json
-from img2prompt.core.processes import usable_cores
 from img2prompt.embedding.probes import PROBES, odd_one_out
 from img2prompt.embedding.vectors import WordVectors
-from img2prompt.embedding.word2vec import EmbeddingConfig, export_word2vec, train_embedding
 
 
 def main() -> None:
+    # Here and not above: the processes that cut words import this script, and need no gensim.
+    from img2prompt.embedding.word2vec import EmbeddingConfig, export_word2vec, train_embedding
+
     defaults = EmbeddingConfig()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prompts", type=Path, nargs="+", required=True, help="parquet or text")
@@ -89,7 +92,7 @@ def _workers(value: str) -> int:
     return int(value)
 
 
-def describe(vectors: WordVectors) -> dict:
+def describe(vectors: WordVectors) -> dict[str, Any]:
     """The report's figures of an embedding."""
     right, asked, wrong = odd_one_out(vectors)
     return {

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from img2prompt.core.files import write_json
-from img2prompt.data.shards import SETTINGS_FILE, split_of
+from img2prompt.data.shards import SETTINGS_FILE
+from img2prompt.data.splits import split_of
 
 SIDE = 32
 

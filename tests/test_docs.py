@@ -7,18 +7,17 @@ import re
 from pathlib import Path
 
 import ablations
-import documents
 import pytest
+import update_docs
 from paths import ROOT
+
+from img2prompt.evaluation import tables
 
 
 @functools.cache
 def reports() -> dict:
-    """What evaluate.py, ablate.py, fuzz.py and measure_reliability.py measured."""
-    return {
-        name: json.loads((ROOT / "docs" / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("evaluation", "abroad", "ablations", "reliability")
-    }
+    """What evaluate.py, ablate.py, fuzz.py and reliability.py measured."""
+    return update_docs.read_reports(ROOT / "docs")
 
 
 @pytest.mark.parametrize(
@@ -31,25 +30,25 @@ def reports() -> dict:
 def test_quoted_figures_are_the_reports(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     assert "<!-- " in text
-    assert documents.fill(text, reports()) == text, "run scripts/dev/update_docs.py"
+    assert update_docs.fill(text, reports()) == text, "run scripts/dev/update_docs.py"
 
 
 def test_a_block_is_filled_and_what_lies_around_it_stays() -> None:
     text = "before\n<!-- evaluation -->\nold\n<!-- /evaluation -->\nafter\n"
-    filled = documents.fill(text, reports())
+    filled = update_docs.fill(text, reports())
     assert filled.startswith("before\n<!-- evaluation -->\n| system |")
     assert filled.endswith("<!-- /evaluation -->\nafter\n") and "old" not in filled
-    assert documents.fill(filled, reports()) == filled
+    assert update_docs.fill(filled, reports()) == filled
     with pytest.raises(KeyError):
-        documents.fill("<!-- nothing -->\n<!-- /nothing -->", reports())
+        update_docs.fill("<!-- nothing -->\n<!-- /nothing -->", reports())
 
 
 def test_the_reports_are_the_pages_beside_them() -> None:
     page = (ROOT / "docs" / "ablations.md").read_text(encoding="utf-8")
     assert page == ablations.markdown(reports()["ablations"])
-    for name in ("evaluation", "abroad"):
+    for name in ("evaluation", "held-out-sources"):
         page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
-        assert documents.systems_block(reports()[name]) in page
+        assert page == tables.page(reports()[name])
 
 
 def test_figures_are_drawn_from_the_reports(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
-"""Array files that come from others: every size is checked before anything is read.
+"""`.npz` and `.npy` files: saving ours, and reading those of others with every size checked first.
 
 An `.npz` is a zip of `.npy` files. A kilobyte of it can declare terabytes, unpack to gigabytes or
-ask for a pickle; here such a file is one sentence, and costs no memory. Prepared shards are opened
-by `map_array`, which checks the same of one `.npy`.
+ask for a pickle; `load_arrays` refuses such a file in one sentence and spends no memory on it.
+Prepared shards are opened by `map_array`, which checks the same of one `.npy`.
 """
 
 import contextlib
+import functools
 import io
 import math
 import os
@@ -13,20 +14,19 @@ import struct
 import threading
 import tokenize
 import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from img2prompt.core.errors import UserError
-from img2prompt.core.files import WEB_PAGE, is_web_page
-from img2prompt.core.zip_directories import BoundedFile
+from img2prompt.core.files import atomic_path, is_web_page
+from img2prompt.core.zip_directories import DAMAGED, BoundedFile
 
 MEMBERS = 64  # arrays of one file; ours have eight at most
 DIRECTORY_BYTES = 2**17  # of the zip's list of them; its comment alone may have half of this
-TOO_MANY = "it holds too many files"
 HEADER_BYTES = 1_024  # of one array; numpy writes 128
 # What a file may unpack to: some times its own size, or this much. Vectors do not compress, and
 # the codes of `kinds.npz`, which do, are small.
@@ -63,68 +63,113 @@ TEXT = Form("U", (), "plain")
 UTF8 = Form("u", (None,), "utf8")
 
 
-class UnfitError(Exception):
-    """Why a file is not used; the words go into the sentence."""
+class ArrayFile(NamedTuple):
+    """A kind of `.npz` file of this project.
+
+    Attributes:
+        name: what such a file is called, a key of the locales.
+        script: what makes it, for a reader.
+        forms: name → what the array has to be.
+    """
+
+    name: str
+    script: str
+    forms: Mapping[str, Form]
+
+    def error(self, key: str, path: str | os.PathLike[str], **values: Any) -> UserError:
+        """An error about one of these files, to be raised."""
+        return UserError(key, path=path, kind=UserError(self.name), script=self.script, **values)
+
+    def unfit(self, path: str | os.PathLike[str], reason: UserError) -> UserError:
+        """The error that a file is not one of these, to be raised."""
+        return self.error("core.unfit_array_file", path, reason=reason)
 
 
-# What zipfile, zlib and numpy raise where a file lies.
-DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    SyntaxError,
-    NotImplementedError,
-    RuntimeError,  # RecursionError too
-    MemoryError,
-    OverflowError,
-)
+class UnfitError(UserError):
+    """Why a file is not used; stands in the sentence of another error."""
+
+
+# What zipfile and numpy raise where a file lies.
+_DAMAGED = (*DAMAGED, TypeError, KeyError, SyntaxError, MemoryError)
+
+
+def save_arrays(
+    path: str | os.PathLike[str],
+    kind: ArrayFile,
+    arrays: Mapping[str, Any],
+    compressed: bool = False,
+) -> None:
+    """Write an `.npz`, atomically; the same contents give the same bytes.
+
+    Args:
+        path: the file; its name stays as it is given.
+        kind: what sort of file it is.
+        arrays: name → array, or str where the form says that it is a text.
+        compressed: whether its arrays are.
+    """
+    written: dict[str, Any] = {
+        name: np.frombuffer(value.encode("utf-8"), np.uint8) if kind.forms[name] == UTF8 else value
+        for name, value in arrays.items()
+    }
+    # An open file, because numpy appends `.npz` to a name that lacks it.
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        (np.savez_compressed if compressed else np.savez)(file, **written)
 
 
 def load_arrays(
-    path: str | os.PathLike[str], forms: Mapping[str, Form], what: str, mend: str
+    path: str | os.PathLike[str], kind: ArrayFile, embedding: str | None = None
 ) -> dict[str, Any]:
-    """Read the named arrays of an `.npz`; others in it are not looked at.
+    """Read the arrays of an `.npz`; others in it are not looked at.
 
     Args:
         path: the file.
-        forms: name → what the array has to be.
-        what: the sentence without its end: "is not an embedding".
-        mend: what to do then: "make one with scripts/train_embedding.py".
+        kind: what sort of file it has to be.
+        embedding: `WordVectors.fingerprint` of the embedding that it must belong to; unset, any.
 
     Returns:
         name → array, or str where the form says so; a missing optional one is left out.
 
     Raises:
-        UserError: not a zip, damaged, packed in an unusual way, larger unpacked than a file of
-            its size should be, or with other arrays than `forms` says. No memory beyond
-            `UNPACKED_TIMES` of the file (or `UNPACKED_BYTES`) was used then.
+        UserError: missing, not a zip, damaged, packed in an unusual way, larger unpacked than a
+            file of its size should be, with other arrays than `kind` says, or of another
+            embedding. No memory beyond `UNPACKED_TIMES` of the file (or `UNPACKED_BYTES`) was
+            used then.
     """
-    with told_unfit(path, what, mend), opened_zip(path) as (archive, members):
-        return _read(archive, members, forms)
+    path = Path(path)
+    if not path.is_file():
+        raise kind.error("core.no_array_file", path)
+    with (
+        refused_if_unfit(functools.partial(kind.unfit, path)),
+        opened_zip(path) as (archive, members),
+    ):
+        arrays = _read(archive, members, kind.forms)
+    if embedding is not None and arrays["embedding"] != embedding:
+        raise kind.error("core.other_embedding", path)
+    return arrays
 
 
 @contextlib.contextmanager
-def told_unfit(path: str | os.PathLike[str], what: str, mend: str) -> Iterator[None]:
-    """Turn what reading an archive can raise into one sentence; `what` and `mend` as above."""
+def refused_if_unfit(refusal: Callable[[UserError], UserError]) -> Iterator[None]:
+    """Turn what reading an archive can raise into one sentence.
+
+    Args:
+        refusal: reason → the error to raise.
+    """
     try:
         yield
+    except UnfitError as error:
+        reason = error
     except UserError:
         raise
-    except UnfitError as unfit:
-        reason = str(unfit)
     except OSError as error:
         if error.filename is not None:  # of this machine: missing, or may not be read
             raise
-        reason = "it is damaged"
-    except DAMAGED:
-        reason = "it is damaged"
+        reason = UnfitError("core.damaged")
+    except _DAMAGED:
+        reason = UnfitError("core.damaged")
     else:
         return
-    raise UserError(f"{path} {what} ({reason}); {mend}.")
+    raise refusal(reason)
 
 
 def map_array(path: str | os.PathLike[str]) -> NDArray[Any]:
@@ -165,13 +210,13 @@ def opened_zip(
     Raises:
         UnfitError: a password, another packing, two members of one name, too many of them, or
             more than `UNPACKED_TIMES` of the file's size.
-        OSError, zipfile.BadZipFile, …: `DAMAGED`, and what the caller does with the members.
+        OSError, zipfile.BadZipFile, …: `_DAMAGED`, and what the caller does with the members.
     """
-    with BoundedFile(path, DIRECTORY_BYTES, UnfitError(TOO_MANY)) as file:
+    with BoundedFile(path, DIRECTORY_BYTES, UnfitError("core.too_many_files")) as file:
         size = os.fstat(file.fileno()).st_size
         start = file.read(1_024)
         if is_web_page(start):
-            raise UnfitError(WEB_PAGE)
+            raise UnfitError("core.web_page")
         with zipfile.ZipFile(file) as archive:
             file.most = None
             yield archive, _checked_members(archive, size)
@@ -181,20 +226,20 @@ def _checked_members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.Z
     members = archive.infolist()
     named = {member.filename: member for member in members}
     if len(members) > MEMBERS:
-        raise UnfitError(TOO_MANY)
+        raise UnfitError("core.too_many_files")
     if len(named) != len(members):
-        raise UnfitError("it holds a file twice")
+        raise UnfitError("core.file_twice")
     for member in members:
         if member.flag_bits & 0x1 or member.compress_type not in (
             zipfile.ZIP_STORED,
             zipfile.ZIP_DEFLATED,
         ):
-            raise UnfitError("it is packed in an unusual way")
+            raise UnfitError("core.unusual_packing")
         ratio = DEFLATE_MOST if member.compress_type == zipfile.ZIP_DEFLATED else 1
         if member.file_size > ratio * member.compress_size or member.compress_size > size:
-            raise UnfitError("it declares more than it holds")
+            raise UnfitError("core.declares_more")
     if sum(member.file_size for member in members) > max(UNPACKED_TIMES * size, UNPACKED_BYTES):
-        raise UnfitError("it would unpack to far more than its size")
+        raise UnfitError("core.unpacks_to_more")
     return named
 
 
@@ -209,7 +254,7 @@ def _read(
             _check(archive, member, name, form)
             wanted[name] = member
         elif not form.optional:
-            raise UnfitError(f"it lacks {name}")
+            raise UnfitError("core.lacks", name=name)
     found: dict[str, Any] = {}
     for name, member in wanted.items():
         with archive.open(member) as stream:
@@ -227,9 +272,9 @@ def _check(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, form: F
     sides = zip(shape, form.shape, strict=False)
     fits = len(shape) == len(form.shape) and all(want in (None, side) for side, want in sides)
     if dtype.hasobject or dtype.kind not in form.kinds or not fits:
-        raise UnfitError(f"its {name} has another form")
+        raise UnfitError("core.another_form", name=name)
     if start + dtype.itemsize * math.prod(shape) != member.file_size:
-        raise UnfitError(f"its {name} is not as long as it declares")
+        raise UnfitError("core.another_length", name=name)
 
 
 def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
@@ -247,7 +292,7 @@ def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
     try:
         with _HEADER_LOCK:
             shape, fortran, dtype = read(io.BytesIO(length + head), max_header_size=HEADER_BYTES)
-    except (*DAMAGED, tokenize.TokenError) as error:
+    except (*_DAMAGED, tokenize.TokenError) as error:
         raise ValueError("a header that is none") from error
     if any(side < 0 for side in shape):
         raise ValueError("a side below nothing")

@@ -54,6 +54,7 @@ def _without_start_up_lines() -> Iterator[None]:
         os.close(kept)
         yield
         return
+    assert process.stdin is not None
     _flush()
     os.dup2(process.stdin.fileno(), 2)
     try:

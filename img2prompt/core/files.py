@@ -20,12 +20,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PureWindowsPath
-from typing import TYPE_CHECKING, Any, BinaryIO
-
-try:
-    import fcntl
-except ImportError:  # Windows: nothing is locked there, and so nothing is swept
-    fcntl = None
+from typing import IO, TYPE_CHECKING, Any
 
 from img2prompt.core.errors import SharedFailureError, UserError
 from img2prompt.core.printable import excerpt
@@ -51,7 +46,7 @@ _swept: set[Path] = set()  # folders that this process has swept
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it over `path` when the block succeeds.
 
     The temporary name keeps the suffix, because Keras and numpy choose the format by it.
@@ -63,7 +58,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def scratch_folder(folder: str | os.PathLike) -> Iterator[Path]:
+def scratch_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a new hidden folder in `folder`; it is deleted when the block ends."""
     with _temporary(Path(folder) / "scratch") as scratch:
         scratch.mkdir()
@@ -98,7 +93,7 @@ def _temporary(path: Path) -> Iterator[Path]:
         base.with_name(base.name + ".writer").unlink(missing_ok=True)
 
 
-def sweep(folder: str | os.PathLike, earlier_versions: bool = False) -> None:
+def sweep(folder: str | os.PathLike[str], earlier_versions: bool = False) -> None:
     """Remove what killed processes left half-written in a folder, never what a living one writes.
 
     Args:
@@ -119,7 +114,7 @@ def sweep(folder: str | os.PathLike, earlier_versions: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def locked(folder: str | os.PathLike, name: str) -> Iterator[None]:
+def locked(folder: str | os.PathLike[str], name: str) -> Iterator[None]:
     """Hold a folder for one run; where nothing was written in it, it is gone afterwards.
 
     Args:
@@ -134,7 +129,7 @@ def locked(folder: str | os.PathLike, name: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = _lock(folder / name, "ab")
     if lock is None:
-        raise UserError(f"Another run works in {folder}; wait for it.")
+        raise UserError("core.other_run", folder=folder)
     try:
         yield
     finally:
@@ -170,7 +165,7 @@ def _delete(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _lock(path: Path, mode: str, needed: bool = False) -> BinaryIO | None:
+def _lock(path: Path, mode: str, needed: bool = False) -> IO[bytes] | None:
     """Open a file and lock it; None where another process holds it.
 
     Args:
@@ -181,9 +176,7 @@ def _lock(path: Path, mode: str, needed: bool = False) -> BinaryIO | None:
     while True:
         file = path.open(mode)
         try:
-            if fcntl is None:
-                raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock_open(file)
         except OSError as error:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 file.close()
@@ -197,6 +190,14 @@ def _lock(path: Path, mode: str, needed: bool = False) -> BinaryIO | None:
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
         file.close()
+
+
+def _lock_open(file: IO[bytes]) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows: nothing is locked there, and so nothing is swept
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK)) from None
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _is_alive(process: int) -> bool:
@@ -215,7 +216,7 @@ class DiskFullError(SharedFailureError):
 
 @contextlib.contextmanager
 def told_when_full(
-    folder: str | os.PathLike, name: str, needed: Callable[[], int] | None = None
+    folder: str | os.PathLike[str], name: str, needed: Callable[[], int] | None = None
 ) -> Iterator[None]:
     """Turn a full disk into one sentence.
 
@@ -233,38 +234,37 @@ def told_when_full(
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
-        raise DiskFullError(
-            f"The disk of {folder} is full: {name} needs "
-            f"{readable(needed()) if needed else 'more'} and "
-            f"{readable(shutil.disk_usage(existing_folder(folder)).free)} are free; "
-            "make room and run this again, it goes on where it stopped."
-        ) from None
+        free = format_bytes(shutil.disk_usage(existing_folder(folder)).free)
+        values = {"folder": folder, "name": name, "free": free}
+        if needed is None:
+            raise DiskFullError("core.disk_full", **values) from None
+        raise DiskFullError("core.disk_full_of", needed=format_bytes(needed()), **values) from None
 
 
-def existing_folder(path: str | os.PathLike) -> Path:
+def existing_folder(path: str | os.PathLike[str]) -> Path:
     """`path`, or the nearest folder above it that is there."""
     path = Path(path).absolute()
     return next(place for place in (path, *path.parents) if place.is_dir())
 
 
-def readable(count: int) -> str:
-    """1234567 bytes → `1.2 MB`."""
-    value = float(count)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:,.0f} {unit}" if unit == "bytes" else f"{value:,.1f} {unit}"
-        value /= 1000
-    return f"{value:,.1f} TB"
+def format_bytes(count: int, base: int = 1000) -> str:
+    """1234567 bytes → `1.2 MB`; limits of ours are powers of 2 and read best with `base` 1024."""
+    value, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
+    while value >= base and len(units) > 1:
+        value /= base
+        del units[0]
+    digits = 0 if units[0] == "bytes" or (base == 1024 and value.is_integer()) else 1
+    return f"{value:,.{digits}f} {units[0]}"
 
 
-def write_json(path: str | os.PathLike, value: Any) -> None:
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write `value` as readable UTF-8 JSON, atomically."""
     with atomic_path(path) as temporary:
         text = json.dumps(value, ensure_ascii=False, indent=2)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: str | os.PathLike, form: type["BaseModel"] | None = None) -> Any:
+def read_json(path: str | os.PathLike[str], form: type["BaseModel"] | None = None) -> Any:
     """Read a JSON file.
 
     Args:
@@ -280,15 +280,15 @@ def read_json(path: str | os.PathLike, form: type["BaseModel"] | None = None) ->
         with path.open("rb") as file:
             data = file.read(MAX_JSON + 1)
     except FileNotFoundError:
-        raise UserError(f"There is no file {path}.") from None
+        raise UserError("core.no_file", path=path) from None
     except IsADirectoryError:
-        raise UserError(f"{path} is a folder and not a JSON file; name the file.") from None
+        raise UserError("core.json_folder", path=path) from None
     try:
         value = parse_json(data)
     except ValueError as error:
-        raise UserError(f"{path} is not a JSON file ({error}); write it anew.") from None
+        raise UserError("core.not_json", path=path, reason=error) from None
     if form is not None and (reason := misfit(value, form)):
-        raise UserError(f"{path} is not what it should be ({reason}); write it anew.")
+        raise UserError("core.json_misfit", path=path, reason=reason)
     return value
 
 
@@ -299,7 +299,7 @@ def parse_json(data: bytes) -> Any:
         ValueError: it is none, or none that we read; the message says why in a few words.
     """
     if len(data) > MAX_JSON:
-        raise ValueError(f"it has more than {readable(MAX_JSON)}")
+        raise ValueError(f"it has more than {format_bytes(MAX_JSON)}")
     if is_web_page(data):
         raise ValueError(WEB_PAGE)
     try:
@@ -374,7 +374,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return table
 
 
-def sha256_of(path: str | os.PathLike) -> str:
+def sha256_of(path: str | os.PathLike[str]) -> str:
     """The file's SHA-256 as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -95,7 +95,7 @@ class CleanStream:
         return getattr(self._stream, name)
 
 
-def _escaped(found: re.Match) -> str:
+def _escaped(found: re.Match[str]) -> str:
     # Lone surrogates stay: two of them, escaped, would come back as one letter.
     seen = unicodedata.category(found[0]) not in _SHOWN or unicodedata.category(found[0]) == "Cs"
     return found[0] if seen else json.dumps(found[0])[1:-1]

@@ -23,19 +23,6 @@ _SIGNS = {"+": 1, "-": -1, "−": -1, "–": -1, "—": -1}
 _TOKEN = re.compile(rf"[{re.escape(''.join(_SIGNS))}]|[^\s{re.escape(''.join(_SIGNS))}]+")
 
 
-class ExpressionError(UserError):
-    """An expression that cannot be worked out.
-
-    Attributes:
-        reason: which of the reasons, a short name.
-        values: what its sentence quotes.
-    """
-
-    def __init__(self, reason: str, sentence: str, **values: Any) -> None:
-        super().__init__(sentence)
-        self.reason, self.values = reason, values
-
-
 @dataclass(frozen=True)
 class Solution:
     """An expression worked out.
@@ -79,16 +66,14 @@ def solve(expression: str, vectors: WordVectors, k: int = 10) -> Solution:
         k: how many words.
 
     Raises:
-        ExpressionError: no word, too long, a sign too many or too few, an unknown word, or
+        UserError: no word, too long, a sign too many or too few, an unknown word, or
             terms that cancel out.
     """
     terms = parse(expression, vectors)
     total = sum(sign * vectors.unit[vectors.index[word]] for sign, word in terms)
     length = float(np.linalg.norm(total))
     if length < 1e-3:
-        raise ExpressionError(
-            "cancelled", "These words cancel each other out; nothing is left to look for."
-        )
+        raise UserError("embedding.sum_cancelled")
     vector = np.asarray(total / length, dtype=np.float32)
     used = {word for _, word in terms}
     rows, cosines = vectors.nearest(vector, k + len(used), answers_only=True)
@@ -105,39 +90,30 @@ def parse(expression: str, vectors: WordVectors) -> tuple[tuple[int, str], ...]:
     """The (sign, word) terms of an expression.
 
     Raises:
-        ExpressionError: as `solve`, but for terms that cancel out.
+        UserError: as `solve`, but for terms that cancel out.
     """
     if len(expression) > MOST_CHARACTERS:
-        raise ExpressionError(
-            "long",
-            f"The sum is longer than {MOST_CHARACTERS} characters; write a shorter one.",
-            most=MOST_CHARACTERS,
-        )
+        raise UserError("embedding.sum_long", most=MOST_CHARACTERS)
     terms: list[tuple[int, str]] = []
     sign: int | None = 1  # None: a sign has to come next
     signed = False  # the sign was written
     for token in _TOKEN.findall(unicodedata.normalize("NFKC", expression)):
         if token in _SIGNS:
             if signed:
-                raise ExpressionError("two_signs", "Two signs follow each other; leave one.")
+                raise UserError("embedding.sum_two_signs")
             sign, signed = _SIGNS[token], True
             continue
         word = _word(token, vectors)
         if sign is None:
-            last = terms[-1][1]
-            raise ExpressionError(
-                "no_sign", f"Put + or − between {last!r} and {word!r}.", first=last, second=word
-            )
+            raise UserError("embedding.sum_no_sign", first=terms[-1][1], second=word)
         terms.append((sign, word))
         sign, signed = None, False
     if signed:
-        raise ExpressionError("loose_sign", "A sign stands at the end; write a word after it.")
+        raise UserError("embedding.sum_loose_sign")
     if not terms:
-        raise ExpressionError("empty", "Write words with + and − between them.")
+        raise UserError("embedding.sum_empty")
     if len(terms) > MOST_TERMS:
-        raise ExpressionError(
-            "many", f"Use at most {MOST_TERMS} words, not {len(terms)}.", most=MOST_TERMS
-        )
+        raise UserError("embedding.sum_many", most=MOST_TERMS)
     return tuple(terms)
 
 
@@ -158,7 +134,5 @@ def beginning(prefix: str, words: Sequence[str], k: int = 8) -> list[str]:
 def _word(token: str, vectors: WordVectors) -> str:
     word = known_word(token, vectors)
     if word is None:
-        raise ExpressionError(
-            "unknown", f"The vocabulary lacks the word {token!r}; try another one.", word=token
-        )
+        raise UserError("embedding.sum_unknown", word=token)
     return word

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from img2prompt.core.arrays import TEXT, Form, load_arrays
+from img2prompt.core.arrays import TEXT, ArrayFile, Form, load_arrays, save_arrays
 from img2prompt.core.errors import UserError
-from img2prompt.core.files import atomic_path
-from img2prompt.data import diffusiondb, text
-from img2prompt.data.shards import split_of
+from img2prompt.data import text
+from img2prompt.data.prompts import iter_prompts
+from img2prompt.data.splits import split_of
 from img2prompt.embedding.vectors import WordVectors, top_k
 
 CLASS_WORDS_FILE = "class_words.npz"
@@ -43,6 +43,18 @@ MIN_PROMPTS, MIN_WORDS = 1_000, 4.0
 # Prompts that do not count: of the test split; another one in other case or spacing; a template
 # with a name in it, which nobody wrote; without a word that the vocabulary has.
 LEFT_OUT = ("test_prompts", "repeated", "rebuilt", "unknown")
+
+_FILE = ArrayFile(
+    "embedding.kind_class_words",
+    "scripts/count_class_words.py",
+    {
+        "words": Form("i", (None, None)),
+        "shares": Form("f", (None, None)),
+        "names": Form("f", (None, None)),
+        "background": Form("f", (None,)),
+        "embedding": TEXT,
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -106,8 +118,7 @@ class ClassWords:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an `.npz`, atomically."""
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **dataclasses.asdict(self))
+        save_arrays(path, _FILE, dataclasses.asdict(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], vectors: WordVectors) -> "ClassWords":
@@ -116,24 +127,9 @@ class ClassWords:
         Raises:
             UserError: missing, damaged, or of another embedding.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise UserError(f"There is no file {path}; run scripts/count_class_words.py.")
-        forms = {
-            "words": Form("i", (None, None)),
-            "shares": Form("f", (None, None)),
-            "names": Form("f", (None, None)),
-            "background": Form("f", (None,)),
-            "embedding": TEXT,
-        }
-        mend = "make it with scripts/count_class_words.py"
-        loaded = cls(**load_arrays(path, forms, "holds no class words", mend))
-        if loaded.embedding != vectors.fingerprint:
-            raise UserError(
-                f"{path} belongs to another embedding; run scripts/count_class_words.py again."
-            )
+        loaded = cls(**load_arrays(path, _FILE, vectors.fingerprint))
         if not loaded._is_sound(vectors):
-            raise UserError(f"{path} holds no class words (its arrays do not fit); {mend}.")
+            raise _FILE.unfit(path, UserError("core.uneven"))
         return loaded
 
 
@@ -190,10 +186,7 @@ def count_class_words(
             beside[number, known] += weight
             prompts_of_class[number] += weight
     if not prompts_of_source:
-        raise UserError(
-            "No prompt has a word that the embedding knows; give other prompts. "
-            f"{left_out_text(left_out)[0].upper()}{left_out_text(left_out)[1:]}."
-        )
+        raise UserError("embedding.no_prompt_counts", left_out=_left_out_counts(left_out))
     background, sources = _background(by_source, prompts_of_source)
     words, shares = _most_frequent(beside, prompts_of_class, background, called, vectors)
     centres = np.zeros((len(classes), vectors.dimensions), np.float32)
@@ -217,7 +210,7 @@ def _counted_prompts(
     """
     seen: set[str] = set()
     for path in files:
-        for prompt, written, source in diffusiondb.iter_sourced_prompts(path):
+        for prompt, written, source in iter_prompts(path):
             folded = text.fold(prompt)
             reason = _left_out(prompt, folded, written, seen)
             if reason is not None:
@@ -259,12 +252,13 @@ def _most_frequent(
 
 
 def left_out_text(counts: Mapping[str, int]) -> str:
-    """How many prompts did not count, and why, in a line."""
-    return (
-        f"left out: {counts['test_prompts']:,} of the test split, {counts['repeated']:,} repeated, "
-        f"{counts['rebuilt']:,} rebuilt from a template (prompt_exact is false), "
-        f"{counts['unknown']:,} without a word that the embedding knows"
-    )
+    """How many prompts did not count, and why, in a line of English."""
+    return str(_left_out_counts(counts))
+
+
+def _left_out_counts(counts: Mapping[str, int]) -> UserError:
+    numbers = {name: f"{counts[name]:,}" for name in LEFT_OUT}
+    return UserError("embedding.left_out", **numbers)
 
 
 def _left_out(prompt: str, folded: str, written: bool, seen: set[str]) -> str | None:

@@ -14,15 +14,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from img2prompt.core.arrays import TEXT, Form, load_arrays
+from img2prompt.core.arrays import TEXT, ArrayFile, Form, load_arrays, save_arrays
 from img2prompt.core.errors import UserError
-from img2prompt.core.files import atomic_path
-from img2prompt.data import diffusiondb, text
+from img2prompt.data import text
+from img2prompt.data.prompts import iter_prompts
 from img2prompt.embedding.vectors import WordVectors
 
 KINDS = ("subject", "artist", "medium", "style", "light", "quality")  # the order for a reader
 NONE = "none"  # in the seeds: words that belong to no kind
 KINDS_FILE = "kinds.npz"
+_FILE = ArrayFile(
+    "embedding.kind_kinds",
+    "scripts/build_kinds.py",
+    {"codes": Form("u", (None,)), "kinds": TEXT, "method": TEXT, "embedding": TEXT},
+)
 SEEDS_FILE = Path(__file__).with_name("kind_seeds.toml")
 
 PRECISION = 0.9  # of a kind's words, what the thresholds aim for
@@ -82,7 +87,7 @@ class Kinds:
 
     def __post_init__(self) -> None:
         if self.codes.shape != (len(self.vectors),) or self.codes.max(initial=0) > len(KINDS):
-            raise UserError("Kinds need one number for each word; make them again.")
+            raise UserError("embedding.uneven_kinds")
 
     def of(self, word: str) -> str | None:
         """A word's kind; None where nobody can say, or the vocabulary lacks or hides the word."""
@@ -93,14 +98,13 @@ class Kinds:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the `.npz`, atomically; the same contents give the same bytes."""
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(
-                file,
-                codes=self.codes,
-                kinds="\n".join(KINDS),
-                method=self.method,
-                embedding=self.vectors.fingerprint,
-            )
+        arrays = {
+            "codes": self.codes,
+            "kinds": "\n".join(KINDS),
+            "method": self.method,
+            "embedding": self.vectors.fingerprint,
+        }
+        save_arrays(path, _FILE, arrays, compressed=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], vectors: WordVectors) -> "Kinds":
@@ -109,17 +113,11 @@ class Kinds:
         Raises:
             UserError: missing, damaged, or of another embedding.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise UserError(f"There is no file {path}; make it with scripts/build_kinds.py.")
-        forms = {"codes": Form("u", (None,)), "kinds": TEXT, "method": TEXT, "embedding": TEXT}
-        arrays = load_arrays(path, forms, "holds no kinds", "make it with scripts/build_kinds.py")
-        if arrays["embedding"] != vectors.fingerprint:
-            raise UserError(
-                f"{path} belongs to another embedding; make it with scripts/build_kinds.py."
-            )
+        arrays = load_arrays(path, _FILE, vectors.fingerprint)
         if tuple(arrays["kinds"].split("\n")) != KINDS:
-            raise UserError(f"{path} knows other kinds; make it with scripts/build_kinds.py.")
+            raise _FILE.error(
+                "core.unfit_array_file", path, reason=UserError("embedding.other_kinds")
+            )
         return cls(vectors, arrays["codes"].astype(np.uint8), arrays["method"])
 
 
@@ -133,14 +131,18 @@ def read_seeds(path: str | os.PathLike[str] = SEEDS_FILE) -> dict[str, str]:
     try:
         lists = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
-        raise UserError(f"{path} is not a TOML file of seed words.") from None
+        raise UserError("embedding.no_seeds", path=path) from None
     seeds: dict[str, str] = {}
     for kind, words in lists.items():
         if kind not in (*KINDS, NONE) or not isinstance(words, str):
-            raise UserError(f"{path} names {kind!r}; the kinds are {', '.join((*KINDS, NONE))}.")
+            raise UserError(
+                "embedding.unknown_kind", path=path, kind=kind, known=", ".join((*KINDS, NONE))
+            )
         for word in words.split():
             if seeds.setdefault(word, kind) != kind:
-                raise UserError(f"{path} calls {word!r} both {seeds[word]} and {kind}.")
+                raise UserError(
+                    "embedding.seed_of_two_kinds", path=path, word=word, one=seeds[word], other=kind
+                )
     return seeds
 
 
@@ -158,7 +160,7 @@ def count_contexts(
     """
     counts = np.zeros((len(vectors), 1 + len(CONTEXTS)))
     for path in files:
-        for prompt, _ in diffusiondb.iter_prompts(path):
+        for prompt, *_ in iter_prompts(path):
             rows, uses = _uses(prompt, vectors.index)
             if rows:
                 np.add.at(counts, rows, np.array(uses, dtype=np.float64))
@@ -295,9 +297,7 @@ def fit_kinds(
         from sklearn.linear_model import LogisticRegression
         from sklearn.model_selection import StratifiedKFold, cross_val_predict
     except ImportError:
-        raise UserError(
-            "Learning kinds needs scikit-learn; install requirements-train.txt."
-        ) from None
+        raise UserError("embedding.needs_sklearn") from None
 
     names = (NONE, *KINDS)
     taught = [word for word in seeds if word in vectors]
@@ -306,7 +306,7 @@ def fit_kinds(
     seeds_of = np.bincount(truth, minlength=len(names))
     for name, count in zip(names, seeds_of, strict=True):
         if count < _FOLDS:
-            raise UserError(f"The vocabulary holds too few seeds of {name}; give {_FOLDS} or more.")
+            raise UserError("embedding.few_seeds", kind=name, least=_FOLDS)
     table = features(vectors, contexts)
     weights = np.array([SHARES[name] for name in names])[truth] / seeds_of[truth] * len(rows)
     model = LogisticRegression(C=_REGULARISATION, max_iter=2000)

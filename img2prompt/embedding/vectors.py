@@ -9,15 +9,13 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from img2prompt.core.arrays import UTF8, Form, load_arrays
+from img2prompt.core.arrays import UTF8, ArrayFile, Form, load_arrays, save_arrays
 from img2prompt.core.errors import UserError
-from img2prompt.core.files import atomic_path
 from img2prompt.data import text
 
 # An answer is a content word that makes up at least this share of the corpus: 18 times among
@@ -26,11 +24,11 @@ from img2prompt.data import text
 ANSWER_MIN_SHARE = 4e-6
 
 EMBEDDING_FILE = "embedding.npz"
-_FORMS = {"words": UTF8, "vectors": Form("f", (None, None)), "counts": Form("iu", (None,))}
-
-
-class EmbeddingError(UserError):
-    """An embedding file that cannot be used."""
+_FILE = ArrayFile(
+    "embedding.kind_embedding",
+    "scripts/train_embedding.py",
+    {"words": UTF8, "vectors": Form("f", (None, None)), "counts": Form("iu", (None,))},
+)
 
 
 class WordVectors:
@@ -48,17 +46,17 @@ class WordVectors:
     def __init__(self, words: Sequence[str], vectors: ArrayLike, counts: ArrayLike) -> None:
         vectors, counts = np.asarray(vectors), np.asarray(counts)
         if vectors.ndim != 2 or len(vectors) != len(words) or counts.shape != (len(words),):
-            raise EmbeddingError("An embedding needs one vector and one count for each word.")
+            raise UserError("embedding.uneven")
         if len(words) < 2:
-            raise EmbeddingError("An embedding needs at least two words; give more prompts.")
+            raise UserError("embedding.too_small")
         self.words = list(words)
         self.vectors = np.ascontiguousarray(vectors, dtype=np.float32)
         self.counts = np.asarray(counts, dtype=np.int64)
         self.index = {word: position for position, word in enumerate(self.words)}
         if len(self.index) != len(self.words):
-            raise EmbeddingError("The embedding holds a word twice.")
+            raise UserError("embedding.word_twice")
         if not np.isfinite(self.vectors).all():
-            raise EmbeddingError("The embedding holds values that are not finite.")
+            raise UserError("embedding.not_finite")
 
     def __len__(self) -> int:
         return len(self.words)
@@ -68,8 +66,7 @@ class WordVectors:
 
     def __getitem__(self, word: str) -> NDArray[np.float32]:
         """The word's vector, float32 (D,); KeyError for a word it does not know."""
-        vector: NDArray[np.float32] = self.vectors[self.index[word]]
-        return vector
+        return self.vectors[self.index[word]]
 
     def positions(self, words: Iterable[str]) -> NDArray[np.int64]:
         """Positions in the vocabulary of those words that it knows, in order: int64 (n,)."""
@@ -87,7 +84,7 @@ class WordVectors:
     @property
     def dimensions(self) -> int:
         """D, 100 as in the original."""
-        return int(self.vectors.shape[1])
+        return self.vectors.shape[1]
 
     @cached_property
     def minimum(self) -> float:
@@ -111,8 +108,7 @@ class WordVectors:
         Never stop words and plain numbers, nor words below `ANSWER_MIN_SHARE`, nor hidden ones.
         """
         content = np.fromiter((text.is_content_word(word) for word in self.words), bool, len(self))
-        frequent: NDArray[np.bool_] = self.counts >= ANSWER_MIN_SHARE * self.counts.sum()
-        return content & self.shown & frequent
+        return content & self.shown & (self.counts >= ANSWER_MIN_SHARE * self.counts.sum())
 
     @cached_property
     def shown(self) -> NDArray[np.bool_]:
@@ -145,8 +141,7 @@ class WordVectors:
     def similarities(self, vectors: ArrayLike) -> NDArray[np.float32]:
         """Cosine of each of (n, D) vectors with every word: float32 (n, V) in [−1, 1]."""
         queries = _normalise(np.atleast_2d(np.asarray(vectors, dtype=np.float32)))
-        cosines: NDArray[np.float32] = np.clip(queries @ self.unit.T, -1.0, 1.0)
-        return cosines
+        return np.clip(queries @ self.unit.T, -1.0, 1.0)
 
     def nearest(
         self, vectors: ArrayLike, k: int = 10, answers_only: bool = False
@@ -173,34 +168,24 @@ class WordVectors:
             UserError: the vocabulary lacks the word, or hides it.
         """
         if word not in self.index or word in self.hidden:
-            raise UserError(f"The vocabulary lacks the word {word!r}; try another one.")
+            raise UserError("embedding.unknown_word", word=word)
         positions, scores = self.nearest(self[word], min(k + 1, len(self)), answers_only)
         pairs = zip(positions[0], scores[0], strict=True)
         return [(self.words[p], float(s)) for p, s in pairs if self.words[p] != word][:k]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the `.npz`, atomically; the same contents give the same bytes."""
-        words = np.frombuffer("\n".join(self.words).encode("utf-8"), dtype=np.uint8)
-        # An open file, because numpy appends `.npz` to a name that lacks it.
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, words=words, vectors=self.vectors, counts=self.counts)
+        arrays = {"words": "\n".join(self.words), "vectors": self.vectors, "counts": self.counts}
+        save_arrays(path, _FILE, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "WordVectors":
         """Read what `save` wrote.
 
         Raises:
-            EmbeddingError: missing file, or not an embedding of ours.
+            UserError: missing file, or not an embedding of ours.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise EmbeddingError(f"There is no embedding {path}; run scripts/train_embedding.py.")
-        try:
-            arrays = load_arrays(
-                path, _FORMS, "is not an embedding", "make one with scripts/train_embedding.py"
-            )
-        except UserError as error:
-            raise EmbeddingError(str(error)) from None
+        arrays = load_arrays(path, _FILE)
         words = arrays["words"].split("\n")
         return cls(words, arrays["vectors"].astype(np.float32), arrays["counts"].astype(np.int64))
 
@@ -216,5 +201,4 @@ def top_k(scores: NDArray[Any], k: int) -> tuple[NDArray[np.int64], NDArray[Any]
 
 def _normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit: NDArray[np.float32] = (vectors / np.maximum(length, 1e-12)).astype(np.float32)
-    return unit
+    return (vectors / np.maximum(length, 1e-12)).astype(np.float32)

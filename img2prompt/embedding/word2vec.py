@@ -36,7 +36,7 @@ class EmbeddingConfig:
 
     def __post_init__(self) -> None:
         if self.dimensions < 2 or self.window < 1 or self.min_count < 1 or self.epochs < 1:
-            raise UserError("Dimensions, window, min_count and epochs must be positive.")
+            raise UserError("embedding.settings")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -105,10 +105,7 @@ def train_on_corpus(
     # gensim's own `build_vocab` does the same on one core.
     frequencies, sentences = corpus.count_words(path)
     if sum(count >= config.min_count for count in frequencies.values()) < 2:
-        raise UserError(
-            f"Fewer than two words come at least {config.min_count} times; "
-            "give more prompts or a smaller min_count."
-        )
+        raise UserError("embedding.few_words", least=config.min_count)
     model.build_vocab_from_freq(frequencies, corpus_count=sentences)
     del frequencies
     log.info(
@@ -150,10 +147,10 @@ def export_word2vec(
 
 def _check_workers(workers: int) -> None:
     if workers < 1:
-        raise UserError(f"The number of workers must be at least 1, not {workers}.")
+        raise UserError("embedding.workers", workers=workers)
 
 
-class _Progress(CallbackAny2Vec):  # type: ignore[misc]  # gensim has no types
+class _Progress(CallbackAny2Vec):
     """Writes a line to the log after each epoch: the speed and the remaining hours."""
 
     def __init__(self, words: int, epochs: int) -> None:

@@ -8,14 +8,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from img2prompt.core.arrays import UTF8, Form, load_arrays
+from img2prompt.core.arrays import UTF8, ArrayFile, Form, load_arrays, save_arrays
 from img2prompt.core.errors import UserError
-from img2prompt.core.files import atomic_path
 from img2prompt.data import text
 from img2prompt.embedding.vectors import WordVectors, top_k
 
@@ -45,16 +43,20 @@ _LANDMARKS = 14
 _LANDMARK_DISTANCE = 0.34
 _LANDMARK_RANK = 500  # only words that everybody writes may name a region
 
-_FORMS = {
-    "words": UTF8,
-    "positions": Form("f", (None, 2)),
-    "space": Form("f", (None, 3)),
-    "themes": Form("iu", (None,)),
-    "labels": UTF8,
-    "counts": Form("iu", (None,)),
-    "method": UTF8,
-    "embedding": UTF8,
-}
+_FILE = ArrayFile(
+    "embedding.kind_map",
+    "scripts/build_map.py",
+    {
+        "words": UTF8,
+        "positions": Form("f", (None, 2)),
+        "space": Form("f", (None, 3)),
+        "themes": Form("iu", (None,)),
+        "labels": UTF8,
+        "counts": Form("iu", (None,)),
+        "method": UTF8,
+        "embedding": UTF8,
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -87,13 +89,11 @@ class VocabularyMap:
         n = len(self.words)
         shapes = (self.positions.shape, self.space.shape, self.themes.shape, self.counts.shape)
         if n < 1 or shapes != ((n, 2), (n, 3), (n,), (n,)):
-            raise UserError(
-                "A map needs places, a theme and a count for each word; build it again."
-            )
+            raise UserError("embedding.uneven_map")
         if not (np.isfinite(self.positions).all() and np.isfinite(self.space).all()):
-            raise UserError("The map holds positions that are not finite; build it again.")
+            raise UserError("embedding.map_not_finite")
         if self.themes.min() < 0 or self.themes.max() >= len(self.labels):
-            raise UserError("The map holds themes without a name; build it again.")
+            raise UserError("embedding.nameless_theme")
 
     def __len__(self) -> int:
         return len(self.words)
@@ -124,8 +124,7 @@ class VocabularyMap:
     @cached_property
     def extent(self) -> NDArray[np.float32]:
         """float32 (2,): half the map's width and height, with a margin."""
-        half: NDArray[np.float32] = np.abs(self.positions).max(axis=0) + np.float32(_MARGIN)
-        return half
+        return np.abs(self.positions).max(axis=0) + np.float32(_MARGIN)
 
     def places(self, dimensions: int = 2) -> NDArray[np.float32]:
         """float32 (n, dimensions): `positions` or `space`."""
@@ -158,8 +157,7 @@ class VocabularyMap:
         weights = np.maximum(near, 1e-6) / np.maximum(1.0 - near, 1e-6) ** STEEPNESS
         weights /= weights.sum(axis=1, keepdims=True)
         places = self.places(dimensions)[rows]
-        found: NDArray[np.float32] = np.einsum("nk,nkd->nd", weights, places).astype(np.float32)
-        return found
+        return np.einsum("nk,nkd->nd", weights, places).astype(np.float32)
 
     def place_words(self, words: Sequence[str], dimensions: int = 2) -> NDArray[np.float32]:
         """Where words lie, float32 (n, dimensions); one not on the map, by its own vector.
@@ -174,23 +172,22 @@ class VocabularyMap:
             elif word in self.vectors:
                 places[row] = self.place(self.vectors[word], dimensions)[0]
             else:
-                raise UserError(f"The vocabulary lacks the word {word!r}; try another one.")
+                raise UserError("embedding.unknown_word", word=word)
         return places
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the `.npz`, atomically; the same contents give the same bytes."""
-        with atomic_path(path) as temporary:
-            np.savez(
-                temporary,
-                words=_to_bytes("\n".join(self.words)),
-                positions=self.positions,
-                space=self.space,
-                themes=self.themes.astype(np.uint8),
-                labels=_to_bytes("\n".join(self.labels)),
-                counts=self.counts,
-                method=_to_bytes(self.method),
-                embedding=_to_bytes(self.vectors.fingerprint),
-            )
+        arrays = {
+            "words": "\n".join(self.words),
+            "positions": self.positions,
+            "space": self.space,
+            "themes": self.themes.astype(np.uint8),
+            "labels": "\n".join(self.labels),
+            "counts": self.counts,
+            "method": self.method,
+            "embedding": self.vectors.fingerprint,
+        }
+        save_arrays(path, _FILE, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], vectors: WordVectors) -> "VocabularyMap":
@@ -203,20 +200,10 @@ class VocabularyMap:
         Raises:
             UserError: missing, not a map of ours, or of another embedding.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise UserError(f"There is no map {path}; build one with scripts/build_map.py.")
-        arrays = load_arrays(path, _FORMS, "is not a map", "build one with scripts/build_map.py")
-        if arrays["embedding"] != vectors.fingerprint:
-            raise UserError(
-                f"{path} belongs to another embedding; build it again with scripts/build_map.py."
-            )
+        arrays = load_arrays(path, _FILE, vectors.fingerprint)
         words = tuple(arrays["words"].split("\n"))
         if not all(word in vectors for word in words):
-            raise UserError(
-                f"{path} holds words that the embedding lacks; build it again with "
-                "scripts/build_map.py."
-            )
+            raise _FILE.error("core.other_embedding", path)
         whole = cls(
             vectors,
             words,
@@ -265,14 +252,12 @@ def build_map(
     try:
         import sklearn
     except ImportError:
-        raise UserError(
-            "Building a map needs scikit-learn; install requirements-train.txt."
-        ) from None
+        raise UserError("embedding.needs_sklearn") from None
 
     content = [row for row, word in enumerate(vectors.words) if text.is_content_word(word)]
     rows = np.array(content[: max(words, 0)], dtype=np.int64)  # most frequent first
     if len(rows) < 4:
-        raise UserError(f"A map of {len(rows)} words shows nothing; take at least 4.")
+        raise UserError("embedding.few_map_words", words=len(rows))
     unit, counts = vectors.unit[rows], vectors.counts[rows]
     names = tuple(vectors.words[row] for row in rows)
     perplexity = min(_PERPLEXITY, (len(rows) - 1) / 3)
@@ -327,10 +312,9 @@ def _lay_out(
         random_state=seed,
         **_TSNE[dimensions],
     )
-    positions: NDArray[np.float64] = layout.fit_transform(unit).astype(np.float64)
+    positions = layout.fit_transform(unit).astype(np.float64)
     positions -= (positions.max(axis=0) + positions.min(axis=0)) / 2
-    scaled: NDArray[np.float32] = (positions / np.abs(positions).max()).astype(np.float32)
-    return scaled
+    return (positions / np.abs(positions).max()).astype(np.float32)
 
 
 def _themes(
@@ -357,7 +341,3 @@ def _themes(
         best = [words[rows[at]] for at in np.argsort(-typical) if words[rows[at]] not in nameless]
         labels.append(", ".join(best[:_THEME_NAMES]))
     return found.astype(np.int64), tuple(labels)
-
-
-def _to_bytes(text: str) -> NDArray[np.uint8]:
-    return np.frombuffer(text.encode("utf-8"), dtype=np.uint8)

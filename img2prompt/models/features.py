@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from img2prompt.core.arrays import map_array
 from img2prompt.core.files import atomic_path, sweep
 from img2prompt.data.images import to_float
-from img2prompt.data.shards import Records, ShardReader
+from img2prompt.data.shards import Pictures
 
 BATCH = 64
 
@@ -24,20 +25,14 @@ def feature_path(folder: Path, backbone: str, shard: str) -> Path:
     return folder / "features" / backbone / f"{shard}.npy"
 
 
-def cache_features(tower: Any, backbone: str, records: Records) -> None:
+def cache_features(tower: Any, backbone: str, shards: Sequence[tuple[Path, str]]) -> None:
     """Compute what is missing, a shard at a time, each file written atomically.
 
     Args:
         tower: Keras model, float32 (b, side, side, 3) in [0, 1] → float32 (b, F).
         backbone: the name the features are kept under.
-        records: every shard of these is covered.
+        shards: prepared folder and name of each.
     """
-    shards = sorted(set(zip(records.folder.tolist(), records.shard.tolist(), strict=True)))
-    cache_shards(tower, backbone, [(records.folders[folder], shard) for folder, shard in shards])
-
-
-def cache_shards(tower: Any, backbone: str, shards: Sequence[tuple[Path, str]]) -> None:
-    """As `cache_features`, for shards by (prepared folder, name)."""
     from img2prompt.core.backend import tf
 
     for place in {feature_path(folder, backbone, shard).parent for folder, shard in shards}:
@@ -55,14 +50,11 @@ def cache_shards(tower: Any, backbone: str, shards: Sequence[tuple[Path, str]]) 
             np.save(temporary, features.astype(np.float16))
 
 
-def feature_reader(records: Records, backbone: str) -> ShardReader:
-    """Positions (b,) → cached features, float16 (b, F)."""
-    return ShardReader(records, lambda folder, shard: feature_path(folder, backbone, shard))
-
-
-def float_feature_reader(records: Records, backbone: str) -> Callable[[np.ndarray], np.ndarray]:
+def float_feature_reader(
+    pictures: Pictures, backbone: str
+) -> Callable[[NDArray[np.integer]], NDArray[np.float32]]:
     """Positions (b,) → cached features as training and baselines take them, float32 (b, F)."""
-    stored = feature_reader(records, backbone)
+    stored = pictures.reader(lambda folder, shard: feature_path(folder, backbone, shard))
     return lambda index: stored(index).astype(np.float32)
 
 

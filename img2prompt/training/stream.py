@@ -20,36 +20,36 @@ int32.
 import functools
 import itertools
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from img2prompt.core.arrays import array_head
 from img2prompt.core.backend import tf
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import atomic_path, sweep
 from img2prompt.data import text
-from img2prompt.data.shards import SPLITS, check_alike, hash64, shard_files, source_group
+from img2prompt.data.rows import read_rows, row_form
+from img2prompt.data.shards import (
+    PathOf,
+    ShardIndex,
+    check_alike,
+    prompt_hashes,
+    read_table,
+    shard_files,
+)
+from img2prompt.data.splits import SPLITS, source_group
 from img2prompt.embedding.vectors import WordVectors
 
 # Shards read side by side; also the most workers that can share a stream out.
 LANES = 8
 # Pictures shuffled together in a lane: at most this many, and no more than fit this many bytes.
 WINDOW, WINDOW_BYTES = 256, 16 << 20
-BLOCK_BYTES = 4 << 20  # read at once from one file
-# Rows lie close enough to be read in one go, the others between them thrown away, when no more
-# than this many are read for each that is wanted. Disks read on faster than they seek.
-SPARSE = 4
 # Of one shard in a pass. Each visit reads the shard again, ever more sparsely.
 MOST_VISITS = 256
-
-PathOf = Callable[[Path, str], Path]
 
 
 @dataclass(frozen=True)
@@ -79,80 +79,6 @@ class TargetForm:
         return lambda folder, shard: folder / "targets" / name / f"{shard}.npy"
 
 
-@dataclass(frozen=True)
-class ShardIndex:
-    """What a streamed run knows of every picture; `dataset.Records` without names and prompts.
-
-    Attributes:
-        folders: the prepared folders.
-        shards: (position in `folders`, shard name) of each of S shards.
-        start: int64 (S + 1,), the position of each shard's first picture; the last is n.
-        split: uint8 (n,), position in `dataset.SPLITS`.
-        group: int16 (n,), position in `groups`.
-        groups: the source groups there are.
-        known: bool (n,), whether the prompt has a content word that the embedding knows.
-        prompt: uint64 (n,), a hash of the folded prompt; None if it was not asked for.
-    """
-
-    folders: tuple[Path, ...]
-    shards: tuple[tuple[int, str], ...]
-    start: np.ndarray
-    split: np.ndarray
-    group: np.ndarray
-    groups: tuple[str, ...]
-    known: np.ndarray
-    prompt: np.ndarray | None
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    @property
-    def folder(self) -> np.ndarray:
-        """int32 (n,), position in `folders`."""
-        of_shard = np.array([folder for folder, _ in self.shards], np.int32)
-        return np.repeat(of_shard, np.diff(self.start))
-
-    def file(self, shard: int, path_of: PathOf) -> Path:
-        """The file of one kind that lies beside (or is) a shard."""
-        folder, name = self.shards[shard]
-        return path_of(self.folders[folder], name)
-
-    def reader(self, path_of: PathOf) -> Callable[[np.ndarray], np.ndarray]:
-        """Positions (b,) in any order → the files' rows (b, …), in their own dtype."""
-
-        def read(index: np.ndarray) -> np.ndarray:
-            index = np.asarray(index, np.int64)
-            order = np.argsort(index, kind="stable")
-            rows = self.read(path_of, index[order])
-            found = np.empty_like(rows)
-            found[order] = rows
-            return found
-
-        return read
-
-    def read(self, path_of: PathOf, index: np.ndarray) -> np.ndarray:
-        """As `reader`, for positions that ascend within each visit of a shard, or repeat."""
-        shards = np.searchsorted(self.start, index, side="right") - 1
-        # One visit of a shard may follow another of the same.
-        cuts = np.flatnonzero((np.diff(shards) != 0) | (np.diff(index) < 0)) + 1
-        firsts = shards[np.concatenate([[0], cuts])]
-        parts = [
-            read_rows(self.file(shard, path_of), piece - self.start[shard])
-            for shard, piece in zip(firsts.tolist(), np.split(index, cuts), strict=True)
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def prompts(self, index: np.ndarray) -> list[str]:
-        """The prompts at positions (b,), for the few pictures that are looked at one by one."""
-        found: list[str] = [""] * len(index)
-        shards = np.searchsorted(self.start, index, side="right") - 1
-        for shard in np.unique(shards):
-            column = _table(self.file(int(shard), _rows_path), ["prompt"]).column("prompt")
-            for place in np.flatnonzero(shards == shard):
-                found[place] = column[int(index[place] - self.start[shard])].as_py()
-        return found
-
-
 def read_index(
     folders: Sequence[Path], vectors: WordVectors, forms: Sequence[TargetForm], hashes: bool
 ) -> ShardIndex:
@@ -176,7 +102,7 @@ def read_index(
         for form in forms:
             sweep(form.path_of(vectors)(folder, "").parent)
         for path in shard_files(folder):
-            table = _table(path, ["prompt", "source", "split"])
+            table = read_table(path, ["prompt", "source", "split"])
             own = table.column("prompt").to_pylist()
             for form in forms:
                 _cache_targets(form.path_of(vectors)(folder, path.stem), form, own, vectors)
@@ -192,7 +118,7 @@ def read_index(
                 )
             )
             if hashes:
-                prompts.append(np.array([hash64(text.fold(prompt)) for prompt in own], np.uint64))
+                prompts.append(prompt_hashes(own))
             shards.append((position, path.stem))
     check_alike(folders)
     return ShardIndex(
@@ -205,48 +131,6 @@ def read_index(
         np.concatenate(knowns),
         np.concatenate(prompts) if hashes else None,
     )
-
-
-def in_groups(index: ShardIndex, names: Sequence[str]) -> np.ndarray:
-    """Which pictures belong to one of these source groups: bool (n,).
-
-    Raises:
-        UserError: a group that there is not.
-    """
-    unknown = set(names) - set(index.groups)
-    if unknown:
-        raise UserError(
-            f"There is no source {', '.join(sorted(unknown))}; "
-            f"there are {', '.join(sorted(index.groups))}."
-        )
-    return np.isin(index.group, [index.groups.index(name) for name in names])
-
-
-def stream_weights(index: ShardIndex, chosen: np.ndarray, power: float) -> np.ndarray:
-    """Probability of drawing each chosen picture, as `dataset.sampling_weights`.
-
-    Args:
-        index: of all pictures; with hashes of the prompts unless `power` is 1.
-        chosen: bool (n,).
-        power: share of a source group ∝ (its pictures) ** power.
-
-    Returns:
-        float32 (n,), 0 where not chosen, summing to 1.
-    """
-    weights = np.zeros(len(index), np.float32)
-    if power == 1:
-        weights[chosen] = 1 / np.count_nonzero(chosen)
-        return weights
-    if index.prompt is None:
-        raise ValueError("Repeated prompts are only known to an index with hashes.")
-    _, which, counts = np.unique(index.prompt[chosen], return_inverse=True, return_counts=True)
-    own = (1 / counts)[which]
-    group = index.group[chosen]
-    for number in np.unique(group):
-        members = group == number
-        own[members] *= np.count_nonzero(members) ** power / own[members].sum()
-    weights[chosen] = own / own.sum()
-    return weights
 
 
 class Draws:
@@ -384,16 +268,18 @@ def batches(
     check_workers(batch_size, workers)
     lanes = lanes_of(batch_size)
     own = lanes // workers
-    like = [_header_of(index.file(0, path_of)) for path_of in columns.paths]
-    row_bytes = sum(math.prod(shape[1:]) * dtype.itemsize for shape, dtype, _ in like)
+    like = [row_form(index.file(0, path_of)) for path_of in columns.paths]
+    row_bytes = sum(math.prod(shape[1:]) * dtype.itemsize for shape, dtype in like)
     window = min(WINDOW, max(batch_size // lanes, WINDOW_BYTES // row_bytes))
+
+    readers = [index.reader(path_of) for path_of in columns.paths]
 
     def windows(epoch: np.ndarray, lane: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
         rng = np.random.default_rng((draws.seed, 2, int(epoch), int(lane)))
         for drawn in draws.positions(int(epoch), int(lane), lanes, window):
             mixed = rng.permutation(len(drawn))
             try:
-                rows = [index.read(path_of, drawn) for path_of in columns.paths]
+                rows = [reader(drawn) for reader in readers]
             except UserError as error:
                 if failures is not None:
                     failures.append(error)
@@ -401,7 +287,7 @@ def batches(
             yield tuple(part[mixed] for part in rows)
 
     signature = tuple(
-        tf.TensorSpec((None, *shape[1:]), tf.as_dtype(dtype)) for shape, dtype, _ in like
+        tf.TensorSpec((None, *shape[1:]), tf.as_dtype(dtype)) for shape, dtype in like
     )
 
     def lane_of(epoch: tf.Tensor, lane: tf.Tensor) -> tf.data.Dataset:
@@ -433,71 +319,6 @@ def batches(
     )
 
 
-def read_rows(path: Path, rows: np.ndarray) -> np.ndarray:
-    """Rows of a `.npy` file, without mapping it into memory.
-
-    Args:
-        path: a C-ordered array (n, …).
-        rows: int (b,), not descending.
-
-    Returns:
-        (b, …) in the file's dtype.
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
-    try:
-        with open(path, "rb", buffering=0) as file:
-            shape, dtype, offset = array_head(file, whole=False)
-            width = math.prod(shape[1:]) * dtype.itemsize
-            # Before memory is taken for them: a head may declare any size.
-            if len(rows) and offset + (int(rows[-1]) + 1) * width > os.fstat(file.fileno()).st_size:
-                raise EOFError
-            found = np.empty((len(rows), *shape[1:]), dtype)
-            block = max(1, BLOCK_BYTES // max(width, 1))
-            done = 0
-            while done < len(rows):
-                first = rows[done]
-                stop = int(np.searchsorted(rows, first + block))
-                last = rows[stop - 1]
-                if last - first + 1 > SPARSE * (stop - done):
-                    stop = int(np.searchsorted(rows, first, side="right"))
-                    last = first
-                count = int(last - first + 1)
-                file.seek(offset + int(first) * width)
-                data = np.empty((count, *shape[1:]), dtype)
-                if _fill(file, data) < data.nbytes:
-                    raise EOFError
-                if count == stop - done and (rows[done:stop] == np.arange(first, last + 1)).all():
-                    found[done:stop] = data
-                else:
-                    # "clip" spares a copy; all rows are there.
-                    np.take(
-                        data, rows[done:stop] - first, axis=0, out=found[done:stop], mode="clip"
-                    )
-                done = stop
-            return found
-    except (OSError, EOFError, ValueError):
-        raise UserError(f"{path} is missing or damaged; prepare again.") from None
-
-
-def _fill(file: BinaryIO, data: np.ndarray) -> int:
-    """Read until `data` is full or the file ends; the bytes read."""
-    view = memoryview(data.reshape(-1).view(np.uint8))
-    done = 0
-    while done < len(view) and (more := file.readinto(view[done:])):
-        done += more
-    return done
-
-
-def _header_of(path: Path) -> tuple[tuple[int, ...], np.dtype, int]:
-    try:
-        with open(path, "rb") as file:
-            return array_head(file)
-    except (OSError, EOFError, ValueError):
-        raise UserError(f"{path} is missing or damaged; prepare again.") from None
-
-
 def _cache_targets(path: Path, form: TargetForm, prompts: list[str], vectors: WordVectors) -> None:
     if _holds_targets(path, form, prompts, vectors):
         return
@@ -512,7 +333,7 @@ def _holds_targets(path: Path, form: TargetForm, prompts: list[str], vectors: Wo
         return False
     some = np.unique(np.linspace(0, len(prompts) - 1, 8).astype(int)) if prompts else []
     try:
-        shape = _header_of(path)[0]
+        shape = row_form(path)[0]
         kept = read_rows(path, np.asarray(some, np.int64))
     except UserError:
         return False
@@ -527,14 +348,3 @@ def _codes(column: pa.ChunkedArray, number: Callable[[str], int], dtype: Any) ->
     encoded = column.combine_chunks().dictionary_encode()
     codes = np.array([number(name) for name in encoded.dictionary.to_pylist()], dtype)
     return codes[encoded.indices.to_numpy()] if len(codes) else np.empty(0, dtype)
-
-
-def _rows_path(folder: Path, shard: str) -> Path:
-    return folder / f"{shard}.parquet"
-
-
-def _table(path: Path, columns: list[str]) -> pa.Table:
-    try:
-        return pq.read_table(path, columns=columns)
-    except (pa.ArrowException, OSError):
-        raise UserError(f"{path} is damaged; delete it and prepare again.") from None

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from img2prompt.core import reports
+from img2prompt.core import html_report
 from img2prompt.core.backend import keras, tf
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import (
@@ -34,18 +34,9 @@ from img2prompt.core.forms import Run, Settings
 from img2prompt.data import images
 from img2prompt.data.data_account import account
 from img2prompt.data.images import Fit, to_float
-from img2prompt.data.imbalance import balanced_weights, cap_mask
-from img2prompt.data.shards import (
-    SPLITS,
-    Records,
-    ShardReader,
-    load_records,
-    of_source_groups,
-    pixel_reader,
-    settings_of,
-    source_group,
-    source_names,
-)
+from img2prompt.data.sampling import balanced_weights, cap_mask, sampling_weights
+from img2prompt.data.shards import Records, ShardIndex, load_records, pixel_reader, settings_of
+from img2prompt.data.splits import SPLITS, of_source_groups, source_group, source_names
 from img2prompt.embedding.class_words import CLASS_WORDS_FILE, ClassWords
 from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
 from img2prompt.evaluation.metrics import WORDS, f1_scores, is_hit, true_words
@@ -58,7 +49,7 @@ from img2prompt.inference.decoder import (
 from img2prompt.inference.predictor import Predictor, load_model
 from img2prompt.models import gaze, losses, notebook, original
 from img2prompt.models.backbones import load_classifier
-from img2prompt.models.features import cache_shards, feature_path
+from img2prompt.models.features import cache_features, feature_path
 from img2prompt.training import checkpoints, distributed
 from img2prompt.training import soft_targets as teacher
 from img2prompt.training import stream as streaming
@@ -66,7 +57,7 @@ from img2prompt.training.checkpoints import Checkpoint as _Checkpoint
 from img2prompt.training.checkpoints import restore as restore_checkpoint
 from img2prompt.training.distributed import Cluster
 from img2prompt.training.soft_targets import Teacher, soft_targets
-from img2prompt.training.stream import ShardIndex, TargetForm
+from img2prompt.training.stream import TargetForm
 
 LOCK_FILE = ".train.lock"  # in a run's folder while it runs
 SOFT_FOLDER = "soft"  # in a run's folder: its soft targets
@@ -223,18 +214,11 @@ class Data:
     @property
     def shards(self) -> list[tuple[Path, str]]:
         """Folder and name of every shard."""
-        pictures = self.pictures
-        if isinstance(pictures, ShardIndex):
-            pairs = list(pictures.shards)
-        else:
-            pairs = sorted(set(zip(pictures.folder.tolist(), pictures.shard.tolist(), strict=True)))
-        return [(pictures.folders[folder], shard) for folder, shard in pairs]
+        return self.pictures.places()
 
     def reader(self, path_of: streaming.PathOf) -> Callable[[np.ndarray], np.ndarray]:
         """Positions (b,) → rows of the files beside the shards."""
-        if isinstance(self.pictures, ShardIndex):
-            return self.pictures.reader(path_of)
-        return ShardReader(self.pictures, path_of)
+        return self.pictures.reader(path_of)
 
     def prompts(self, index: np.ndarray) -> Sequence[str]:
         """The prompts at some positions."""
@@ -520,7 +504,7 @@ def load_data(
                 )
             cluster.barrier()
         is_auxiliary = pictures.folder >= len(folders)
-        kept = pictures.known & ~streaming.in_groups(pictures, config.left_out)
+        kept = pictures.known & ~of_source_groups(pictures, config.left_out)
         training = kept & (pictures.split == SPLITS.index("train"))
         validation = kept & (pictures.split == SPLITS.index("validation")) & ~is_auxiliary
         training, validation = np.flatnonzero(training), np.flatnonzero(validation)
@@ -626,15 +610,14 @@ def write_learning_curves(out: str | os.PathLike) -> None:
     blocks = []
     for title, keys in (("Loss", ("loss", "val_loss")), ("F1@10 (validation)", ("val_f1",))):
         figure = go.Figure()
-        for key, color in zip(keys, (reports.ACCENT, reports.SECOND), strict=False):
+        for key, color in zip(keys, (html_report.ACCENT, html_report.SECOND), strict=False):
             if rows and key in rows[0]:
                 x = [int(row["epoch"]) + 1 for row in rows]
                 y = [float(row[key]) for row in rows]
                 figure.add_scatter(x=x, y=y, name=key, line_color=color)
         figure.update_layout(title=title, xaxis_title="epoch", template="simple_white")
         blocks.append(figure)
-    with atomic_path(out / "learning_curves.html") as temporary:
-        temporary.write_text(reports.page(f"Run {out.name}", blocks), encoding="utf-8")
+    html_report.write_page(out / "learning_curves.html", f"Run {out.name}", blocks)
 
 
 def _target_forms(config: TrainConfig) -> list[TargetForm]:
@@ -700,9 +683,9 @@ def _plan_gaze(
     tower = gaze.build_tower(config.backbone, side)
     # Workers on one disk share the work out; on disks of their own each does the rest then.
     task = data.cluster.task
-    cache_shards(tower, config.backbone, data.shards[task.rank :: task.workers])
+    cache_features(tower, config.backbone, data.shards[task.rank :: task.workers])
     data.cluster.barrier()
-    cache_shards(tower, config.backbone, data.shards)
+    cache_features(tower, config.backbone, data.shards)
 
     def path_of(folder: Path, shard: str) -> Path:
         return feature_path(folder, config.backbone, shard)
@@ -1082,9 +1065,7 @@ def _draw_weights(
         chosen = training[members]
         if not streamed:
             return balanced_weights(pictures.take(chosen), power, word_power)
-        mask = np.zeros(len(pictures), bool)
-        mask[chosen] = True
-        return streaming.stream_weights(pictures, mask, power)[chosen]
+        return sampling_weights(pictures, power, chosen).astype(np.float32)
 
     main = of(~auxiliary, config.source_power, config.word_power)
     share = config.auxiliary_weight if auxiliary.any() else 0.0

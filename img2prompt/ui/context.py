@@ -11,8 +11,9 @@ import gradio as gr
 
 from img2prompt.core.errors import UserError
 from img2prompt.core.texts import Texts
-from img2prompt.ui.map.figures import Names
-from img2prompt.ui.service import Guesser
+from img2prompt.ui.map.traces import Names
+from img2prompt.ui.service import ModelService
+from img2prompt.ui.upload_boxes import Picture
 
 if TYPE_CHECKING:
     from img2prompt.ui.guess.examples import Example
@@ -27,36 +28,53 @@ new IntersectionObserver((entries) => {
 """
 
 
+MAX_WORDS = 20
+DEFAULT_WORDS = 10
+QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False}
+
+
+def html_part(elem_id: str | None, value: str = "", **options: Any) -> gr.HTML:
+    """A piece of the page, in the page's own style."""
+    return gr.HTML(value, apply_default_css=False, elem_id=elem_id, **options)
+
+
 def looked_at_now(event: gr.EventData) -> bool:
     """What `WATCH` says: whether its tab is looked at."""
     return isinstance(event._data, dict) and event._data.get("seen") is True
 
 
-@dataclass
+@dataclass(frozen=True)
+class Asked:
+    """What the Guess tab asks a visitor for, which other tabs take as well.
+
+    Attributes:
+        picture: its value is a file's path or None.
+        preset, count: the model and the number of words.
+        truth: the true prompt, read from the file or typed; "" where nobody knows it.
+    """
+
+    picture: Picture
+    preset: gr.Radio
+    count: gr.Slider
+    truth: gr.Textbox
+
+
+@dataclass(frozen=True)
 class Page:
     """One language's page while it is being built.
 
     Attributes:
-        guesser: models, embedding, map, kinds.
+        models: models, embedding, map, kinds.
         text: the texts in the page's language.
         published: whether this page's endpoints are in the API; one page's are.
         examples: the shipped pictures.
-        picture: the Guess tab's picture; its value is a file's path or None.
-        preset, count: the Guess tab's model and number of words.
-        truth: the true prompt, read from the file or typed; "" where nobody knows it.
-        tabs: the row of tabs, `gr.Tabs(selected=…)`.
         links: (query name, component, parser) of the state that an address carries; see `linked`.
     """
 
-    guesser: Guesser
+    models: ModelService
     text: Texts
     published: bool
     examples: "list[Example]" = field(default_factory=list)
-    picture: Any = None
-    preset: Any = None
-    count: Any = None
-    truth: Any = None
-    tabs: Any = None
     links: list[tuple[str, Any, Any]] = field(default_factory=list)
 
     @property
@@ -64,11 +82,12 @@ class Page:
         """The code of the page's language."""
         return self.text.language
 
-    def api(self, name: str) -> dict[str, Any]:
-        """Keyword arguments of a public endpoint's event."""
-        if not self.published:
-            return self.private(name)
-        return {"api_name": name, "api_visibility": "public"}
+    def publish(self, endpoint: Callable[..., Any], inputs: Any, **options: Any) -> None:
+        """Offer a function to programs under its name, if this page's endpoints are in the API."""
+        if self.published:
+            api = {"api_name": endpoint.__name__, "api_visibility": "public"}
+            answered = gr.JSON(visible=False)
+            gr.Button(visible=False).click(endpoint, inputs, answered, **api, **options)
 
     def private(self, name: str) -> dict[str, Any]:
         """Keyword arguments of an event that is the page's own business."""
@@ -78,10 +97,23 @@ class Page:
         """(name to read, preset) in the order that the texts tell of them, unknown ones last."""
         told = [key.split(".")[1] for key in self.text.names("preset.") if key.endswith(".name")]
         ordered = sorted(
-            self.guesser.assets.presets,
+            self.models.assets.presets,
             key=lambda p: (told.index(p) if p in told else len(told), p),
         )
         return [(self.preset_name(preset), preset) for preset in ordered]
+
+    def preset_switch(self, elem_id: str, preset: str | None = None, **options: Any) -> gr.Radio:
+        """A choice of the model; unset, the one that the page starts with."""
+        options = {"label": self.text("guess.preset")} | options
+        preset = preset or self.models.preset
+        return gr.Radio(self.preset_choices(), value=preset, elem_id=elem_id, **options)
+
+    def word_slider(self, elem_id: str) -> gr.Slider:
+        """A choice of how many words an answer has."""
+        label = self.text("guess.count")
+        return gr.Slider(
+            1, MAX_WORDS, value=DEFAULT_WORDS, step=1, label=label, buttons=[], elem_id=elem_id
+        )
 
     def preset_name(self, preset: str) -> str:
         """The name on a model's switch; a model without one goes by its file's name."""
@@ -90,12 +122,8 @@ class Page:
     def figure_names(self) -> Names:
         """What this page's language calls the parts of the maps."""
         comma = self.text("page.decimal_comma") == "yes"
-        keys = ("vocabulary", "predicted", "answers", "truth", "vector", "nothing", "cosine")
-        return Names(
-            *(self.text(f"figure.{key}") for key in keys),
-            times=self.text("figure.times"),
-            separators=",." if comma else ".,",
-        )
+        names = {key.split(".")[1]: self.text(key) for key in self.text.names("figure.")}
+        return Names(**names, separators=",." if comma else ".,")
 
     def linked(self, name: str, component: Any, parse: Any = str) -> None:
         """Let the page's address carry a component's value.

@@ -1,29 +1,89 @@
-"""What the tabs ask for and get: presets loaded once, pictures answered and explained."""
+"""The models behind the page: each loaded once, each picture decoded and predicted once."""
 
 import hashlib
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from img2prompt.core.errors import UserError
 from img2prompt.data.block_list import BLOCKED_WORDS
+from img2prompt.data.images import preprocess_sized
 from img2prompt.embedding.kinds import KINDS_FILE, Kinds
 from img2prompt.embedding.word_map import MAP_FILE, SMALL_WORDS, VocabularyMap
-from img2prompt.evaluation import metrics as evaluation
+from img2prompt.evaluation.score import compare
+from img2prompt.inference.activations import Activations, activations
 from img2prompt.inference.artifacts import Assets
-from img2prompt.inference.occlusion import Explanation, explain
-from img2prompt.inference.predictor import Prediction, Predictor
+from img2prompt.inference.export import Truth
+from img2prompt.inference.occlusion import OcclusionMaps, occlusion_maps, unfit
+from img2prompt.inference.predictor import Prediction, Predictor, check_word_count
 from img2prompt.ui.play.random_picture import RandomPairs
 
-EXPLAINED = 16  # pictures whose heat maps are kept: a class looks at the same few
+KEPT = 16  # pictures whose pixels (0.4 MB) and heat maps (1.5 MB) are kept
+ANSWERS = 64  # answers that are kept, of 20 kB each
 MIN_TRUE_WORDS = 3  # a prompt of fewer words that the vocabulary knows is no game
 
+Source = str | os.PathLike[str] | bytes  # a picture's file, or what is in it
+T = TypeVar("T")
 
-class Guesser:
+
+@dataclass(frozen=True)
+class Seen:
+    """A picture as a model sees it.
+
+    Attributes:
+        pixels: float32 (side, side, 3) in [0, 1].
+        size: width and height of the upright picture.
+    """
+
+    pixels: NDArray[np.float32]
+    size: tuple[int, int]
+
+
+class Recent(Generic[T]):
+    """The results that were asked for last, by key; whoever asks at the same time shares one.
+
+    A failure is raised to everyone who waits for it, and is not kept.
+
+    Args:
+        most: how many are kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._results: OrderedDict[Hashable, Future[T]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """The result of a key, computed where it is not kept."""
+        with self._lock:
+            result = self._results.get(key)
+            ours = result is None
+            if result is None:
+                result = self._results[key] = Future()
+                while len(self._results) > self._most:
+                    self._results.popitem(last=False)
+            self._results.move_to_end(key)
+        if ours:
+            try:
+                result.set_result(compute())
+            except BaseException as error:
+                with self._lock:
+                    if self._results.get(key) is result:
+                        del self._results[key]
+                result.set_exception(error)
+        return result.result()
+
+
+class ModelService:
     """The models of a folder of artifacts, each loaded when first asked for, and then kept.
 
     Args:
@@ -59,8 +119,12 @@ class Guesser:
         )
         self._predictors: dict[str, Predictor] = {}
         self._lock = threading.Lock()
-        self._explained: OrderedDict[tuple, Explanation] = OrderedDict()
-        self._explaining = threading.Lock()
+        # By digest of the file, and by predictor, which is a model in an engine.
+        self._seen: Recent[Seen] = Recent(KEPT)
+        self._vectors: Recent[NDArray[np.float32]] = Recent(ANSWERS)
+        self._predictions: Recent[Prediction] = Recent(ANSWERS)
+        self._explanations: Recent[OcclusionMaps] = Recent(KEPT)
+        self._busy = threading.Lock()
         self.predictor(self.preset)
 
     @cached_property
@@ -72,7 +136,7 @@ class Guesser:
     def pairs(self) -> RandomPairs:
         """Real pictures for the game, one for the pages of all languages: it keeps 25 MB."""
         return RandomPairs(
-            lambda prompt: len(evaluation.true_words(prompt, self.vectors)) >= MIN_TRUE_WORDS
+            lambda prompt: len(self.vectors.prompt_positions(prompt)) >= MIN_TRUE_WORDS
         )
 
     def predictor(self, preset: str) -> Predictor:
@@ -85,35 +149,79 @@ class Guesser:
             if preset not in self._predictors:
                 predictor = self.assets.predictor(preset, self.vectors)
                 # The first call traces and compiles; better now than on a visitor's picture.
-                predictor.predict_vectors(np.zeros((1, predictor.side, predictor.side, 3)))
+                blank = np.zeros((1, predictor.side, predictor.side, 3), np.float32)
+                predictor.predict_vectors(blank)
                 self._predictors[preset] = predictor
             return self._predictors[preset]
 
-    def __call__(self, path: str | os.PathLike, preset: str, words: int) -> Prediction:
+    def __call__(self, picture: Source, preset: str, words: int) -> Prediction:
         """Answer one picture.
 
         Raises:
             ImageError: the picture cannot be used.
-            UserError: unknown preset, or a number of words out of range.
+            UserError: the file is gone, unknown preset, or a number of words out of range.
         """
-        return self.predictor(preset)(path, words)
+        check_word_count(words)
+        predictor, digest = self.predictor(preset), _digest(picture)
 
-    def explain(self, path: str | os.PathLike, preset: str, words: tuple[str, ...]) -> Explanation:
-        """Which parts of a picture speak for words; kept, since a person asks word after word.
+        def vectors() -> NDArray[np.float32]:
+            pixels = self.seen(picture, preset).pixels
+            said: NDArray[np.float32] = predictor.predict_vectors(pixels[None])
+            return said.reshape(said.shape[1:])
+
+        return self._predictions.get(
+            (digest, predictor, words),
+            lambda: predictor.decode(self._vectors.get((digest, predictor), vectors), words),
+        )
+
+    def seen(self, picture: Source, preset: str) -> Seen:
+        """A picture as the model of a preset sees it.
 
         Raises:
             ImageError: the picture cannot be used.
-            UserError: unknown preset or word.
+            UserError: the file is gone, or unknown preset.
         """
-        key = (_digest(path), preset, words)
-        # One at a time: an explanation fills both cores of the machine.
-        with self._explaining:
-            if key not in self._explained:
-                self._explained[key] = explain(self.predictor(preset), path, words)
-                while len(self._explained) > EXPLAINED:
-                    self._explained.popitem(last=False)
-            self._explained.move_to_end(key)
-            return self._explained[key]
+        predictor = self.predictor(preset)
+        side, fit = predictor.side, predictor.fit
+        return self._seen.get(
+            (_digest(picture), side, fit), lambda: Seen(*preprocess_sized(picture, side, fit))
+        )
+
+    def explain(self, picture: Source, preset: str, words: tuple[str, ...]) -> OcclusionMaps:
+        """Which parts of a picture speak for words, all at once: see `occlusion.occlusion_maps`.
+
+        Raises:
+            ImageError: the picture cannot be used.
+            UserError: the file is gone, unknown preset or word.
+        """
+        predictor, seen = self.predictor(preset), self.seen(picture, preset)
+
+        def explanation() -> OcclusionMaps:
+            # One at a time: an explanation fills both cores of the machine.
+            with self._busy:
+                square = occlusion_maps(predictor, seen.pixels, words)
+            heats = {
+                word: unfit(heat, seen.size, predictor.fit) for word, heat in square.heats.items()
+            }
+            return replace(square, heats=heats)
+
+        return self._explanations.get((_digest(picture), predictor, words), explanation)
+
+    def compare(self, prediction: Prediction, prompt: str) -> Truth:
+        """How an answer compares to a true prompt, in which blocked words are masked."""
+        return compare(prediction, prompt, self.vectors, self.blocked)
+
+    def activations(self, picture: Source, preset: str) -> Activations:
+        """What happens inside a model while it answers a picture: see `activations.activations`.
+
+        Raises:
+            ImageError: the picture cannot be used.
+            UserError: the file is gone, or unknown preset.
+        """
+        pixels = self.seen(picture, preset).pixels
+        # Layer by layer; a class that looks at once would only queue up.
+        with self._busy:
+            return activations(self.predictor(preset), pixels)
 
     def kind(self, word: str) -> str | None:
         """What kind a word is, None where nobody can say."""
@@ -124,9 +232,11 @@ class Guesser:
         return int(self.vectors.counts[self.vectors.index[word]])
 
 
-def _digest(path: str | os.PathLike) -> str:
+def _digest(picture: Source) -> str:
+    if isinstance(picture, bytes):
+        return hashlib.sha256(picture).hexdigest()
     try:
-        with Path(path).open("rb") as file:
+        with Path(picture).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        raise UserError("The picture is no longer here; drop it again.") from None
+    except (OSError, ValueError):  # ValueError: a name with a null byte
+        raise UserError("page.gone") from None

@@ -18,16 +18,12 @@ from img2prompt.core.errors import UserError
 from img2prompt.core.files import read_json
 from img2prompt.core.forms import Run, Settings
 from img2prompt.data.images import to_float
-from img2prompt.data.shards import (
-    Records,
-    load_records,
-    of_source_groups,
-    pixel_reader,
-    settings_of,
-)
+from img2prompt.data.shards import Records, load_records, pixel_reader, settings_of
+from img2prompt.data.splits import of_source_groups
 from img2prompt.embedding.class_words import CLASS_WORDS_FILE, ClassWords
 from img2prompt.embedding.vectors import WordVectors, top_k
 from img2prompt.evaluation import metrics as evaluation
+from img2prompt.evaluation.baselines import constant_answers, nearest_pictures
 from img2prompt.inference.decoder import Decoder, nearest_cosines, prior_of_background
 from img2prompt.models.features import float_feature_reader
 
@@ -93,7 +89,7 @@ class Measured:
             "f1_macro": float(np.mean(list(by_source.values()))),
             "gain": float((scores - evaluation.shuffled_f1(words, self.true)).mean()),
             "distinct_words": len(np.unique(words)),
-            "alike": evaluation.mean_overlap(words),
+            "alike": evaluation.answer_overlap(words),
             "cosine_per_word": None
             if vectors is None
             else float(evaluation.cosine_per_word(answers, self.true, embedding).mean()),
@@ -310,7 +306,7 @@ def _constant_row(
     training = [evaluation.true_words(prompt, vectors) for prompt in records.prompt[chosen]]
     figures = {}
     for place, measured in places.items():
-        answers = evaluation.constant_answers(training, len(measured.index), vectors)
+        answers = constant_answers(training, len(measured.index), vectors)
         figures[place] = measured.figures(answers.words, None, vectors)
     title = "the ten most frequent words of the training prompts"
     return {"name": "constant", "title": title, "section": "baseline", "runs": 1} | figures
@@ -428,7 +424,7 @@ def _neighbour_votes(
     features = places["home"].features(training)
     found: dict[str, Callable[[slice], np.ndarray]] = {}
     for place, measured in places.items():
-        near, weight = evaluation.nearest_pictures(measured.features(measured.index), features)
+        near, weight = nearest_pictures(measured.features(measured.index), features)
 
         def votes(rows: slice, near: np.ndarray = near, weight: np.ndarray = weight) -> np.ndarray:
             table = np.zeros((len(near[rows]), len(vectors)), np.float32)

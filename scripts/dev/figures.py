@@ -1,4 +1,4 @@
-"""Figures of docs/ from what was measured: learning curves, calibration, what each step changed."""
+"""Drawings of docs/: learning curves, calibration, answer overlap, what each step changed."""
 
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ matplotlib.use("svg")  # no window, no display
 matplotlib.rcParams.update({"svg.hashsalt": "img2prompt", "svg.fonttype": "path", "font.size": 11})
 
 import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
 
 from img2prompt.core.files import atomic_path  # noqa: E402
-from img2prompt.core.reports import ACCENT, INK, SECOND  # noqa: E402
+from img2prompt.core.html_report import ACCENT, INK, SECOND  # noqa: E402
 
 QUIET = "#9aa5b1"
 COLOURS = {"gaze": ACCENT, "original": SECOND, "notebook": "#7b5ea7"}  # told apart in grey too
@@ -22,24 +24,28 @@ MARKERS = {"gaze": "o", "original": "s", "notebook": "^"}
 def draw_all(
     histories: dict[str, list[dict[str, str]]], reports: dict[str, Any], folder: Path
 ) -> list[Path]:
-    """Draw every figure into `folder`; the paths written.
+    """Draw every figure into `folder`.
 
     Args:
         histories: preset → rows of its `history.csv`.
-        reports: `evaluation` and `abroad` of `evaluate.py`, `ablations` of `ablate.py`.
+        reports: `evaluation` and `held-out-sources` of `evaluate.py`, `ablations` of `ablate.py`.
         folder: where the `.svg` go.
+
+    Returns:
+        The paths written.
     """
     systems = {row["name"]: row for row in reports["evaluation"]["systems"]}
-    abroad = {row["name"]: row for row in reports["abroad"]["systems"]}
     figures = {
         "learning_curves": learning_curves(histories),
-        "alike": alike(systems),
+        "answer_overlap": answer_overlap(systems),
         "steps": steps(reports["ablations"]["rows"]),
         "reliability": reliability(
             {
-                "at home (test split)": systems["gaze"]["reliability"],
-                "abroad (sources never seen)": next(
-                    row["reliability"] for row in abroad.values() if row["reliability"]
+                "in-distribution (test split)": systems["gaze"]["reliability"],
+                "held-out sources": next(
+                    row["reliability"]
+                    for row in reports["held-out-sources"]["systems"]
+                    if row["reliability"]
                 ),
             }
         ),
@@ -54,7 +60,7 @@ def draw_all(
     return paths
 
 
-def learning_curves(histories: dict[str, list[dict[str, str]]]) -> plt.Figure:
+def learning_curves(histories: dict[str, list[dict[str, str]]]) -> Figure:
     """Training and validation loss of the two originals, and validation F1@10 of all three."""
     figure, axes = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
     for axis, preset in zip(axes, ("notebook", "original"), strict=False):
@@ -81,8 +87,8 @@ def learning_curves(histories: dict[str, list[dict[str, str]]]) -> plt.Figure:
     return figure
 
 
-def alike(systems: dict[str, dict]) -> plt.Figure:
-    """How alike the answers to two pictures are, the share of hubs, and what shuffling costs."""
+def answer_overlap(systems: dict[str, dict[str, Any]]) -> Figure:
+    """Overlap of the answers to two pictures, hubness, and what shuffling the pictures costs."""
     names = [name for name in ("constant", "notebook", "original", "linear", "knn", "gaze")
              if name in systems]  # fmt: skip
     figure, axes = plt.subplots(1, 3, figsize=(13, 3.2), layout="constrained", sharey=True)
@@ -105,8 +111,8 @@ def alike(systems: dict[str, dict]) -> plt.Figure:
     return figure
 
 
-def steps(rows: list[dict[str, Any]]) -> plt.Figure:
-    """F1@10 of each step of the ladder, at home (macro) and abroad."""
+def steps(rows: list[dict[str, Any]]) -> Figure:
+    """F1@10 of each step of the ladder, in-distribution (macro) and on held-out sources."""
     constant = next(row for row in rows if row["section"] == "baseline")
     ladder = [row for row in rows if row["section"] == "ladder"]
     figure, axes = plt.subplots(1, 2, figsize=(13, 3.8), layout="constrained", sharey=True)
@@ -114,8 +120,8 @@ def steps(rows: list[dict[str, Any]]) -> plt.Figure:
     for axis, (place, key, title, colour) in zip(
         axes,
         (
-            ("home", "f1_macro", "home: F1@10, mean over sources", ACCENT),
-            ("abroad", "f1", "abroad: F1@10 on sources never seen", SECOND),
+            ("home", "f1_macro", "in-distribution: F1@10, mean over sources", ACCENT),
+            ("abroad", "f1", "held-out sources: F1@10", SECOND),
         ),
         strict=True,
     ):
@@ -133,7 +139,7 @@ def steps(rows: list[dict[str, Any]]) -> plt.Figure:
     return figure
 
 
-def reliability(curves: dict[str, dict[str, Any]]) -> plt.Figure:
+def reliability(curves: dict[str, dict[str, Any]]) -> Figure:
     """Shown confidence against the share of words that really stood in the prompt."""
     figure, axes = plt.subplots(1, len(curves), figsize=(10, 4.4), layout="constrained")
     for axis, (title, curve) in zip(axes, curves.items(), strict=True):
@@ -163,7 +169,7 @@ def reliability(curves: dict[str, dict[str, Any]]) -> plt.Figure:
     return figure
 
 
-def _plain(axis: plt.Axes) -> None:
+def _plain(axis: Axes) -> None:
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
     axis.tick_params(colors=INK)

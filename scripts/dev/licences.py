@@ -1,7 +1,10 @@
-"""Licences of everything we install, load or ship: docs/licences.md, and what may stand in it.
+"""The locks and the installed packages → docs/licences.md: licences of all we install or ship.
 
-pip-licenses reads what the installed packages say of themselves. Where they say nothing, or are
-installed on other machines only, `NOTED` has what their own licence file says.
+    python scripts/dev/licences.py     # or: make licences
+
+Stops where a licence is not one of `ALLOWED`. Needs pip-licenses (requirements-tools.txt), which
+what the installed packages say of themselves. Where they say nothing, or are installed on other
+machines only, `NOTED` has what their own licence file says.
 """
 
 import json
@@ -10,11 +13,12 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import locks
+from lock import ALL, LOCKS, SERVING, read_pins
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 from packaging.utils import canonicalize_name
 
-from img2prompt.core.errors import UserError
+from img2prompt.core.errors import UserError, run_command
+from img2prompt.core.files import atomic_path
 
 DOCUMENT = Path("docs") / "licences.md"
 
@@ -31,6 +35,7 @@ ASKING = {
     "certifi": "MPL-2.0: changes to its own files stay open; we change none",
     "gensim": "LGPL-2.1: used as a library, unchanged, and replaceable by any other release",
     "hypothesis": "MPL-2.0: changes to its own files stay open; tests alone use it",
+    "pathspec": "MPL-2.0: changes to its own files stay open; the checker of types alone uses it",
     "orjson": "MPL-2.0 for a part: changes to its own files stay open; we change none",
     "tqdm": "MPL-2.0 for a part: changes to its own files stay open; we change none",
 }
@@ -71,6 +76,28 @@ SHIPPED = (
     ),
     ("fonts: none; the page uses those of the visitor's system", "–"),
 )
+
+
+HEAD = """# Licences
+
+Every package that a lock file names, and what the repository ships that was not written for it.
+Printed by `python scripts/dev/licences.py` (`make licences`);
+`tests/scripts/test_licences.py` fails when a locked package is missing here or has a licence that
+is not on its list. The pictures and prompts that the models learned from are named in README,
+*Licence, data and credits*. The wheels of numpy and scipy hold GCC's run-time libraries, whose GPL
+has an exception for just that.
+
+"""
+
+
+def main() -> None:
+    root = Path(__file__).resolve().parents[2]
+    document = HEAD + table(installed()) + "\n"
+    if wrong := problems(document, locked(root)):
+        raise UserError("\n".join(wrong))
+    with atomic_path(root / DOCUMENT) as temporary:
+        temporary.write_text(document, encoding="utf-8")
+    print(DOCUMENT)
 
 
 def installed() -> dict[str, tuple[str, str]]:
@@ -141,8 +168,8 @@ def locked(root: Path | None = None) -> Iterator[tuple[str, list[str], str]]:
     root = root or Path(__file__).resolve().parents[2]
     uses: dict[str, str] = {}
     versions: dict[str, set[str]] = {}
-    for lock in (lock for name in _ORDER for lock in locks.LOCKS if lock.name == name):
-        for pin in locks.read(root / lock.name):
+    for lock in (lock for name in _ORDER for lock in LOCKS if lock.name == name):
+        for pin in read_pins(root / lock.name):
             uses.setdefault(pin.name, _ORDER[lock.name])
             versions.setdefault(pin.name, set()).add(pin.version)
     for name in sorted(uses):
@@ -171,8 +198,12 @@ def problems(document: str, wanted: Iterable[tuple[str, list[str], str]]) -> lis
 
 # The first that holds a package says what it is for.
 _ORDER = {
-    locks.SERVING: "the page",
-    locks.ALL: "training and tests",
+    SERVING: "the page",
+    ALL: "training and tests",
     "requirements-minilm.lock": "figures",
     "requirements-tools.lock": "maintenance",
 }
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -23,13 +24,16 @@ from PIL import Image
 from img2prompt.core.errors import UserError, run_command
 from img2prompt.data import images
 
+if TYPE_CHECKING:
+    from img2prompt.inference.predictor import Predictor
+
 LIMIT = 300_000_000  # bytes that one request may add
 SIDES = (7071, 6500, 6000, 5500, 5000, 4500, 4096, 3800, 3500)
 _BUSY = 38_000_000  # bytes of noise: what makes lossless files nearly as large as they may be
 _TURNED = 6
 
 # Name → Pillow's format, mode, and how it is saved. 16-bit modes other than grey: see `_sixteen`.
-KINDS: dict[str, tuple[str, str, dict]] = {
+KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "PNG, RGB": ("PNG", "RGB", {"compress_level": 1}),
     "PNG, RGB, turned": ("PNG", "RGB", {"compress_level": 1, "turned": True}),
     "PNG, RGBA": ("PNG", "RGBA", {"compress_level": 1}),
@@ -97,11 +101,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture"
         for name in names:
-            size = largest(name, path)
+            width, height = largest(name, path)
             added = [measure(task, path) for task in tasks]
             most = max(most, *added)
-            row = [name, f"{size[0] * size[1] / 1e6:.1f}", f"{path.stat().st_size / 1e6:.1f}"]
-            print(f"| {' | '.join(row + [f'{bytes / 1e6:.0f}' for bytes in added])} |", flush=True)
+            row = [name, f"{width * height / 1e6:.1f}", f"{path.stat().st_size / 1e6:.1f}"]
+            print(f"| {' | '.join(row + [f'{size / 1e6:.0f}' for size in added])} |", flush=True)
     verdict = "within" if most <= LIMIT else "over"
     print(f"\nat most {most / 1e6:.0f} MB, {verdict} the limit of {LIMIT / 1e6:.0f} MB")
 
@@ -125,12 +129,12 @@ def measure(task: str, path: Path) -> int:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise UserError(f"{task} failed: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return int(json.loads(done.stdout.splitlines()[-1]))
 
 
 def encoded(name: str, size: tuple[int, int]) -> bytes:
     """A picture of a kind: a smooth one with noise at the top, as large a file as may be."""
-    format, mode, options = KINDS[name]
+    kind, mode, options = KINDS[name]
     options = dict(options)
     picture = _picture(mode, size)
     if options.pop("turned", False):
@@ -138,9 +142,12 @@ def encoded(name: str, size: tuple[int, int]) -> bytes:
         exif[0x0112] = _TURNED
         options["exif"] = exif
     if options.pop("animated", False):
-        options |= {"save_all": True, "append_images": [picture.transpose(3)]}
+        options |= {
+            "save_all": True,
+            "append_images": [picture.transpose(Image.Transpose.ROTATE_180)],
+        }
     buffer = io.BytesIO()
-    picture.save(buffer, format, **options)
+    picture.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -170,45 +177,44 @@ def _read(path: Path) -> None:
     images.preprocess(path, 192)
 
 
-def _whole(answer: Callable) -> Callable[[Path], None]:
+def _whole(answer: Callable[["Predictor", Path], None]) -> Callable[[Path], None]:
     """A task that asks the default model, loaded once and warmed by whoever measures."""
     from functools import cache
 
     from img2prompt.inference.artifacts import Assets
 
-    guesser = cache(lambda: Assets().predictor("gaze"))
-    return lambda path: answer(guesser(), path)
+    predictor = cache(lambda: Assets().predictor("gaze"))
+    return lambda path: answer(predictor(), path)
 
 
-def _words(predictor, path: Path) -> None:
+def _words(predictor: "Predictor", path: Path) -> None:
     from img2prompt.data.file_prompts.reading import read_prompt
 
     read_prompt(path)
     predictor(path)
 
 
-def _heat(predictor, path: Path) -> None:
-    from img2prompt.inference.occlusion import explain
+def _heat(predictor: "Predictor", path: Path) -> None:
+    from img2prompt.inference.occlusion import occlusion_maps
 
-    explain(predictor, path, [word.word for word in predictor(path).words])
-
-
-def _inside(predictor, path: Path) -> None:
-    from img2prompt.inference.activations import anatomy
-
-    anatomy(predictor, path)
+    occlusion_maps(predictor, path, [word.word for word in predictor(path).words])
 
 
-def _set(predictor, path: Path) -> None:
-    from img2prompt.inference.archives import list_pictures
-    from img2prompt.inference.batch import predict_set
+def _inside(predictor: "Predictor", path: Path) -> None:
+    from img2prompt.inference.activations import activations
 
-    for row in predict_set(predictor, list_pictures([path, path])):
+    activations(predictor, path)
+
+
+def _set(predictor: "Predictor", path: Path) -> None:
+    from img2prompt.inference.batch import Run
+
+    for row in Run(predictor, [path, path]):
         if isinstance(row.result, UserError):
             raise row.result
 
 
-def _two(predictor, path: Path) -> None:
+def _two(predictor: "Predictor", path: Path) -> None:
     predictor(path)
     predictor(path)
 

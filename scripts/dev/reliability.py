@@ -1,9 +1,15 @@
-"""What was tried to break the project, counted: the tables of docs/reliability.md.
+"""How hard the project was tried: what pytest, mutmut and coverage.py found → reliability.json.
 
-Tests are counted by pytest, fuzzing by `scripts/dev/fuzz.py`, mutants by mutmut, branches by
-coverage.py; each writes its part of docs/reliability.json, and `documents` fills the page.
+    python scripts/dev/reliability.py --tests                     # counts the tests
+    python scripts/dev/reliability.py --sample 100                # mutants to try, by name
+    python scripts/dev/reliability.py --mutation                  # the end of make mutation
+    python scripts/dev/reliability.py --coverage coverage.json    # the end of make coverage
+
+Each writes its part of docs/reliability.json, and so does `scripts/dev/fuzz.py --report`;
+`scripts/dev/update_docs.py` then fills docs/reliability.md.
 """
 
+import argparse
 import fnmatch
 import json
 import random
@@ -16,8 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from img2prompt.core.errors import UserError
-from img2prompt.core.files import read_json
+from img2prompt.core.errors import UserError, run_command
+from img2prompt.core.files import provenance, read_json, write_json
+
+ROOT = Path(__file__).resolve().parents[2]
 
 KILLED = 0.80  # of the mutants of each module
 COVERED = 92.0  # percent of the package's lines and branches
@@ -106,8 +114,7 @@ TRIED = (
             "test_cli_data.py",
             "test_shards.py",
             "test_filters.py",
-            "test_folder_prompts.py",
-            "test_merge.py",
+            "test_prompts.py",
             "test_stream.py",
         ),
         "each row used or counted with its reason; no row passes a filter unseen",
@@ -152,6 +159,57 @@ TRIED = (
         "nothing is installed but the locked files; the container holds what it needs",
     ),
 )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tests", action="store_true", help="count the tests of each family")
+    parser.add_argument("--sample", type=int, help="name so many mutants of each untried module")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument("--mutation", action="store_true", help="read mutmut's results")
+    parser.add_argument("--coverage", type=Path, help="read the file that `coverage json` wrote")
+    parser.add_argument("--report", type=Path, default=ROOT / "docs" / "reliability.json")
+    args = parser.parse_args()
+    report: dict[str, Any] = read_json(args.report) if args.report.exists() else {}
+    low = []
+    if args.tests:
+        report["tests"] = count_tests(ROOT)
+        for row in report["tests"]:
+            print(f"{row['tests']:6,}  {row['name']}")
+    if args.sample:
+        print("\n".join(sample_of(mutmut_results(), args.sample, args.seed)))
+        return 0
+    if args.mutation:
+        fresh = {row["module"]: row for row in mutants_of(mutmut_results())}
+        if not fresh:
+            raise UserError("There are no results of mutmut; run make mutation.")
+        known = {row["module"]: row for row in report.get("mutation", {}).get("modules", ())}
+        rows = [row for _, row in sorted((known | fresh).items())]
+        report["mutation"] = {**provenance(["make", "mutation"]), "modules": rows}
+        for row in rows:
+            share = row["killed"] / row["mutants"]
+            print(
+                f"{row['module']}: {row['killed']} of {row['mutants']} killed ({share:.1%}), "
+                f"of {row['of']} in all"
+            )
+            if row["mutants"] == row["of"]:  # of a sample nothing is promised
+                low += [row["module"]] * (share < KILLED)
+    if args.coverage:
+        measured = read_coverage(args.coverage)
+        report["coverage"] = {**provenance(["make", "coverage"]), **measured}
+        print(f"{measured['percent']} % of lines and branches")
+        low += ["coverage"] * (measured["percent"] < COVERED)
+    write_json(args.report, report)
+    for name in low:
+        print(f"below what docs/md promises: {name}", file=sys.stderr)
+    return 1 if low else 0
+
+
+def mutmut_results() -> str:
+    """What mutmut knows of each mutant, a line each."""
+    check_started(ROOT / "mutants" / "img2prompt")
+    command = [sys.executable, "-m", "mutmut", "results", "--all", "true"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
 
 
 def count_tests(root: Path) -> list[dict[str, Any]]:
@@ -324,3 +382,7 @@ def read_coverage(path: Path) -> dict[str, Any]:
         return coverage_of(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError):
         raise UserError(f"{path} is no report of coverage; run make coverage.") from None
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

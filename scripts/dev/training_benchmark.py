@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 from img2prompt.core.arrays import map_array
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import write_json
-from img2prompt.data.shards import SETTINGS_FILE, PrepareSettings, split_of
+from img2prompt.data.shards import SETTINGS_FILE, PrepareSettings
+from img2prompt.data.splits import split_of
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.models.features import feature_path
 

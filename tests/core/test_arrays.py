@@ -12,15 +12,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from img2prompt.core.arrays import TEXT, UTF8, Form, array_head, load_arrays, map_array
+from img2prompt.core.arrays import (
+    TEXT,
+    UTF8,
+    ArrayFile,
+    Form,
+    array_head,
+    load_arrays,
+    map_array,
+    save_arrays,
+)
 from img2prompt.core.errors import UserError
+from img2prompt.core.texts import Texts
 from img2prompt.embedding.class_words import ClassWords
 from img2prompt.embedding.kinds import Kinds
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.embedding.word_map import VocabularyMap
 from img2prompt.inference.decoder import Decoder
 
-FORMS = {"values": Form("f", (None, 4)), "name": TEXT, "words": UTF8}
+KIND = ArrayFile(
+    "embedding.kind_map",
+    "scripts/build_map.py",
+    {"values": Form("f", (None, 4)), "name": TEXT, "words": UTF8},
+)
 MB = 2**20
 
 
@@ -58,7 +72,7 @@ def lying(data: bytes, size: int) -> bytes:
 
 def load(path: Path, data: bytes) -> dict:
     path.write_bytes(data)
-    return load_arrays(path, FORMS, "is not a test", "make it again")
+    return load_arrays(path, KIND)
 
 
 def test_what_numpy_saved_comes_back(tmp_path: Path) -> None:
@@ -68,6 +82,29 @@ def test_what_numpy_saved_comes_back(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, values=np.zeros((0, 4)), name="", words=np.zeros(0, np.uint8), x=1)
     assert load(tmp_path / "b.npz", buffer.getvalue())["values"].shape == (0, 4)
+
+
+@pytest.mark.parametrize("name", ["a", "a.bin", "a.b.npz"])
+def test_what_is_saved_comes_back_under_its_name(name: str, tmp_path: Path) -> None:
+    values = {"values": np.ones((3, 4), np.float32), "name": "a name", "words": "dog\n猫"}
+    for compressed in (False, True):
+        save_arrays(tmp_path / name, KIND, values, compressed)
+        first = (tmp_path / name).read_bytes()
+        found = load_arrays(tmp_path / name, KIND)
+        np.testing.assert_array_equal(found.pop("values"), values["values"])
+        assert found == {"name": "a name", "words": "dog\n猫"}
+        save_arrays(tmp_path / name, KIND, values, compressed)
+        assert (tmp_path / name).read_bytes() == first
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_missing_file_is_told_with_what_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        load_arrays(tmp_path / "none.npz", KIND)
+    assert str(caught.value) == (
+        f"There is no map {tmp_path / 'none.npz'}; make it with scripts/build_map.py."
+    )
+    assert "Wortkarte" in caught.value.told(Texts("de"))
 
 
 CRAFTED: dict[str, Callable[[], bytes]] = {
@@ -111,7 +148,7 @@ def test_a_crafted_file_is_one_sentence_and_costs_no_memory(what: str, tmp_path:
     data = CRAFTED[what]()
     tracemalloc.start()
     try:
-        with pytest.raises(UserError, match=r"a\.npz is not a test \(.+\); make it again\.$"):
+        with pytest.raises(UserError, match=r"a\.npz is not a map \(.+\); make it with scripts/"):
             load(tmp_path / "a.npz", data)
         assert tracemalloc.get_traced_memory()[1] < len(data) + 4 * MB
     finally:

@@ -115,7 +115,7 @@ def test_without_locks_nothing_is_swept(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(38, "Function not implemented")
 
     left = leave(tmp_path, files.socket.gethostname())
-    monkeypatch.setattr(files.fcntl, "flock", no_locks)
+    monkeypatch.setattr(fcntl, "flock", no_locks)
     with atomic_path(tmp_path / "it.txt") as temporary:
         temporary.touch()
     assert (tmp_path / "it.txt").exists() and left.exists()

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from img2prompt.core.errors import UserError
 from img2prompt.data.filters import LanguageFilter, PairFilter, beyond_cap
-from img2prompt.data.shards import PrepareSettings, near_duplicate_key
+from img2prompt.data.shards import PrepareSettings
+from img2prompt.data.splits import near_duplicate_key
 
 ENGLISH = (
     "an old man sits at the window and reads a book, oil painting, warm light",

@@ -11,20 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from img2prompt.core.errors import UserError
-from img2prompt.core.reports import write_data_report
 from img2prompt.data import diffusiondb, images, text
-from img2prompt.data import shards as dataset
 from img2prompt.data.prepare import prepare
+from img2prompt.data.report import DataReport, build_report, count_shard, write_html
+from img2prompt.data.sampling import sampling_weights
 from img2prompt.data.shards import (
-    SPLITS,
     PrepareSettings,
-    build_report,
+    Records,
     load_records,
     pixel_reader,
-    sampling_weights,
-    source_group,
-    split_of,
+    settings_of,
+    shard_files,
 )
+from img2prompt.data.splits import SPLITS, source_group, split_of
 
 SMALL = PrepareSettings(size=32)
 UNRATED = PrepareSettings(size=32, keep_unscored=True)  # for folders without metadata
@@ -197,7 +196,7 @@ def test_a_source_of_nothing_usable_still_reports(
     assert report["pictures"] == 0
     assert report["skipped"] == {"missing picture": 1, "missing prompt": 1}
     assert len(load_records(tmp_path / "out")) == 0
-    write_data_report(report, tmp_path / "report.html")
+    write_html(report, tmp_path / "report.html")
 
 
 def test_a_prompt_no_file_can_hold_is_not_fatal(
@@ -401,10 +400,10 @@ def test_the_report_counts_what_there_is(prepared: Path) -> None:
 def test_the_report_is_the_same_in_any_order_of_the_shards(
     diffusiondb_folder: Path, prepared: Path
 ) -> None:
-    shards = [dataset.count_shard(path) for path in dataset.shard_files(prepared)]
+    shards = [count_shard(path) for path in shard_files(prepared)]
     told = []
     for order in (shards, shards[::-1]):
-        report = dataset.DataReport()
+        report = DataReport()
         for shard in order:
             report.add(shard)
         told.append(report.result(prepared))
@@ -417,14 +416,14 @@ def test_settings_of_older_folders_mean_what_they_meant(prepared: Path) -> None:
     path = prepared / "settings.json"
     old = {"size": 32, "fit": "crop", "max_image_nsfw": None, "max_prompt_nsfw": 0.5}
     path.write_text(json.dumps(old))
-    made = dataset.settings_of(prepared)
+    made = settings_of(prepared)
     assert made == PrepareSettings(size=32, fit="crop", max_image_nsfw=None)
     assert not made.caps and made.languages == ()
     path.write_text(json.dumps(old | {"languages": ["en", "de"]}))
-    assert dataset.settings_of(prepared).languages == ("de", "en")
+    assert settings_of(prepared).languages == ("de", "en")
 
 
-def records_of(prompts: list[str], sources: list[str]) -> dataset.Records:
+def records_of(prompts: list[str], sources: list[str]) -> Records:
     n = len(prompts)
     columns = {
         "shard": np.full(n, "part-000001", object),
@@ -433,7 +432,7 @@ def records_of(prompts: list[str], sources: list[str]) -> dataset.Records:
         "source": np.array(sources, object),
         "split": np.full(n, "train", object),
     }
-    return dataset.Records((Path(),), folder=np.zeros(n, int), row=np.arange(n), **columns)
+    return Records((Path(),), folder=np.zeros(n, int), row=np.arange(n), **columns)
 
 
 def test_weights_balance_sources_and_repeated_prompts() -> None:
@@ -495,18 +494,6 @@ def test_a_shard_that_was_copied_is_not_read_twice(prepared: Path) -> None:
         shutil.copy(prepared / f"part-000001.{suffix}", prepared / f"part-000001 (1).{suffix}")
     with pytest.raises(UserError, match=r"part-000001 \(1\)\.parquet is not a shard's name"):
         load_records(prepared)
-
-
-def test_many_shards_need_few_open_files(
-    diffusiondb_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run(diffusiondb_folder, tmp_path / "out")
-    monkeypatch.setattr(dataset.ShardReader, "OPEN_MAPS", 1)
-    records = load_records(tmp_path / "out")
-    reader = pixel_reader(records)
-    back_and_forth = np.array([0, 15, 1, 14, 0])
-    np.testing.assert_array_equal(reader(back_and_forth)[0], reader(np.array([0]))[0])
-    assert reader._map.cache_info().currsize == 1
 
 
 @pytest.mark.parametrize("name", ["part-000001.parquet", "part-000002.npy"])

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from img2prompt.core.errors import UserError
-from img2prompt.data.shards import split_of
+from img2prompt.data.splits import split_of
 from img2prompt.embedding.class_words import (
     LEFT_OUT,
     OWN_NAME,
@@ -126,7 +126,7 @@ def test_class_words_survive_their_file_and_belong_to_an_embedding(
     with pytest.raises(UserError, match="count_class_words"):
         ClassWords.load(tmp_path / "none.npz", vectors)
     (tmp_path / "bad.npz").write_bytes(b"no")
-    with pytest.raises(UserError, match="holds no class words"):
+    with pytest.raises(UserError, match="is not a list of class words"):
         ClassWords.load(tmp_path / "bad.npz", vectors)
 
 

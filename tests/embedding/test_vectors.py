@@ -16,10 +16,10 @@ from hypothesis.extra import numpy as npst
 
 from img2prompt.core.errors import UserError
 from img2prompt.data import text
-from img2prompt.data.shards import split_of
+from img2prompt.data.splits import split_of
 from img2prompt.embedding.corpus import write_corpus
 from img2prompt.embedding.probes import odd_one_out
-from img2prompt.embedding.vectors import EmbeddingError, WordVectors, top_k
+from img2prompt.embedding.vectors import WordVectors, top_k
 
 
 class Touch:
@@ -88,7 +88,7 @@ def test_no_pickle_is_opened(tmp_path: Path) -> None:
     np.save(tmp_path / "array.npz.npy", bomb, allow_pickle=True)
     (tmp_path / "array.npz.npy").rename(tmp_path / "array.npz")
     for name in ("inside.npz", "whole.npz", "array.npz"):
-        with pytest.raises(EmbeddingError, match=name):
+        with pytest.raises(UserError, match=name):
             WordVectors.load(tmp_path / name)
     assert not trap.exists()
     pickle.loads(pickle.dumps(Touch(trap)))
@@ -147,14 +147,14 @@ def without_counts() -> bytes:
 )
 def test_files_that_are_no_embedding_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.npz").write_bytes(content)
-    with pytest.raises(EmbeddingError):
+    with pytest.raises(UserError):
         WordVectors.load(tmp_path / "a.npz")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(EmbeddingError, match=r"none\.npz"):
+    with pytest.raises(UserError, match=r"none\.npz"):
         WordVectors.load(tmp_path / "none.npz")
-    with pytest.raises(EmbeddingError):
+    with pytest.raises(UserError):
         WordVectors.load(tmp_path)
 
 

@@ -14,14 +14,13 @@ from img2prompt.embedding.word_map import VocabularyMap, build_map, neighbourhoo
 from img2prompt.inference.decoder import Decoder
 from img2prompt.inference.predictor import Prediction, choose_words
 from img2prompt.ui.map.figures import (
-    Group,
-    Names,
     map_figure,
     picture_part,
     sum_part,
     vocabulary_figure,
     word_part,
 )
+from img2prompt.ui.map.traces import Group, Names
 
 CLUSTERS, EACH, DIMENSIONS = 6, 25, 100
 SCALES = (155.0, 280.0)  # pixels a unit takes on a phone and on a desk
@@ -256,12 +255,6 @@ def test_the_answer_is_drawn_where_it_falls(small: VocabularyMap, prediction: Pr
         assert np.isnan(gap).all()
     labels = [note for note in figure.layout.annotations if note.name == "answer"]
     assert [note.text for note in labels] == [word.word for word in prediction.words]
-
-
-def test_vectors_may_be_given_apart(small: VocabularyMap, prediction: Prediction) -> None:
-    moved = prediction.vectors[::-1].copy()
-    predicted = map_figure(small, NAMES, prediction, moved).data[2]
-    assert np.column_stack([predicted.x, predicted.y]) == pytest.approx(small.place(moved))
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -337,7 +337,7 @@ def test_a_killed_run_resumes_where_it_stopped(world: Path) -> None:
     [
         (["--preset", "nonsense"], "Unknown preset"),
         (["--data", "nowhere"], "no prepared shards"),
-        (["--embedding", "nowhere.npz"], "no embedding"),
+        (["--embedding", "nowhere.npz"], "no word embedding"),
         (["--epochs", "0"], "must be > 0"),
         (["--preset", "gaze", "--backbone", "resnet"], "Unknown backbone"),
         (["--preset", "gaze", "--loss", "hinge"], "Unknown loss"),

@@ -4,7 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
-import locks
+import lock
 import pytest
 from paths import ROOT
 
@@ -26,33 +26,33 @@ def change(path: Path, old: str, new: str) -> None:
 
 
 def test_the_locks_fit_their_ranges_and_one_another() -> None:
-    assert locks.problems(ROOT) == []
+    assert lock.problems(ROOT) == []
 
 
 def test_every_file_of_ranges_is_locked() -> None:
     ranges = {path.name for path in ROOT.glob("requirements*.txt")}
-    assert ranges == {name for lock in locks.LOCKS for name in lock.ranges}
-    assert {path.name for path in ROOT.glob("*.lock")} == {lock.name for lock in locks.LOCKS}
+    assert ranges == {name for one in lock.LOCKS for name in one.ranges}
+    assert {path.name for path in ROOT.glob("*.lock")} == {one.name for one in lock.LOCKS}
 
 
-@pytest.mark.parametrize("name", [lock.name for lock in locks.LOCKS])
+@pytest.mark.parametrize("name", [one.name for one in lock.LOCKS])
 def test_every_release_has_hashes_and_no_address(name: str) -> None:
-    pins = locks.read(ROOT / name)
+    pins = lock.read_pins(ROOT / name)
     assert pins and all(pin.hashes for pin in pins)
     text = (ROOT / name).read_text("utf-8")
     assert "://" not in text and "--index" not in text and "--find-links" not in text
 
 
-@pytest.mark.parametrize("environment", locks.environments(), ids=lambda e: " ".join(e.values()))
+@pytest.mark.parametrize("environment", lock.environments(), ids=lambda e: " ".join(e.values()))
 def test_no_machine_gets_two_releases_of_one_package(environment: dict[str, str]) -> None:
-    for lock in locks.LOCKS:
-        names = [pin.name for pin in locks.read(ROOT / lock.name) if pin.holds_on(environment)]
+    for one in lock.LOCKS:
+        names = [pin.name for pin in lock.read_pins(ROOT / one.name) if pin.holds_on(environment)]
         assert len(names) == len(set(names))
 
 
 def test_one_tensorflow_on_every_machine() -> None:
-    pins = locks.read(ROOT / locks.SERVING)
-    for environment in locks.environments():
+    pins = lock.read_pins(ROOT / lock.SERVING)
+    for environment in lock.environments():
         found = {pin.name for pin in pins if pin.holds_on(environment)}
         light = environment["sys_platform"], environment["platform_machine"]
         expected = "tensorflow-cpu" if light == ("linux", "x86_64") else "tensorflow"
@@ -75,14 +75,14 @@ def test_a_lock_that_does_not_fit_is_noticed(
     copied: Path, file: str, old: str, new: str, told: str
 ) -> None:
     change(copied / file, old, new)
-    assert any(told in problem for problem in locks.problems(copied))
+    assert any(told in problem for problem in lock.problems(copied))
 
 
 def test_comments_and_order_leave_a_lock_valid(copied: Path) -> None:
     path = copied / "requirements.txt"
     lines = path.read_text("utf-8").splitlines()
     path.write_text("\n".join(["# another comment", *reversed(lines)]), "utf-8")
-    assert locks.problems(copied) == []
+    assert lock.problems(copied) == []
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_what_is_not_pinned_by_hash_is_refused(tmp_path: Path, line: str) -> Non
     path = tmp_path / "requirements.lock"
     path.write_text(line + "\n", "utf-8")
     with pytest.raises(UserError, match=r"requirements\.lock: .*run make lock"):
-        locks.read(path)
+        lock.read_pins(path)
 
 
 def recipes() -> str:
@@ -114,7 +114,7 @@ def test_make_installs_nothing_but_locks() -> None:
     assert not [line for line in lines if "pip install" in line]
     own = "$(PIP) --no-deps --no-index --no-build-isolation -e ."
     locked = [line for line in installs if line != own]
-    assert len(locked) == len(locks.LOCKS) and installs.count(own) == 1
+    assert len(locked) == len(lock.LOCKS) and installs.count(own) == 1
     for line in locked:
         assert re.fullmatch(r"\$\(LOCKED\) (--no-deps )?-r requirements(-\w+)?\.lock", line)
     defined = re.search(r"^LOCKED := (.*)$", recipes(), re.MULTILINE)[1]
@@ -138,19 +138,19 @@ def test_locking_writes_all_locks_and_a_failure_none(
         target.write_text("six==1.17.0 \\\n    --hash=sha256:" + "0" * 64 + "\n", "utf-8")
         return type("Done", (), {"returncode": failing})
 
-    monkeypatch.setattr(locks.subprocess, "run", resolve)
-    before = {lock.name: (copied / lock.name).read_text("utf-8") for lock in locks.LOCKS}
+    monkeypatch.setattr(lock.subprocess, "run", resolve)
+    before = {one.name: (copied / one.name).read_text("utf-8") for one in lock.LOCKS}
     kept: list[str] = []
     failing = 1
     with pytest.raises(UserError, match=r"could not lock requirements-dev\.lock"):
-        locks.make(copied)
+        lock.make_locks(copied)
     assert {name: (copied / name).read_text("utf-8") for name in before} == before
     failing = 0
-    locks.make(copied)
-    assert kept[1] == before[locks.ALL]  # so that versions which still fit stay
-    for lock in locks.LOCKS:
-        assert [pin.name for pin in locks.read(copied / lock.name)] == ["six"]
-        assert locks.digest(copied, lock) in (copied / lock.name).read_text("utf-8")
-    locks.make(copied, upgrade=True)
+    lock.make_locks(copied)
+    assert kept[1] == before[lock.ALL]  # so that versions which still fit stay
+    for one in lock.LOCKS:
+        assert [pin.name for pin in lock.read_pins(copied / one.name)] == ["six"]
+        assert lock.digest(copied, one) in (copied / one.name).read_text("utf-8")
+    lock.make_locks(copied, upgrade=True)
     assert kept[-1] == ""
     assert not list(copied.glob(".*tmp*"))

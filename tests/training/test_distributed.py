@@ -185,7 +185,7 @@ def test_a_worker_that_cannot_begin_ends_the_others(
          *(word for word in arguments if word not in ("--embedding", "EMBEDDING"))]
     )  # fmt: skip
     chief, other = finish(processes, code=2)
-    assert "no embedding" in other and "Traceback" not in other
+    assert "no word embedding" in other and "Traceback" not in other
     assert "A worker is gone" in chief and "Traceback" not in chief
     assert not (tmp_path / "run" / "config.json").exists()
 

@@ -16,7 +16,8 @@ from sharding import SIDE, numbers_of, write_shards
 from waiting import PATIENCE
 
 from img2prompt.core.errors import UserError
-from img2prompt.data.shards import load_records
+from img2prompt.data import rows as rows_of_files
+from img2prompt.data.shards import ShardIndex, load_records
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.training import stream as streaming
 from img2prompt.training import trainer
@@ -219,8 +220,8 @@ def test_rows_are_read_as_they_lie(
     path = tmp_path_factory.mktemp("rows") / "array.npy"
     np.save(path, array)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streaming, "BLOCK_BYTES", block)
-        found = streaming.read_rows(path, np.array(rows))
+        patch.setattr(rows_of_files, "BLOCK_BYTES", block)
+        found = rows_of_files.read_rows(path, np.array(rows))
     np.testing.assert_array_equal(found, array[rows])
 
 
@@ -228,28 +229,28 @@ def test_a_shard_that_is_cut_off_is_named(tmp_path: Path) -> None:
     path = tmp_path / "part-000001.npy"
     np.save(path, np.zeros((10, 4), np.float32))
     path.write_bytes(path.read_bytes()[:-10])
-    streaming.read_rows(path, np.array([0, 8]))
+    rows_of_files.read_rows(path, np.array([0, 8]))
     for damaged in (path, tmp_path / "none.npy"):
         with pytest.raises(UserError, match="missing or damaged"):
-            streaming.read_rows(damaged, np.array([9]))
+            rows_of_files.read_rows(damaged, np.array([9]))
 
 
 @pytest.fixture(scope="module")
-def index(folders: list[Path], vectors: WordVectors) -> streaming.ShardIndex:
+def index(folders: list[Path], vectors: WordVectors) -> ShardIndex:
     return streaming.read_index(folders, vectors, [CONTENT], hashes=True)
 
 
-def batches(index: streaming.ShardIndex, draws: Draws, epochs: range, *task: int) -> list:
+def batches(index: ShardIndex, draws: Draws, epochs: range, *task: int) -> list:
     columns = Columns((pixels_of,), lambda pixels: (tf.cast(pixels, tf.float32) / 255, pixels))
     stream = streaming.batches(index, columns, draws, 16, epochs, *task)
     return [x.numpy() for x, _ in stream]
 
 
-def uniform(index: streaming.ShardIndex, per_epoch: int = 96, seed: int = 1) -> Draws:
+def uniform(index: ShardIndex, per_epoch: int = 96, seed: int = 1) -> Draws:
     return Draws(np.ones(len(index), np.float32), index.start, per_epoch, seed)
 
 
-def test_batches_are_the_draws_mixed(index: streaming.ShardIndex) -> None:
+def test_batches_are_the_draws_mixed(index: ShardIndex) -> None:
     draws = uniform(index)
     read = batches(index, draws, range(2))
     assert [len(batch) for batch in read] == [16] * 12
@@ -264,14 +265,14 @@ def test_batches_are_the_draws_mixed(index: streaming.ShardIndex) -> None:
     assert min(len(set(numbers_of(batch) // 60)) for batch in read[:6]) > 1
 
 
-def test_a_resumed_stream_goes_on_as_it_would_have(index: streaming.ShardIndex) -> None:
+def test_a_resumed_stream_goes_on_as_it_would_have(index: ShardIndex) -> None:
     whole = batches(index, uniform(index), range(4))
     resumed = batches(index, uniform(index), range(2, 4))
     np.testing.assert_array_equal(np.stack(whole[12:]), np.stack(resumed))
 
 
 @pytest.mark.parametrize("workers", [2, 8])
-def test_workers_parts_make_up_the_batch(index: streaming.ShardIndex, workers: int) -> None:
+def test_workers_parts_make_up_the_batch(index: ShardIndex, workers: int) -> None:
     whole = batches(index, uniform(index), range(1))
     parts = [batches(index, uniform(index), range(1), rank, workers) for rank in range(workers)]
     for number, batch in enumerate(whole):
@@ -298,21 +299,22 @@ MEMORY = """
 import resource, sys
 from pathlib import Path
 import numpy as np
+from img2prompt.data import shards
 from img2prompt.training import stream as streaming
 side, n = 256, 200
 def path_of(folder, shard):
     return folder / f"{shard}.npy"
-def read(folder, shards):
-    names = tuple((0, f"part-{i:06}") for i in range(1, shards + 1))
+def read(folder, count):
+    names = tuple((0, f"part-{i:06}") for i in range(1, count + 1))
     for _, name in names:
         with open(path_of(folder, name), "wb") as file:  # a file with a hole takes no disk
             header = {"descr": "|u1", "fortran_order": False, "shape": (n, side, side, 3)}
             np.lib.format.write_array_header_1_0(file, header)
             file.truncate(file.tell() + n * side * side * 3)
-    zeros = np.zeros(n * shards, np.uint8)
-    index = streaming.ShardIndex((folder,), names, np.arange(0, n * shards + 1, n), zeros, zeros,
+    zeros = np.zeros(n * count, np.uint8)
+    index = shards.ShardIndex((folder,), names, np.arange(0, n * count + 1, n), zeros, zeros,
                                  ("a",), zeros == 0, None)
-    draws = streaming.Draws(np.ones(n * shards, np.float32), index.start, 12 * n, 1)
+    draws = streaming.Draws(np.ones(n * count, np.float32), index.start, 12 * n, 1)
     columns = streaming.Columns((path_of,), lambda x: (x, x[:, 0]))
     for _ in streaming.batches(index, columns, draws, 16, range(1)):
         pass

@@ -1,12 +1,10 @@
 """The page, served for real with small untrained models: its endpoint, its errors, its limits."""
 
-import http.server
 import io
 import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from hosted import stranger
 from paths import ROOT
 from PIL import Image, PngImagePlugin
 from small_page import SIDE, picture, write_manifest
@@ -139,16 +138,8 @@ def test_words_are_looked_up_and_added(client: Client) -> None:
 
 
 def test_the_server_never_fetches_an_address(client: Client, address: str) -> None:
-    asked: list[str] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_error(404)
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as other:
-        threading.Thread(target=other.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{other.server_port}/picture.png"
+    with stranger() as (other, asked):
+        url = f"{other}/picture.png"
         with pytest.raises(AppError, match="takes no addresses"):
             client.predict(
                 {"path": url, "url": url, "meta": {"_type": "gradio.FileData"}},
@@ -156,7 +147,6 @@ def test_the_server_never_fetches_an_address(client: Client, address: str) -> No
                 3,
                 api_name="/predict",
             )
-        other.shutdown()
     assert asked == []
 
 
@@ -247,32 +237,32 @@ def test_a_page_without_map_and_examples_still_answers(folder: Path, tmp_path: P
 
 
 def test_a_predictor_is_loaded_once(folder: Path) -> None:
-    from img2prompt.ui.service import Guesser
+    from img2prompt.ui.service import ModelService
 
-    guesser = Guesser(Assets(folder), "notebook")
-    assert guesser.predictor("notebook") is guesser.predictor("notebook")
-    assert guesser.predictor("gaze").vectors is guesser.vectors
+    models = ModelService(Assets(folder), "notebook")
+    assert models.predictor("notebook") is models.predictor("notebook")
+    assert models.predictor("gaze").vectors is models.vectors
     with pytest.raises(UserError, match="Unknown preset 'brilliant'"):
-        guesser.predictor("brilliant")
+        models.predictor("brilliant")
 
 
 def test_an_explanation_is_kept_while_pictures_are_few(folder: Path) -> None:
-    from img2prompt.ui.service import EXPLAINED, Guesser
+    from img2prompt.ui.service import KEPT, ModelService
 
-    guesser = Guesser(Assets(folder), "notebook")
+    models = ModelService(Assets(folder), "notebook")
     noise = folder / "examples" / "noise.png"
-    words = tuple(word.word for word in guesser(noise, "notebook", 3).words)
-    first = guesser.explain(noise, "notebook", words)
-    assert guesser.explain(noise, "notebook", words) is first
-    for word in guesser.vectors.words[:EXPLAINED]:
-        guesser.explain(noise, "notebook", (word,))
-    assert guesser.explain(noise, "notebook", words) is not first
+    words = tuple(word.word for word in models(noise, "notebook", 3).words)
+    first = models.explain(noise, "notebook", words)
+    assert models.explain(noise, "notebook", words) is first
+    for word in models.vectors.words[:KEPT]:
+        models.explain(noise, "notebook", (word,))
+    assert models.explain(noise, "notebook", words) is not first
     with pytest.raises(UserError, match="no longer here"):
-        guesser.explain(folder / "gone.png", "notebook", words)
+        models.explain(folder / "gone.png", "notebook", words)
 
 
 def test_blocked_words_show_only_where_they_are_switched_on(folder: Path, tmp_path: Path) -> None:
-    from img2prompt.ui.service import Guesser
+    from img2prompt.ui.service import ModelService
 
     shutil.copytree(folder, tmp_path / "assets")
     vectors = WordVectors.load(folder / EMBEDDING_FILE)
@@ -289,7 +279,7 @@ def test_blocked_words_show_only_where_they_are_switched_on(folder: Path, tmp_pa
     noise = folder / "examples" / "noise.png"
 
     def shown(show_all: bool) -> set[str]:
-        answer = Guesser(Assets(tmp_path / "assets"), show_all=show_all)(noise, "gaze", 50)
+        answer = ModelService(Assets(tmp_path / "assets"), show_all=show_all)(noise, "gaze", 50)
         near = {other for word in answer.words for other, _ in word.alternatives}
         return near | {word.word for word in answer.words}
 
@@ -302,7 +292,7 @@ def test_examples_are_buttons_with_descriptions(folder: Path) -> None:
 
     html = examples_html(load_examples(folder), "Take <one>")
     assert html.count("<button") == 1 and 'data-example="0"' in html
-    assert "Noise: Coloured &quot;noise&quot; &amp; nothing else" in html
+    assert "Noise: Coloured &#34;noise&#34; &amp; nothing else" in html
     assert "Take &lt;one&gt;" in html
     assert 'src="data:image/jpeg;base64,' in html and str(folder) not in html
 
@@ -325,7 +315,7 @@ def test_negative_scores_grow_to_the_left() -> None:
         return PredictedWord(name, score, 0.4, (0.0,), step, (("other", -0.3),))
 
     words = (word("up", 0.5, 0), word("<same>", 0.4, 0), word("down", -0.25, 1))
-    html = answer_html(Prediction("<new>", words, np.zeros((2, 1), np.float32)), ENGLISH)
+    html = str(answer_html(Prediction("<new>", words, np.zeros((2, 1), np.float32)), ENGLISH))
     assert "&lt;new&gt;: 3 words" in html and "<new>" not in html
     assert "&lt;same&gt;" in html and "<same>" not in html
     assert ">0.50<" in html.replace("</span>0", ">0") and "−0.25" in html
@@ -387,13 +377,13 @@ def test_the_options_reach_the_page(monkeypatch: pytest.MonkeyPatch, arguments: 
     import app
     from img2prompt.ui import page
 
-    launched: list[dict] = []
-    monkeypatch.setattr(page, "launch", lambda *_, **options: launched.append(options))
+    launched: list[tuple] = []
+    monkeypatch.setattr(page, "launch", lambda *given, **others: launched.append((given, others)))
     monkeypatch.setattr("sys.argv", ["app.py", *arguments])
     app.main()
-    chosen = {"language": "de", "show_all": True, "allow_hosts": ["a.org", "b"]}
-    usual = {"language": "en", "show_all": False, "allow_hosts": []}
-    assert launched == [chosen if arguments else usual]
+    (((_, options, *_), others),) = launched
+    chosen = page.Options(language="de", show_all=True), {"allow_hosts": ["a.org", "b"]}
+    assert (options, others) == (chosen if arguments else (page.Options(), {"allow_hosts": []}))
 
 
 @pytest.mark.parametrize(

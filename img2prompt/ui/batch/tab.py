@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -24,12 +24,14 @@ from img2prompt.ui.batch.table import (
     sentence_html,
     table_head,
 )
-from img2prompt.ui.context import Page
+from img2prompt.ui.context import QUIET, Page, html_part
 from img2prompt.ui.upload_boxes import Files
 
-MAX_WORDS = 20
-DEFAULT_WORDS = 10
 EVERY = 0.4  # seconds between two looks at a pass that is under way
+# One pass at a time, or single pictures of the other tabs would have to wait.
+_ONE_PASS: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "batch"}
+
+Updates = dict[Any, Any]  # component → its new value, or a component with new properties
 
 # (text, file, what is in it)
 _SAVED: tuple[tuple[str, str, Callable[[Run], str]], ...] = (
@@ -84,167 +86,171 @@ class Work:
         self.stop()
 
 
-def build(page: Page) -> None:
-    """Lay the tab out and wire it."""
-    guesser, text = page.guesser, page.text
+class Batch:
+    """The tab's components, and what its buttons do.
 
-    with gr.Row(elem_id="batch-desk", equal_height=False):
-        with gr.Column(scale=4, min_width=300, elem_id="batch-ask"):
-            files = Files(
-                text,
-                label=text("batch.files"),
-                height=220,
-                elem_id="batch-files",
-            )
-            gr.HTML(
-                f"<p>{escape(text('batch.hint', most=text.number(MAX_FILES, 0)))}</p>",
-                apply_default_css=False,
-                elem_id="batch-hint",
-            )
-            preset = gr.Radio(
-                page.preset_choices(),
-                value=guesser.preset,
-                label=text("guess.preset"),
-                elem_id="batch-preset",
-            )
-            count = gr.Slider(
-                1,
-                MAX_WORDS,
-                value=DEFAULT_WORDS,
-                step=1,
-                label=text("guess.count"),
-                buttons=[],
-                elem_id="batch-count",
-            )
-            with gr.Row(elem_id="batch-buttons"):
-                start = gr.Button(text("batch.start"), variant="primary", elem_id="batch-start")
-                stop = gr.Button(
-                    text("batch.stop"), variant="stop", interactive=False, elem_id="batch-stop"
-                )
-        with gr.Column(scale=8, min_width=300, elem_id="batch-tell"):
-            status = gr.HTML(
-                sentence_html(text("batch.waiting")),
-                apply_default_css=False,
-                elem_id="batch-status",
-            )
-            with gr.Row(visible=False, elem_id="batch-save") as saving:
-                saves = [
-                    gr.DownloadButton(text(f"batch.{key}"), size="sm", elem_id=f"batch-{key}")
-                    for key, _, _ in _SAVED
-                ]
-            counts = gr.HTML("", apply_default_css=False, elem_id="batch-counts")
-            table = gr.HTML("", apply_default_css=False, elem_id="batch-table")
-    work = gr.State(None)
+    Args:
+        page: the page around it.
+
+    Attributes:
+        files, preset, count: what to answer, by which model, with how many words.
+        start, stop: the buttons of a pass.
+        status, counts, table: the HTML of a pass.
+        saving: the row of the buttons `saves`, which are in the order of `_SAVED`.
+        work: the visitor's `Work`, None before the first.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        text = page.text
+        with gr.Row(elem_id="batch-desk", equal_height=False):
+            with gr.Column(scale=4, min_width=300, elem_id="batch-ask"):
+                label = text("batch.files")
+                self.files = Files(label=label, height=220, elem_id="batch-files")
+                hint = text("batch.hint", most=text.number(MAX_FILES, 0))
+                html_part("batch-hint", f"<p>{escape(hint)}</p>")
+                self.preset = page.preset_switch("batch-preset")
+                self.count = page.word_slider("batch-count")
+                with gr.Row(elem_id="batch-buttons"):
+                    label = text("batch.start")
+                    self.start = gr.Button(label, variant="primary", elem_id="batch-start")
+                    label = text("batch.stop")
+                    self.stop = gr.Button(
+                        label, variant="stop", interactive=False, elem_id="batch-stop"
+                    )
+            with gr.Column(scale=8, min_width=300, elem_id="batch-tell"):
+                self.status = html_part("batch-status", sentence_html(text("batch.waiting")))
+                with gr.Row(visible=False, elem_id="batch-save") as self.saving:
+                    self.saves = [
+                        gr.DownloadButton(text(f"batch.{key}"), size="sm", elem_id=f"batch-{key}")
+                        for key, _, _ in _SAVED
+                    ]
+                self.counts = html_part("batch-counts")
+                self.table = html_part("batch-table")
+        self.work = gr.State(None)
 
     def prepare(
-        earlier: Work | None, chosen: list[str] | None, preset: str, words: float
-    ) -> dict[Any, Any]:
+        self, earlier: Work | None, chosen: list[str] | None, preset: str, words: float
+    ) -> Updates:
         """Stop what is under way and make room; the pass itself may have to wait in line."""
         if earlier is not None:
             earlier.supersede()
-        return {
-            work: Work(chosen, preset, round(words)),
-            status: sentence_html(text("batch.queued")),
-            stop: gr.Button(interactive=True),
-        } | blank()
+        blank = self._blank("batch.queued", stoppable=True)
+        return {self.work: Work(chosen, preset, round(words))} | blank
 
-    def blank() -> dict[Any, Any]:
-        return {table: "", counts: "", saving: gr.Row(visible=False)}
-
-    # gradio shows again at the end what came last; this takes the place of a table that is gone.
-    unchanged = {status: gr.skip()}
-
-    def answer(mine: Work | None) -> Iterator[dict[Any, Any]]:
+    def answer(self, mine: Work | None) -> Iterator[Updates]:
+        """Answer the pictures of the newest set; the table grows every `EVERY` seconds."""
+        # gradio shows again at the end what came last; this takes the place of a table that is gone
+        unchanged = {self.status: gr.skip()}
         if mine is None or mine.superseded or mine.begun:
             yield unchanged  # the pass of an earlier set came late, or took this one up already
             return
         mine.begun = True
         if not mine.files:
-            yield {status: sentence_html(text("batch.waiting")), stop: gr.Button(interactive=False)}
+            yield self._sentence("batch.waiting")
             return
-        with page.errors():
+        with self.page.errors():
             if not any(os.path.lexists(path) for path in mine.files):  # a single one is a row
-                page.check_picture(mine.files[0])
-            predictor = guesser.predictor(mine.preset)
-            run = mine.begin(Run(predictor, mine.files, mine.words, guesser.blocked))
-            rows, looked = table_head(text), 0.0
-            for row in run:
-                if run.done <= SHOWN_ROWS:
-                    rows += row_html(row, text)
-                if mine.superseded:
-                    break
-                if time.monotonic() - looked >= EVERY:
-                    looked = time.monotonic()
-                    yield {
-                        status: progress_html(run, text),
-                        table: rows,
-                        counts: counts_html(run, text),
-                        stop: gr.Button(interactive=not mine.stopped),
-                    }
-        if mine.superseded:
-            yield unchanged
-            return
+                self.page.check_picture(mine.files[0])
+            models = self.page.models
+            predictor = models.predictor(mine.preset)
+            run = mine.begin(Run(predictor, mine.files, mine.words, models.compare))
+            rows = yield from self._progress(mine, run)
+        yield unchanged if mine.superseded else self._ended(run, rows)
+
+    def halt(self, mine: Work | None) -> Updates:
+        """End a pass before its next row."""
+        if mine is not None:
+            mine.stop()
+        return self._sentence("batch.stopping")
+
+    def clear(self, mine: Work | None) -> Updates:
+        """End a pass and forget what it answered: its files were taken out of the box."""
+        if mine is not None:
+            mine.supersede()
+        return self._blank("batch.waiting")
+
+    def fail(self) -> Updates:
+        """What was answered before a pass failed stays in the table."""
+        return self._sentence("batch.failed")
+
+    def _sentence(self, key: str, stoppable: bool = False) -> Updates:
+        told = sentence_html(self.page.text(key))
+        return {self.status: told, self.stop: gr.Button(interactive=stoppable)}
+
+    def _blank(self, key: str, stoppable: bool = False) -> Updates:
+        empty = {self.table: "", self.counts: "", self.saving: gr.Row(visible=False)}
+        return self._sentence(key, stoppable) | empty
+
+    def _progress(self, mine: Work, run: Run) -> Generator[Updates, None, str]:
+        """What to show while a pass is under way; the table's HTML at its end."""
+        text = self.page.text
+        rows, looked = table_head(text), 0.0
+        for row in run:
+            if run.done <= SHOWN_ROWS:
+                rows += row_html(row, text)
+            if mine.superseded:
+                break
+            if time.monotonic() - looked >= EVERY:
+                looked = time.monotonic()
+                yield {
+                    self.status: progress_html(run, text),
+                    self.table: rows,
+                    self.counts: counts_html(run, text),
+                    self.stop: gr.Button(interactive=not mine.stopped),
+                }
+        return rows
+
+    def _ended(self, run: Run, rows: str) -> Updates:
+        text = self.page.text
         buttons, note = {}, ""
         try:
-            for button, (_, name, content) in zip(saves, _SAVED, strict=True):
-                saved = _saved(name, content(run), files.GRADIO_CACHE)
+            for button, (_, name, content) in zip(self.saves, _SAVED, strict=True):
+                saved = _saved(name, content(run), self.files.GRADIO_CACHE)
                 buttons[button] = gr.DownloadButton(value=saved)
         except OSError:  # a full disk takes the files to save, but not the answers on the page
             buttons, note = {}, text("batch.not_saved")
-        yield {
-            status: done_html(run, text, note),
-            table: rows if run.done else "",
-            counts: counts_html(run, text),
-            saving: gr.Row(visible=run.done > 0 and bool(buttons)),
-            stop: gr.Button(interactive=False),
+        return {
+            self.status: done_html(run, text, note),
+            self.table: rows if run.done else "",
+            self.counts: counts_html(run, text),
+            self.saving: gr.Row(visible=run.done > 0 and bool(buttons)),
+            self.stop: gr.Button(interactive=False),
         } | buttons
 
-    def halt(mine: Work | None) -> dict[Any, Any]:
-        if mine is not None:
-            mine.stop()
-        return {status: sentence_html(text("batch.stopping")), stop: gr.Button(interactive=False)}
 
-    def clear(mine: Work | None) -> dict[Any, Any]:
-        if mine is not None:
-            mine.supersede()
-        return {
-            status: sentence_html(text("batch.waiting")),
-            stop: gr.Button(interactive=False),
-        } | blank()
+def build(page: Page) -> Batch:
+    """Lay the tab out and wire it."""
+    batch = Batch(page)
+    _wire(batch)
+    _publish(batch)
+    return batch
 
-    quiet = {"show_progress": "hidden", "queue": False}
-    shown = [status, table, counts, saving, stop]
+
+def _wire(batch: Batch) -> None:
+    private = batch.page.private
+    ended = [batch.status, batch.stop]
+    shown = [*ended, batch.table, batch.counts, batch.saving]
     passed = gr.on(
-        [files.upload, start.click],
-        prepare,
-        [work, files, preset, count],
-        [work, *shown],
+        [batch.files.upload, batch.start.click],
+        batch.prepare,
+        [batch.work, batch.files, batch.preset, batch.count],
+        [batch.work, *shown],
         trigger_mode="multiple",
-        **page.private("batch_prepare"),
-        **quiet,
+        **private("batch_prepare"),
+        **QUIET,
     ).then(
-        answer,
-        work,
-        [*shown, *saves],
-        # One pass at a time, or single pictures of the other tabs would have to wait.
-        concurrency_limit=1,
-        concurrency_id="batch",
+        batch.answer,
+        batch.work,
+        [*shown, *batch.saves],
         show_progress="hidden",
         trigger_mode="multiple",
-        **page.private("batch_answer"),
+        **_ONE_PASS,
+        **private("batch_answer"),
     )
-    passed.failure(  # what was answered before it stays in the table
-        lambda: {
-            status: sentence_html(text("batch.failed")),
-            stop: gr.Button(interactive=False),
-        },
-        outputs=shown,
-        **page.private("batch_failed"),
-        **quiet,
-    )
-    stop.click(halt, work, [status, stop], **page.private("batch_stop"), **quiet)
-    files.clear(clear, work, shown, **page.private("batch_clear"), **quiet)
-    _api(page, files, preset, count)
+    passed.failure(batch.fail, None, ended, **private("batch_failed"), **QUIET)
+    batch.stop.click(batch.halt, batch.work, ended, **private("batch_stop"), **QUIET)
+    batch.files.clear(batch.clear, batch.work, shown, **private("batch_clear"), **QUIET)
 
 
 def _saved(name: str, content: str, cache: str) -> str:
@@ -252,7 +258,7 @@ def _saved(name: str, content: str, cache: str) -> str:
     # under the whole one's name, which is a hash of what it ought to hold.
     data = export.encoded(name, content)
     try:
-        return processing_utils.save_bytes_to_cache(data, name, cache)
+        return str(processing_utils.save_bytes_to_cache(data, name, cache))
     except OSError:
         half = Path(cache) / processing_utils.hash_bytes(data) / name
         with contextlib.suppress(OSError):
@@ -260,10 +266,8 @@ def _saved(name: str, content: str, cache: str) -> str:
         raise
 
 
-def _api(page: Page, files: Any, preset: Any, count: Any) -> None:
-    """The endpoint for programs."""
-    if not page.published:
-        return
+def _publish(tab: Batch) -> None:
+    page = tab.page
 
     def batch(files: list[str] | None, preset: str, words: float) -> list[dict[str, Any]]:
         """Predict which words of a Stable Diffusion prompt made each of many pictures.
@@ -283,8 +287,8 @@ def _api(page: Page, files: Any, preset: Any, count: Any) -> None:
             where the true prompt is known "truth", and "found" and "f1" if we know a word of it
         """
         with page.errors():
-            guesser = page.guesser
-            run = Run(guesser.predictor(preset), files or [], round(words), guesser.blocked)
+            models = page.models
+            run = Run(models.predictor(preset), files or [], round(words), models.compare)
             for _ in run:
                 pass
             return [
@@ -292,11 +296,4 @@ def _api(page: Page, files: Any, preset: Any, count: Any) -> None:
                 for (name, result), truth in zip(run.results, run.truths, strict=True)
             ]
 
-    gr.Button(visible=False).click(
-        batch,
-        [files, preset, count],
-        gr.JSON(visible=False),
-        concurrency_limit=1,
-        concurrency_id="batch",
-        **page.api("batch"),
-    )
+    page.publish(batch, [tab.files, tab.preset, tab.count], **_ONE_PASS)

@@ -1,9 +1,9 @@
 """What the Batch tab shows of a set: its bar, its table, its words, in HTML."""
 
 import base64
-from html import escape
 
 from img2prompt.core.errors import UserError
+from img2prompt.core.html import macros
 from img2prompt.core.printable import one_line
 from img2prompt.core.texts import Texts
 from img2prompt.inference.batch import THUMBNAIL, Row, Run
@@ -11,6 +11,7 @@ from img2prompt.inference.batch import THUMBNAIL, Row, Run
 SHOWN_ROWS = 500  # a browser draws them at once; the files to save hold all
 SHOWN_COUNTS = 20
 SHOWN_PROMPT = 300  # characters of a true prompt in the table; the files hold all of it
+_HTML = macros("ui/batch/table")
 
 
 def progress_html(run: Run, text: Texts) -> str:
@@ -19,15 +20,11 @@ def progress_html(run: Run, text: Texts) -> str:
     left = run.seconds_left()
     if left is not None:
         told += " · " + duration(left, text)
-    return (
-        f'<progress max="{run.total}" value="{run.done}" '
-        f'aria-label="{escape(text("batch.progress_label"), quote=True)}"></progress>'
-        f'<p class="left">{escape(told)}</p>'
-    )
+    return str(_HTML.bar(run, told, False, text))
 
 
 def done_html(run: Run, text: Texts, note: str = "") -> str:
-    """What a pass came to: whole or stopped, how many rows are reasons, and a note of ours."""
+    """The result of a pass: whole or stopped, how many rows are reasons, and a note of ours."""
     if run.done < run.total:
         told = text("batch.stopped", done=run.done, total=run.total)
     elif run.total == 1:
@@ -45,11 +42,7 @@ def done_html(run: Run, text: Texts, note: str = "") -> str:
         told += " " + text("batch.shown", shown=SHOWN_ROWS)
     if note:
         told += " " + note
-    return (
-        f'<progress max="{run.total}" value="{run.done}" '
-        f'aria-label="{escape(text("batch.progress_label"), quote=True)}"></progress>'
-        f'<p class="left" role="status">{escape(told)}</p>'
-    )
+    return str(_HTML.bar(run, told, True, text))
 
 
 def duration(seconds: float, text: Texts) -> str:
@@ -66,54 +59,26 @@ def counts_html(run: Run, text: Texts) -> str:
     answered = run.done - run.failed
     if not answered:
         return ""
-    rows = "".join(
-        f'<li><span class="word">{escape(word)}</span>'
-        f'<span class="track" aria-hidden="true"><span class="bar" '
-        f'style="width:{100 * pictures / answered:.1f}%"></span></span>'
-        f'<span class="times">{pictures}</span></li>'
-        for word, pictures in run.most_common()[:SHOWN_COUNTS]
-    )
     heading = text("batch.counts", count=answered) if answered > 1 else text("batch.counts_one")
     note = text("batch.distinct", count=text.number(len(run.counts), 0))
-    return (
-        f"<details open><summary><h2>{escape(heading)}</h2></summary>"
-        f'<p class="note">{escape(note)}</p><ol class="counts">{rows}</ol></details>'
-    )
+    return str(_HTML.counts(run.most_common()[:SHOWN_COUNTS], answered, heading, note))
 
 
 def table_head(text: Texts) -> str:
     """The table up to its first row."""
-    heads = "".join(
-        f'<th scope="col">{escape(text(f"batch.column_{name}"))}</th>'
-        for name in ("picture", "file", "words")
-    )
-    # No end tags of the table and its body: the parser adds them, and a text that only grows is
-    # sent as what was added to it.
-    return (
-        f"<table><caption>{escape(text('batch.table'))}</caption>"
-        f"<thead><tr>{heads}</tr></thead><tbody>"
-    )
+    return str(_HTML.head(text))
 
 
 def row_html(row: Row, text: Texts) -> str:
     """A picture, its name, and its words or the reason why it has none."""
-    name = escape(row.name)
-    picture = ""
-    if row.thumbnail is not None:
-        data = base64.b64encode(row.thumbnail).decode("ascii")
-        # The name stands beside it: read twice, it would only be in the way.
-        picture = (
-            f'<img src="data:image/jpeg;base64,{data}" alt="" '
-            f'width="{THUMBNAIL // 2}" height="{THUMBNAIL // 2}">'
-        )
-    if isinstance(row.result, UserError):
-        told = (
-            f'<td class="reason"><b>{escape(text("batch.not_used"))}</b> '
-            f"{escape(row.result.told(text))}</td>"
-        )
-    else:
-        told = f'<td class="words">{escape(row.result.prompt)}{_truth(row, text)}</td>'
-    return f'<tr><td class="picture">{picture}</td><th scope="row">{name}</th>{told}</tr>'
+    picture = base64.b64encode(row.thumbnail or b"").decode("ascii")
+    reason = row.result.told(text) if isinstance(row.result, UserError) else None
+    return str(_HTML.row(row, picture, THUMBNAIL // 2, reason, _truth(row, text), text))
+
+
+def sentence_html(told: str) -> str:
+    """A sentence in the place of the bar."""
+    return str(_HTML.sentence(told))
 
 
 def _truth(row: Row, text: Texts) -> str:
@@ -133,9 +98,4 @@ def _truth(row: Row, text: Texts) -> str:
         )
         if row.truth.found:
             told += ": " + ", ".join(row.truth.found)
-    return f'<p class="truth">{escape(told)}</p>'
-
-
-def sentence_html(told: str) -> str:
-    """A sentence in the place of the bar."""
-    return f'<p class="sentence" role="status">{escape(told)}</p>'
+    return told

@@ -1,15 +1,16 @@
 """The answer as HTML: words with bar, cosine and chance; each opens to what is known of it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import groupby
 
+from img2prompt.core.html import macros
 from img2prompt.core.texts import Texts
 from img2prompt.embedding.kinds import KINDS
 from img2prompt.inference.export import as_csv, as_json, as_text
 from img2prompt.inference.predictor import PredictedWord, Prediction
 
+_HTML = macros("ui/guess/answer")
 # From how much chance on the plain words say more: sure_2 … sure_5 of the texts.
 SURE = (0.1, 0.25, 0.5, 0.8)
 
@@ -44,12 +45,36 @@ class View:
         """Whether a word of this cosine is shown."""
         return self.minimum <= 0 or score >= self.minimum
 
+    def kept(self, prediction: Prediction) -> Prediction:
+        """The prediction with those of its words that are shown."""
+        words = tuple(word for word in prediction.words if self.keeps(word.score))
+        return replace(prediction, words=words)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One word of a list.
+
+    Attributes:
+        word: with its score, chance and alternatives.
+        kind: what kind it is, None where that is not to be shown.
+        bar: where its bar lies, as CSS.
+        sure: its chance in plain words, "" where it is not known.
+        facts: what else is known of it.
+    """
+
+    word: PredictedWord
+    kind: str | None
+    bar: str
+    sure: str
+    facts: list[str]
+
 
 def answer_html(
     prediction: Prediction,
     text: Texts,
     view: View = View(),
-    kind: Callable[[str], str | None] = lambda word: None,
+    kind: Callable[[str], str | None] = lambda _: None,
     count: Callable[[str], int] | None = None,
 ) -> str:
     """The list of words; numbers are text, bars only repeat them for the eye.
@@ -66,52 +91,38 @@ def answer_html(
     """
     shown = [word for word in prediction.words if view.keeps(word.score)]
     name = text.get(f"preset.{prediction.preset}.name", prediction.preset)
-    heading = (
-        text("guess.heading_one", preset=name)
-        if len(shown) == 1
-        else text("guess.heading", preset=name, count=len(shown))
-    )
+    one = len(shown) == 1
+    heading = text("guess.heading_one" if one else "guess.heading", preset=name, count=len(shown))
     lowest = min([0.0, *(word.score for word in shown)])
-    rows = {
-        word.word: _row(
-            word,
-            lowest,
-            # Under a heading that names the kind it need not stand beside each word as well.
-            None if view.by_kind else kind(word.word),
-            count,
-            len(prediction.vectors),
-            text,
-        )
-        for word in shown
-    }
-    limit = text.number(view.minimum)
-    below = len(prediction.words) - len(shown)
+    steps = len(prediction.vectors)
+
+    def row(word: PredictedWord) -> Row:
+        facts = [text("guess.vector_of", step=word.step + 1, steps=steps)] if steps > 1 else []
+        if count is not None:
+            facts.append(text("guess.times", count=text.number(count(word.word), 0)))
+        # Under a heading that names the kind it need not stand beside each word as well.
+        label = None if view.by_kind else kind(word.word)
+        sure = "" if word.confidence is None else sureness(word.confidence, text)
+        return Row(word, label, _bar(word.score, lowest), sure, facts)
+
+    groups: list[tuple[str | None, list[Row]]] = [(None, [row(word) for word in shown])]
+    if view.by_kind:
+        order = {name: rank for rank, name in enumerate((*KINDS, None))}
+        shown.sort(key=lambda word: order[kind(word.word)])  # stable: by score within a kind
+        groups = [
+            (text(f"kind.{name or 'none'}"), [row(word) for word in words])
+            for name, words in groupby(shown, key=lambda word: kind(word.word))
+        ]
+    limit, below = text.number(view.minimum), len(prediction.words) - len(shown)
+    sentence = text("guess.hidden_some", count=below, minimum=limit) if below else ""
     if not shown:
-        body = f'<p class="sentence">{text("guess.none_left", minimum=limit)}</p>'
-    elif view.by_kind:
-        body = _groups(shown, rows, kind, text)
-    else:
-        body = f'<ol class="words">{"".join(rows.values())}</ol>'
-    if shown and below:
-        note = text("guess.hidden_some", count=below, minimum=limit)
-        body += f'<p class="below">{escape(note)}</p>'
-    return (
-        f'<section class="answer" data-preset="{escape(prediction.preset, quote=True)}">'
-        f'<h2>{escape(heading)} <span class="hint">{escape(text("guess.hint"))}</span></h2>'
-        f"{_head(prediction, text) if shown else ''}{body}</section>"
-    )
+        groups, sentence = [], text("guess.none_left", minimum=limit)
+    return _HTML.answer(prediction.preset, heading, groups, sentence, text)
 
 
 def waiting_html(sentence: str, text: Texts) -> str:
     """What stands there before there is an answer: pale bars and one sentence."""
-    ghosts = "".join(
-        f'<li aria-hidden="true"><span class="ghost" style="width:{width}%"></span></li>'
-        for width in (92, 81, 73, 66, 60, 55, 51, 48, 45, 43)
-    )
-    return (
-        f'<section class="answer waiting"><h2>{escape(text("guess.words"))}</h2>'
-        f'<p class="sentence">{escape(sentence)}</p><ul class="ghosts">{ghosts}</ul></section>'
-    )
+    return _HTML.waiting(sentence, text)
 
 
 def save_html(prediction: Prediction, text: Texts) -> str:
@@ -121,12 +132,7 @@ def save_html(prediction: Prediction, text: Texts) -> str:
         ("save_json", "img2prompt.json", "application/json", as_json(prediction)),
         ("save_csv", "img2prompt.csv", "text/csv", as_csv(prediction)),
     )
-    buttons = "".join(
-        f'<button type="button" data-save="{name}" data-type="{kind};charset=utf-8" '
-        f'data-content="{escape(content, quote=True)}">{escape(text(f"guess.{key}"))}</button>'
-        for key, name, kind, content in files
-    )
-    return f'<p class="save"><span>{escape(text("guess.save"))}</span> {buttons}</p>'
+    return _HTML.save(files, text)
 
 
 def sureness(confidence: float, text: Texts) -> str:
@@ -134,79 +140,7 @@ def sureness(confidence: float, text: Texts) -> str:
     return text(f"guess.sure_{1 + sum(confidence >= limit for limit in SURE)}")
 
 
-def _groups(
-    shown: Sequence[PredictedWord],
-    rows: dict[str, str],
-    kind: Callable[[str], str | None],
-    text: Texts,
-) -> str:
-    order = {name: rank for rank, name in enumerate((*KINDS, None))}
-    by_kind = sorted(shown, key=lambda word: order[kind(word.word)])  # stable: by score within
-    return "".join(
-        f'<h3 class="kind">{escape(text("kind." + (name or "none")))}</h3>'
-        f'<ol class="words">{"".join(rows[word.word] for word in words)}</ol>'
-        for name, words in groupby(by_kind, key=lambda word: kind(word.word))
-    )
-
-
-def _head(prediction: Prediction, text: Texts) -> str:
-    """What the two columns of numbers are; nothing where there is one column only."""
-    if prediction.words[0].confidence is None:
-        return ""
-    return (
-        f'<p class="columns" aria-hidden="true">'
-        f'<span class="over-score">{escape(text("guess.score"))}</span>'
-        f'<span class="over-chance">{escape(text("guess.chance"))}</span></p>'
-    )
-
-
-def _row(
-    word: PredictedWord,
-    lowest: float,
-    kind: str | None,
-    count: Callable[[str], int] | None,
-    steps: int,
-    text: Texts,
-) -> str:
+def _bar(score: float, lowest: float) -> str:
     span = 1.0 - lowest
-    zero = (0.0 - lowest) / span
-    left = zero if word.score >= 0 else (word.score - lowest) / span
-    width = abs(word.score) / span
-    sign = " negative" if word.score < 0 else ""
-    chance = ""
-    if word.confidence is not None:
-        chance = (
-            f'<span class="chance">{escape(text.percent(word.confidence))}'
-            f' <span class="sure">{escape(sureness(word.confidence, text))}</span></span>'
-        )
-    label = ""
-    if kind is not None:
-        label = f' <span class="of-kind {kind}">{escape(text(f"kind.{kind}"))}</span>'
-    safe = escape(word.word, quote=True)
-    return (
-        f'<li class="row{sign}"><button type="button" class="pick" aria-expanded="false" '
-        f'data-word="{safe}"><span class="name"><span class="word">{safe}</span>{label}</span>'
-        f'<span class="track" aria-hidden="true"><span class="bar" '
-        f'style="left:{left * 100:.2f}%;width:{width * 100:.2f}%"></span></span>'
-        f'<span class="score"><span class="aside">{escape(text("guess.score"))} </span>'
-        f"{text.number(word.score)}</span>{chance}</button>"
-        f'<div class="more">{_more(word, count, steps, text)}</div></li>'
-    )
-
-
-def _more(word: PredictedWord, count: Callable[[str], int] | None, steps: int, text: Texts) -> str:
-    others = ", ".join(
-        f"<b>{escape(other)}</b> {text.number(score)}" for other, score in word.alternatives
-    )
-    lines = []
-    if others:
-        lines.append(f"{escape(text('guess.near'))}: {others}.")
-    if word.confidence is not None:
-        share = text.percent(word.confidence)
-        lines.append(escape(text("guess.often_right", share=share)))
-    facts = [text("guess.vector_of", step=word.step + 1, steps=steps)] if steps > 1 else []
-    if count is not None:
-        facts.append(text("guess.times", count=text.number(count(word.word), 0)))
-    if facts:
-        lines.append(escape(" · ".join(facts)))
-    return "".join(f"<p>{line}</p>" for line in lines)
+    left = (min(score, 0.0) - lowest) / span
+    return f"left:{left * 100:.2f}%;width:{abs(score) / span * 100:.2f}%"

@@ -3,7 +3,6 @@
 import base64
 import io
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 from PIL import ImageOps
@@ -11,6 +10,7 @@ from PIL import ImageOps
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import is_plain, read_json
 from img2prompt.core.forms import Examples
+from img2prompt.core.html import macros
 from img2prompt.data.images import open_image
 
 FOLDER = "examples"
@@ -60,7 +60,7 @@ def load_examples(assets: Path, language: str = "en") -> list[Example]:
     for entry in read_json(folder / LIST, Examples):
         path = folder / entry["file"]
         if not is_plain(entry["file"]) or not path.is_file():
-            raise UserError(f"{folder / LIST} names {entry['file']!r}, which is not beside it.")
+            raise UserError("ui.no_example", list=folder / LIST, file=entry["file"])
         told = entry.get("translations", {}).get(language, entry)
         examples.append(Example(path, told["title"], told["alt"], entry.get("prompt", "")))
     return examples
@@ -68,13 +68,8 @@ def load_examples(assets: Path, language: str = "en") -> list[Example]:
 
 def examples_html(examples: list[Example], label: str) -> str:
     """Buttons with the pictures inside the page itself, so that the server shares no folder."""
-    buttons = "".join(
-        f'<li><button type="button" data-example="{number}" title="{escape(example.title)}">'
-        f'<img src="{_thumbnail(example.path)}" alt="{escape(example.title)}: '
-        f'{escape(example.alt)}" width="{_SIDE // 2}" height="{_SIDE // 2}"></button></li>'
-        for number, example in enumerate(examples)
-    )
-    return f'<p class="label">{escape(label)}</p><ul class="examples">{buttons}</ul>'
+    pictures = [(example, _thumbnail(example.path)) for example in examples]
+    return macros("ui/guess/examples").examples(label, pictures, _SIDE // 2)
 
 
 def _thumbnail(path: Path) -> str:

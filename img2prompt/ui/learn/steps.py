@@ -2,16 +2,17 @@
 
 import base64
 import io
-from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
 from PIL import Image
 
+from img2prompt.core.html import macros
 from img2prompt.core.texts import Texts
-from img2prompt.inference.activations import Anatomy, FeatureMaps
+from img2prompt.inference.activations import Activations, FeatureMaps
 from img2prompt.inference.occlusion import colours
-from img2prompt.inference.predictor import Prediction
 
 PATCH = 8  # pixels a side, few enough to read their numbers
 DEPTHS = ("early", "middle", "late")
@@ -20,47 +21,58 @@ STRIPE = 4  # rows of an LSTM step's stripes
 BELOW, ZERO, ABOVE = (179, 84, 10), (246, 246, 242), (36, 84, 168)
 # Tints under dark text: the contrast stays above 7.
 LOW_TINT, NO_TINT, HIGH_TINT = (242, 184, 140), (250, 250, 248), (140, 176, 240)
+HTML = macros("ui/learn/steps")
 _INKS = {"#000": (0, 0, 0), "#fff": (255, 255, 255)}
 READABLE = 7.0  # contrast of the numbers on pixels (WCAG 2, level AAA)
 NEAREST = 4  # words of each vector that step five shows
 
 
-def steps_html(anatomy: Anatomy, preset: str, text: Texts) -> str:
+Colour = tuple[int, ...]  # red, green, blue, each in 0–255
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.floating[Any]]
+
+
+class Png(NamedTuple):
+    """A picture as the page carries it: a PNG in base64, its width and height in pixels."""
+
+    data: str
+    width: int
+    height: int
+
+
+def steps_html(activations: Activations, preset: str, text: Texts) -> Markup:
     """The five steps.
 
     Args:
-        anatomy: the picture's way through the model.
+        activations: the picture's way through the model.
         preset: the model's name to read.
         text: the language.
     """
-    parts = (_pixels, _maps, _steps, _vectors, _words)
-    sections = "".join(part(number, anatomy, text) for number, part in enumerate(parts, start=1))
-    return f"<h2>{escape(text('learn.heading', preset=preset))}</h2>{sections}"
-
-
-def answers_html(answers: list[tuple[str, Prediction]], text: Texts) -> str:
-    """What each model says of the same picture.
-
-    Args:
-        answers: (the model's name to read, its answer).
-        text: the language.
-    """
-    rows = "".join(
-        f'<div><dt>{escape(name)}</dt><dd lang="en">{escape(answer.prompt)}</dd></div>'
-        for name, answer in answers
+    names = DEPTHS if len(activations.depths) == len(DEPTHS) else (DEPTHS[0], DEPTHS[-1])
+    depths = zip(names, activations.depths, strict=False)
+    said = activations.prediction
+    return HTML.steps(
+        text("learn.heading", preset=preset),
+        _pixels(activations.pixels),
+        [_maps(name, depth, text) for name, depth in depths],
+        _steps(activations),
+        _vectors(activations),
+        {"prompt": said.prompt, "words": {word.word for word in said.words}},
+        text,
     )
-    return f"<h3>{escape(text('learn.failed_yours'))}</h3><dl>{rows}</dl>"
 
 
-def figures_html(manifest: dict[str, Any], names: dict[str, str], text: Texts) -> str:
-    """The table of the models' measured figures; empty where the manifest has none.
+def figures_of(
+    manifest: dict[str, Any], names: dict[str, str], text: Texts
+) -> list[tuple[str, tuple[str, ...]]]:
+    """The models' measured figures, as they are read: (name, cells); [] where there are none.
 
     Args:
         manifest: of the folder of artifacts.
         names: preset → name to read; only these, in this order.
         text: the language.
     """
-    rows = ""
+    rows: list[tuple[str, tuple[str, ...]]] = []
     for preset, name in names.items():
         entry = manifest.get("files", {}).get(f"{preset}.keras", {})
         try:
@@ -70,158 +82,77 @@ def figures_html(manifest: dict[str, Any], names: dict[str, str], text: Texts) -
             )
         except (KeyError, TypeError, ValueError):
             continue  # a model of one's own that nobody has evaluated
-        cells = (
-            text.number(words, 0),
-            text.number(cosine),
-            text.number(f1),
-            text.percent(max(gain, 0.0) / f1) if f1 > 0 else "–",
-        )
-        rows += f'<tr><th scope="row">{escape(name)}</th>'
-        rows += "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
-    if not rows:
-        return ""
-    heads = "".join(
-        f'<th scope="col">{escape(text(f"learn.figures_{key}"))}</th>'
-        for key in ("model", "distinct", "cosine", "f1", "shuffled")
-    )
-    return (
-        f"<table><caption>{escape(text('learn.figures'))}</caption>"
-        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
-    )
+        shuffled = text.percent(max(gain, 0.0) / f1) if f1 > 0 else "–"
+        rows.append((name, (text.number(words, 0), text.number(cosine), text.number(f1), shuffled)))
+    return rows
 
 
-def _section(number: int, title: str, sentences: str, figure: str) -> str:
-    return (
-        f'<section class="step" data-step="{number}"><div class="tell"><h3><span class="number" '
-        f'aria-hidden="true">{number}</span>{escape(title)}</h3><p>{escape(sentences)}</p></div>'
-        f'<div class="show">{figure}</div></section>'
-    )
-
-
-def _pixels(number: int, anatomy: Anatomy, text: Texts) -> str:
-    pixels = np.rint(anatomy.pixels * 255).astype(np.uint8)
+def _pixels(values: Floats) -> dict[str, Any]:
+    """The picture, and the numbers of its patch."""
+    pixels = np.rint(values * 255).astype(np.uint8)
     side = len(pixels)
     top, left = _liveliest(pixels)
     patch = pixels[top : top + PATCH, left : left + PATCH]
     bright = np.rint(patch @ np.array([0.299, 0.587, 0.114])).astype(int)
-    cells = "".join(
-        _number(tuple(colour), value)
-        for colour, value in zip(patch.reshape(-1, 3).tolist(), bright.ravel(), strict=True)
-    )
-    frame = (
-        f"left:{100 * left / side:.2f}%;top:{100 * top / side:.2f}%;"
-        f"width:{100 * PATCH / side:.2f}%;height:{100 * PATCH / side:.2f}%"
-    )
-    red, green, blue = patch[0, 0].tolist()
-    figure = (
-        f'<div class="pair"><div class="seen">{_image(pixels, text("learn.pixels_alt", side=side))}'
-        f'<span class="frame" style="{frame}"></span></div>'
-        f'<div class="patch" role="img" aria-label="'
-        f'{escape(text("learn.patch_alt", low=bright.min(), high=bright.max()), quote=True)}">'
-        f"{cells}</div></div>"
-        f"<p>{escape(text('learn.pixels_first', red=red, green=green, blue=blue))}</p>"
-    )
-    return _section(number, text("learn.pixels_title"), text("learn.pixels", side=side), figure)
+    places = {"left": left, "top": top, "width": PATCH, "height": PATCH}
+    return {
+        "image": _png(pixels),
+        "frame": ";".join(f"{name}:{100 * at / side:.2f}%" for name, at in places.items()),
+        "cells": [
+            _number(tuple(colour), value)
+            for colour, value in zip(patch.reshape(-1, 3).tolist(), bright.ravel(), strict=True)
+        ],
+        "low": bright.min(),
+        "high": bright.max(),
+        "first": patch[0, 0].tolist(),
+    }
 
 
-def _maps(number: int, anatomy: Anatomy, text: Texts) -> str:
-    names = DEPTHS if len(anatomy.depths) == len(DEPTHS) else (DEPTHS[0], DEPTHS[-1])
-    figure = "".join(
-        _depth(name, depth, text) for name, depth in zip(names, anatomy.depths, strict=False)
-    )
-    return _section(number, text("learn.maps_title"), text("learn.maps"), figure)
-
-
-def _depth(name: str, depth: FeatureMaps, text: Texts) -> str:
+def _maps(name: str, depth: FeatureMaps, text: Texts) -> tuple[str, list[tuple[Png, str]]]:
+    """What is told of a depth, and its maps, each with its description."""
     height, width = depth.maps.shape[1:]
-    told = text(f"learn.maps_{name}", total=text.number(depth.total, 0), height=height, width=width)
-    drawn = ""
+    total = text.number(depth.total, 0)
+    images = []
     for channel, values in zip(depth.channels, depth.maps, strict=True):
         strength = (values - values.min()) / max(float(np.ptp(values)), 1e-9)
-        alt = text("learn.map_alt", number=channel + 1, total=text.number(depth.total, 0))
-        drawn += _image(colours(strength), alt)
-    return f'<h4>{escape(told)}</h4><div class="maps">{drawn}</div>'
+        alt = text("learn.map_alt", number=channel + 1, total=total)
+        images.append((_png(colours(strength)), alt))
+    return text(f"learn.maps_{name}", total=total, height=height, width=width), images
 
 
-def _steps(number: int, anatomy: Anatomy, text: Texts) -> str:
-    rows = ""
-    for place, step in enumerate(anatomy.steps, start=1):
-        word, cosine = step.nearest[0]
+def _steps(activations: Activations) -> list[dict[str, Any]]:
+    """Of each step: what the LSTM says and the vector, as pictures, and the nearest words."""
+    largest = max(float(np.abs(activations.vectors).max()), 1e-9)
+    steps = []
+    for step, vector in zip(activations.steps, activations.vectors, strict=True):
+        units = len(step.output)
         # An LSTM's numbers lie in (−1, 1); few of them are far out.
-        width = -(-len(step.output) // STRIPE)
+        width = -(-units // STRIPE)
         stripes = np.zeros(STRIPE * width)
-        stripes[: len(step.output)] = step.output / max(float(np.abs(step.output).max()), 1e-9)
-        alt = text("learn.step_alt", step=place, count=len(step.output))
-        rows += (
-            f'<li><span class="place">{place}</span>'
-            f"{_image(_diverging(stripes.reshape(STRIPE, width)), alt)}"
-            f'<b lang="en">{escape(word)}</b><span class="cosine">{text.number(cosine)}</span></li>'
+        stripes[:units] = step.output / max(float(np.abs(step.output).max()), 1e-9)
+        steps.append(
+            {
+                "units": units,
+                "output": _png(_diverging(stripes.reshape(STRIPE, width))),
+                "vector": _png(_diverging(vector[None] / largest)),
+                "nearest": step.nearest[:NEAREST],
+            }
         )
-    one = len(anatomy.steps) == 1
-    told = text("learn.steps_one" if one else "learn.steps", count=len(anatomy.steps))
-    title = text("learn.steps_title_one" if one else "learn.steps_title", count=len(anatomy.steps))
-    return _section(number, title, told, f'<ol class="lstm">{rows}</ol>')
+    return steps
 
 
-def _vectors(number: int, anatomy: Anatomy, text: Texts) -> str:
-    count, dimensions = anatomy.vectors.shape
-    largest = max(float(np.abs(anatomy.vectors).max()), 1e-9)
-    bars = "".join(
-        f'<li><span class="place">{place}</span>'
-        f"{_image(_diverging(vector[None] / largest), text('learn.vector_alt', step=place))}</li>"
-        for place, vector in enumerate(anatomy.vectors, start=1)
-    )
-    figure = f'<ol class="vectors">{bars}</ol>'
-    if count > 1:
-        mean = (anatomy.cosines.sum() - count) / (count * (count - 1))
-        figure += _matrix(anatomy.cosines, text)
-        figure += f"<p>{escape(text('learn.vectors_mean', mean=text.number(float(mean))))}</p>"
-    told = text("learn.vectors" if count > 1 else "learn.vectors_one", dimensions=dimensions)
-    return _section(number, text("learn.vectors_title"), told, figure)
+def _vectors(activations: Activations) -> dict[str, Any]:
+    """The vectors' cosines, each with its tint, and their mean."""
+    count, dimensions = activations.vectors.shape
+    pairs = max(count * (count - 1), 1)
+    return {
+        "dimensions": dimensions,
+        "rows": [[(value, _tint(value)) for value in row] for row in activations.cosines.tolist()],
+        "mean": float((activations.cosines.sum() - count) / pairs),
+    }
 
 
-def _matrix(cosines: np.ndarray, text: Texts) -> str:
-    places = range(1, len(cosines) + 1)
-    heads = "".join(f'<th scope="col">{place}</th>' for place in places)
-    rows = ""
-    for place, row in zip(places, cosines.tolist(), strict=True):
-        cells = "".join(
-            f'<td style="background:rgb{_tint(value)}">{text.number(value, 1)}</td>'
-            for value in row
-        )
-        rows += f'<tr><th scope="row">{place}</th>{cells}</tr>'
-    return (
-        f'<table class="matrix"><caption>{escape(text("learn.matrix"))}</caption>'
-        f"<thead><tr><td></td>{heads}</tr></thead><tbody>{rows}</tbody></table>"
-    )
-
-
-def _words(number: int, anatomy: Anatomy, text: Texts) -> str:
-    taken = {word.word for word in anatomy.prediction.words}
-    cards = ""
-    for place, step in enumerate(anatomy.steps, start=1):
-        rows = "".join(
-            f'<li{" class=taken" if word in taken else ""}><span lang="en">{escape(word)}</span>'
-            f'<span class="track" aria-hidden="true"><span style="width:'
-            f'{100 * max(cosine, 0.0):.1f}%"></span></span>'
-            f'<span class="cosine">{text.number(cosine)}</span></li>'
-            for word, cosine in step.nearest[:NEAREST]
-        )
-        title = text("learn.words_of", step=place)
-        cards += f"<div><h4>{escape(title)}</h4><ul>{rows}</ul></div>"
-    answer = (
-        f'<p class="answer">{escape(text("learn.words_answer"))} '
-        f'<b lang="en">{escape(anatomy.prediction.prompt)}</b></p>'
-    )
-    return _section(
-        number,
-        text("learn.words_title"),
-        text("learn.words"),
-        f'<div class="near">{cards}</div>{answer}',
-    )
-
-
-def _liveliest(pixels: np.ndarray) -> tuple[int, int]:
+def _liveliest(pixels: Pixels) -> tuple[int, int]:
     """Top and left of the patch whose brightness varies most: a flat one says little."""
     side = len(pixels) // PATCH * PATCH
     grey = pixels[:side, :side].mean(axis=2)
@@ -230,19 +161,20 @@ def _liveliest(pixels: np.ndarray) -> tuple[int, int]:
     return int(row) * PATCH, int(column) * PATCH
 
 
-def _diverging(values: np.ndarray) -> np.ndarray:
+def _diverging(values: Floats) -> Pixels:
     """Values (h, w) in [−1, 1] → uint8 (h, w, 3)."""
     stops = np.array([BELOW, ZERO, ABOVE], dtype=float)
     channels = [np.interp(values, (-1, 0, 1), stops[:, i]) for i in range(3)]
-    return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+    pixels: Pixels = np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+    return pixels
 
 
-def _tint(cosine: float) -> tuple[int, int, int]:
+def _tint(cosine: float) -> Colour:
     stops = zip(LOW_TINT, NO_TINT, HIGH_TINT, strict=True)
     return tuple(round(float(np.interp(cosine, (-1, 0, 1), three))) for three in stops)
 
 
-def _number(colour: tuple[int, int, int], value: int) -> str:
+def _number(colour: Colour, value: int) -> str:
     """A pixel as a square of its colour, with a number that can be read on every colour.
 
     On middle tones neither black nor white reaches more than 4.6, which the slightest dimming
@@ -254,18 +186,15 @@ def _number(colour: tuple[int, int, int], value: int) -> str:
     while contrast(plate, _INKS[ink]) < READABLE:
         share += 1 / 32
         plate = tuple(round(c + (away - c) * share) for c in colour)
-    return (
-        f'<span style="background:rgb{colour}">'
-        f'<b style="background:rgb{plate};color:{ink}">{value}</b></span>'
-    )
+    return HTML.number(colour, plate, ink, value)
 
 
-def _ink(colour: tuple[int, int, int]) -> str:
+def _ink(colour: Colour) -> str:
     """Black or white, whichever is read more easily on a colour."""
     return max(_INKS, key=lambda ink: contrast(colour, _INKS[ink]))
 
 
-def contrast(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
+def contrast(one: Colour, other: Colour) -> float:
     """WCAG 2's contrast of two colours, each channel in 0–255: 1 for none … 21 for black on white.
 
     Source: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio
@@ -274,19 +203,15 @@ def contrast(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def _luminance(colour: tuple[int, int, int]) -> float:
+def _luminance(colour: Colour) -> float:
     """Relative luminance, 0…1."""
     shares = [c / 255 for c in colour]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shares]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def _image(pixels: np.ndarray, alt: str) -> str:
-    """A small lossless picture that the browser enlarges without smoothing."""
+def _png(pixels: Pixels) -> Png:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return (
-        f'<img class="pixels" src="data:image/png;base64,{data}" alt="{escape(alt, quote=True)}" '
-        f'width="{pixels.shape[1]}" height="{pixels.shape[0]}">'
-    )
+    return Png(data, pixels.shape[1], pixels.shape[0])

@@ -1,131 +1,125 @@
 """The Learn tab: five short steps through the visitor's own picture, and what they teach."""
 
-import threading
 from functools import partial
-from html import escape
+from typing import Any
 
 import gradio as gr
 
 from img2prompt.core.errors import UserError
-from img2prompt.inference.activations import anatomy
-from img2prompt.ui.context import WATCH, Page, looked_at_now, shown
-from img2prompt.ui.learn.steps import answers_html, figures_html, steps_html
+from img2prompt.ui.context import WATCH, Asked, Page, html_part, looked_at_now, shown
+from img2prompt.ui.learn.steps import HTML, figures_of, steps_html
 from img2prompt.ui.server.uploads import lend
 
 CARD = ("what", "learned", "good", "bad", "not")  # questions of the model card, in order
 LESSON = ("failed_same", "failed_middle", "failed_cosine", "failed_repair")
 
 
-def build(page: Page) -> None:
-    """Lay the tab out and wire it; nothing is computed before somebody looks."""
-    guesser, text = page.guesser, page.text
-    one_at_a_time = threading.Lock()
+class Handlers:
+    """What the tab's events do."""
 
-    lead = gr.HTML(
-        f"<p>{escape(text('learn.lead'))}</p>",
-        js_on_load=WATCH,
-        apply_default_css=False,
-        elem_id="learn-lead",
-    )
-    take = gr.Button(
-        text("learn.take"), visible=bool(page.examples), elem_id="learn-take", size="lg"
-    )
-    steps = gr.HTML("", apply_default_css=False, elem_id="learn-steps")
-    with gr.Accordion(text("learn.failed_title"), open=True, elem_id="learn-failed"):
-        gr.HTML(_failed(page), apply_default_css=False, elem_id="learn-figures")
-        answers = gr.HTML("", apply_default_css=False, elem_id="learn-answers")
-    with gr.Accordion(text("learn.card_title"), open=True, elem_id="learn-card"):
-        gr.HTML(_card(page), apply_default_css=False)
-    with gr.Accordion(text("learn.glossary_title"), open=True, elem_id="learn-glossary"):
-        gr.HTML(_glossary(page), apply_default_css=False)
-    looked_at = gr.State(False)
-    told = gr.State(())  # (picture, preset) of the steps that stand there
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.text = page.text
+        self.models = page.models
 
-    def tell(picture, preset, seen, told):
-        """The steps, if somebody looks and they are not there yet."""
+    def tell(
+        self, picture: str | None, preset: str, seen: bool, told: tuple[str | None, str]
+    ) -> tuple[Any, Any, Any]:
+        """The steps, if somebody looks and they are not there (`told`) yet."""
         if not seen or told == (picture, preset):
             return gr.skip(), gr.skip(), gr.skip()
         if picture is None:
-            return "", gr.Button(visible=bool(page.examples)), (picture, preset)
+            return "", gr.Button(visible=bool(self.page.examples)), (picture, preset)
         try:
-            page.check_picture(picture)
-            # Looking inside runs layer by layer; a class that does so at once would only queue up.
-            with one_at_a_time:
-                inside = anatomy(guesser.predictor(preset), picture)
+            self.page.check_picture(picture)
+            inside = self.models.activations(picture, preset)
+            html = steps_html(inside, self.page.preset_name(preset), self.text)
         except UserError as error:
-            html = f'<p class="sentence">{escape(error.told(text))}</p>'
-        else:
-            html = steps_html(inside, page.preset_name(preset), text)
+            html = HTML.paragraph(error.told(self.text), "sentence")
         return html, gr.Button(visible=False), (picture, preset)
 
-    def compare(picture, seen):
+    def compare(self, picture: str | None, seen: bool) -> Any:
+        """What each model says of the picture."""
         if picture is None or not seen:
             return "" if picture is None else gr.skip()
         try:
-            page.check_picture(picture)
-            presets = [preset for _, preset in page.preset_choices()]
-            said = [(page.preset_name(name), guesser(picture, name, 10)) for name in presets]
+            self.page.check_picture(picture)
+            said = [
+                (name, self.models(picture, preset, 10))
+                for name, preset in self.page.preset_choices()
+            ]
         except UserError:
             return ""  # told above, in place of the steps
-        return answers_html(said, text)
+        return HTML.answers(said, self.text)
 
-    def example() -> str:
-        if not page.examples:
-            raise shown(UserError("guess.no_example"), text)
-        return lend(page.examples[0].path)
+    def example(self) -> str:
+        """The first of the shipped pictures."""
+        if not self.page.examples:
+            raise shown(UserError("guess.no_example"), self.text)
+        return lend(self.page.examples[0].path)
 
-    quiet = {"show_progress": "hidden"}
+
+def build(page: Page, asked: Asked) -> None:
+    """Lay the tab out and wire it; nothing is computed before somebody looks."""
+    text, handlers = page.text, Handlers(page)
+    lead = html_part("learn-lead", HTML.paragraph(text("learn.lead")), js_on_load=WATCH)
+    take = gr.Button(
+        text("learn.take"), visible=bool(page.examples), elem_id="learn-take", size="lg"
+    )
+    steps = html_part("learn-steps")
+    with gr.Accordion(text("learn.failed_title"), open=True, elem_id="learn-failed"):
+        html_part("learn-figures", _lesson(page))
+        answers = html_part("learn-answers")
+    with gr.Accordion(text("learn.card_title"), open=True, elem_id="learn-card"):
+        html_part(None, _card(page))
+    with gr.Accordion(text("learn.glossary_title"), open=True, elem_id="learn-glossary"):
+        html_part(None, _glossary(page))
+    looked_at = gr.State(False)
+    told = gr.State(())  # (picture, preset) of the steps that stand there
+
+    quiet: dict[str, Any] = {"show_progress": "hidden"}
     looked = lead.change(
         looked_at_now, outputs=looked_at, queue=False, **quiet, **page.private("learn")
     )
-    taken = take.click(example, outputs=page.picture, **quiet, **page.private("learn_example"))
+    taken = take.click(
+        handlers.example, outputs=asked.picture, **quiet, **page.private("learn_example")
+    )
     # The picture changes on another tab, but an upload may end after the tab was left.
-    changed = partial(gr.on, [page.picture.change, page.preset.change])
+    changed = partial(gr.on, [asked.picture.change, asked.preset.change])
     for event, name in ((looked.then, "looked"), (taken.then, "taken"), (changed, "changed")):
         event(
-            tell,
-            [page.picture, page.preset, looked_at, told],
+            handlers.tell,
+            [asked.picture, asked.preset, looked_at, told],
             [steps, take, told],
             show_progress="minimal",
             show_progress_on=steps,
             **page.private(f"learn_{name}"),
         ).then(
-            compare,
-            [page.picture, looked_at],
+            handlers.compare,
+            [asked.picture, looked_at],
             answers,
             **quiet,
             **page.private(f"learn_{name}_compare"),
         )
 
 
-def _failed(page: Page) -> str:
-    text = page.text
+def _lesson(page: Page) -> str:
     names = {preset: name for name, preset in page.preset_choices()}
-    paragraphs = "".join(f"<p>{escape(text(f'learn.{key}'))}</p>" for key in LESSON)
-    return paragraphs + figures_html(page.guesser.assets.manifest, names, text)
+    figures = figures_of(page.models.assets.manifest, names, page.text)
+    return HTML.lesson([page.text(f"learn.{key}") for key in LESSON], figures, page.text)
 
 
 def _card(page: Page) -> str:
     text = page.text
     rows = [(text(f"learn.card_{key}"), text(f"learn.card_{key}_text")) for key in CARD]
     rows.append((text("page.local_title"), text("page.local")))
-    data = page.guesser.assets.manifest.get("data")
-    named = (
-        f'<div><dt>{escape(text("learn.card_data"))}</dt><dd lang="en">{escape(data)}</dd></div>'
-        if isinstance(data, str)
-        else ""
-    )
-    return f"<dl>{_definitions(rows)}{named}</dl>"
+    data = page.models.assets.manifest.get("data")
+    named = data if isinstance(data, str) else ""
+    return HTML.definitions(rows, text("learn.card_data"), named)
 
 
 def _glossary(page: Page) -> str:
     text = page.text
     keys = [key for key in text.names("learn.word_") if not key.endswith("_text")]
-    rows = sorted(((text(key), text(f"{key}_text")) for key in keys), key=lambda r: r[0].lower())
-    return f"<dl>{_definitions(rows)}</dl>"
-
-
-def _definitions(rows: list[tuple[str, str]]) -> str:
-    return "".join(
-        f"<div><dt>{escape(term)}</dt><dd>{escape(meaning)}</dd></div>" for term, meaning in rows
-    )
+    rows = ((text(key), text(f"{key}_text")) for key in keys)
+    return HTML.definitions(sorted(rows, key=lambda row: row[0].lower()))
