@@ -18,17 +18,18 @@ NICE ?= nice
 run: $(VENV)/run.stamp
 	$(BIN)/python app.py $(ARGS)
 
-test: $(VENV)/dev.stamp
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+test: lint
 	$(BIN)/python -m pytest -m "not slow" $(WORKERS) $(ARGS)
 
 test-all: $(VENV)/train.stamp
 	$(BIN)/python -m pytest $(ARGS)
 
+# Style, what may import what, and types.
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .
@@ -149,4 +150,4 @@ $(ARTIFACTS)/manifest.json: $(ARTIFACTS)/class_words.npz $(ARTIFACTS)/kinds.npz 
 	$(SCRIPT)/build_assets.py --runs $(RUNS) --out $(ARTIFACTS)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build mutants
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis build mutants

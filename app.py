@@ -35,7 +35,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     if args.port is not None and not 0 < args.port < 65536:
-        raise UserError(f"The port must lie in 1…65535, not {args.port}.")
+        raise UserError("ui.bad_port", port=args.port)
     from img2prompt.inference.artifacts import open_assets
 
     assets = open_assets(args.assets, args.revision)

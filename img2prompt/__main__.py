@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from tqdm import tqdm
 
 from img2prompt.core.errors import run_command
+from img2prompt.core.executors import Cluster, local
 from img2prompt.core.printable import one_line
 from img2prompt.data.images import ImageError
-from img2prompt.inference.artifacts import load
 from img2prompt.inference.export import json_line
-from img2prompt.inference.predictor import Prediction, check_word_count, predict_files
+from img2prompt.inference.labelling import label_files
+from img2prompt.inference.predictor import Prediction, check_word_count
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,23 +31,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     predict.add_argument("--revision", help="a branch, tag or commit of user/name")
     predict.add_argument("--words", type=int, default=10, help="words a picture (default 10)")
+    engine = predict.add_mutually_exclusive_group()
+    engine.add_argument("--workers", type=int, default=1, help="processes (default 1)")
+    engine.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="of a Dask scheduler, such as tcp://scheduler:8786, whose workers do the work",
+    )
     predict.add_argument("--json", action="store_true", help="one JSON object a line")
     predict.add_argument("images", nargs="+", metavar="IMAGE", help="picture files")
     args = parser.parse_args(argv)
 
     check_word_count(args.words)  # before seconds are spent on loading
-    predictor = load(args.preset, revision=args.revision)
     # File names need not be valid Unicode; they are printed all the same.
-    sys.stdout.reconfigure(errors="backslashreplace")
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a TextIOWrapper
     failed = 0
-    results = predict_files(predictor, args.images, args.words)
-    for file, result in tqdm(results, total=len(args.images), unit="picture", disable=None):
-        failed += isinstance(result, ImageError)
-        for line in _lines(file, result, args.json):
-            tqdm.write(line, file=sys.stdout)
-        if isinstance(result, ImageError) and not args.json:
-            named = str(result) if file in str(result) else f"{file}: {result}"
-            tqdm.write(f"error: {one_line(named)}", file=sys.stderr)
+    with local(args.workers) if args.cluster is None else Cluster(args.cluster) as executor:
+        results = label_files(executor, args.images, args.preset, args.revision, args.words)
+        for file, result in tqdm(results, total=len(args.images), unit="picture", disable=None):
+            failed += isinstance(result, ImageError)
+            for line in _lines(file, result, args.json):
+                tqdm.write(line, file=sys.stdout)
+            if isinstance(result, ImageError) and not args.json:
+                named = str(result) if file in str(result) else f"{file}: {result}"
+                tqdm.write(f"error: {one_line(named)}", file=sys.stderr)
     return 2 if failed else 0
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from img2prompt.core.errors import UserError, run_command
+from img2prompt.core.hub import MAIN, dataset_commit
 from img2prompt.core.printable import one_line
-from img2prompt.data import hub_parts
-from img2prompt.data.folder_prompts import folder_prompts
+from img2prompt.data.diffusiondb import REPOSITORY
+from img2prompt.data.prompts import folder_prompts, hub_prompts, write_prompts
 
 
 def main() -> None:
@@ -25,25 +26,25 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="a folder with images/part-*.zip")
     parser.add_argument("--subset", help="of the hub: 2m, large, or a name like 2m_first_10k")
     parser.add_argument("--parts", help="of 2m or large, such as 1-100 or 1-10,50,90-95")
-    parser.add_argument("--revision", help=f"branch or commit; unset, {hub_parts.REVISION}")
+    parser.add_argument("--revision", help=f"branch or commit; unset, {MAIN}")
     parser.add_argument("--columns", nargs="+", help="of the hub's table; unset, prompt")
     parser.add_argument("--out", type=Path, required=True, help="the .parquet to write")
     args = parser.parse_args()
     if args.out.suffix != ".parquet" or args.out.is_dir():
-        raise UserError(f"{args.out} is not the name of a .parquet file to write.")
+        raise UserError("scripts.no_parquet_name", path=args.out)
     if (args.data is None) == (args.subset is None):
-        raise UserError("Give --data FOLDER for a folder's prompts, or --subset for the hub's.")
+        raise UserError("scripts.prompts_from_where")
     if args.data is not None:
         if args.parts or args.revision or args.columns:
-            raise UserError("--parts, --revision and --columns need --subset.")
+            raise UserError("scripts.needs_subset")
         tables, told = folder_prompts(args.data), str(args.data)
     else:
-        commit = hub_parts.resolve(args.revision or hub_parts.REVISION)
+        commit = dataset_commit(REPOSITORY, args.revision or MAIN)
         columns = args.columns or ["prompt"]
-        tables = hub_parts.hub_prompts(args.subset, args.parts, commit, columns)
-        told = f"{hub_parts.REPOSITORY} at {commit}"
+        tables = hub_prompts(args.subset, args.parts, commit, columns)
+        told = f"{REPOSITORY} at {commit}"
     with tqdm(unit="prompt", unit_scale=True) as bar:
-        rows = hub_parts.write_prompts(tables, args.out, on_rows=bar.update)
+        rows = write_prompts(tables, args.out, on_rows=bar.update)
     print(one_line(f"{rows:,} prompts of {told}: {args.out}"))
 
 

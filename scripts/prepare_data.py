@@ -7,6 +7,8 @@
         --max-per-prompt 1 --min-words 3 --languages en
     python scripts/prepare_data.py --source hub --subset 2m --parts 1-100 --out prepared/2m
     python scripts/prepare_data.py --source hub --subset 2m_random_10k --keep --out prepared/10k
+    python scripts/prepare_data.py --data DIFFUSIONDB_FOLDER --out prepared/main \
+        --cluster tcp://scheduler:8786
 
 From the hub it first shows what comes over the network and onto the disk, and asks. Uses all cores
 and resumes where it stopped. 36,000 pictures of 160 pixels take under a minute on two CPU cores;
@@ -14,15 +16,21 @@ the report lies in OUT/report.json and OUT/report.html.
 """
 
 import argparse
+import contextlib
 import sys
+from concurrent.futures import Executor
 from pathlib import Path
+from typing import Any
 
 from img2prompt.core.errors import UserError, agreed, run_command
+from img2prompt.core.executors import Cluster, workers_of
 from img2prompt.core.files import told_when_full
 from img2prompt.core.printable import one_line
 from img2prompt.data import images
 from img2prompt.data.filters import UNSCORED
 from img2prompt.data.prepare import prepare
+from img2prompt.data.prepared_folder import claim_origin, pinned_revision
+from img2prompt.data.report import write_html
 from img2prompt.data.shards import PrepareSettings
 
 
@@ -57,6 +65,11 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("how fast")
     group.add_argument("--workers", type=int, help="processes; unset, all cores")
+    group.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="of a Dask scheduler, such as tcp://scheduler:8786, whose workers do the work",
+    )
 
 
 def settings_from(args: argparse.Namespace) -> PrepareSettings:
@@ -101,41 +114,47 @@ def add_hub_options(parser: argparse.ArgumentParser) -> None:
 
 
 def check_source(args: argparse.Namespace) -> None:
+    if args.cluster is not None and args.workers is not None:
+        raise UserError("scripts.workers_or_cluster")
     if args.source == "folder":
         if args.data is None:
-            raise UserError("Give --data FOLDER, or --source hub with --subset.")
+            raise UserError("scripts.no_source")
         given = [f"--{name}" for name in HUB_ONLY if getattr(args, name) is not None]
         given = ["--drop" if name == "--keep" and not args.keep else name for name in given]
         if given:
-            raise UserError(f"{', '.join(given)} needs --source hub.")
+            raise UserError("scripts.hub_options", options=", ".join(given))
     elif args.data is not None:
-        raise UserError("--data is a folder here; leave it out with --source hub.")
+        raise UserError("scripts.folder_or_hub")
     elif args.subset is None:
-        raise UserError("Give --subset with --source hub: 2m, large, or a name like 2m_first_10k.")
+        raise UserError("scripts.no_subset")
     elif args.bandwidth is not None and args.bandwidth <= 0:
-        raise UserError(f"--bandwidth must be over 0 Mbit/s, not {args.bandwidth:g}.")
+        raise UserError("scripts.bandwidth", bandwidth=f"{args.bandwidth:g}")
 
 
-def prepare_from_hub(args: argparse.Namespace, settings: PrepareSettings) -> dict | None:
+def prepare_from_hub(
+    args: argparse.Namespace, settings: PrepareSettings, executor: Executor | None
+) -> dict[str, Any] | None:
     """The report, or None if the person said no."""
-    from img2prompt.data import hub_parts
+    from img2prompt.data.download_plan import shard_bytes
+    from img2prompt.data.hub_parts import RAW_FOLDER, HubParts
 
-    parts = hub_parts.HubParts(
+    parts = HubParts(
         args.subset,
         args.parts,
-        hub_parts.pinned_revision(args.out, args.revision),
+        pinned_revision(args.out, args.revision),
         cache_dir=args.cache,
-        raw_dir=None if args.keep else args.out / hub_parts.RAW_FOLDER,
+        raw_dir=None if args.keep else args.out / RAW_FOLDER,
     )
-    plan = parts.plan(args.out, settings.size, args.bandwidth or 100.0, args.workers)
+    workers = args.workers if executor is None else workers_of(executor)
+    plan = parts.plan(args.out, settings.size, args.bandwidth or 100.0, workers)
     print("\n".join(plan.lines()), flush=True)
     plan.check()
     if not agreed("Go on?", bool(args.yes), sys.stdin.isatty()):
         return None
-    hub_parts.remember_origin(args.out, parts.origin)
+    claim_origin(args.out, parts.origin)
     parts.release_prepared(args.out)
-    with told_when_full(args.out, "the next shard", lambda: hub_parts.shard_bytes(settings.size)):
-        report = prepare(parts, args.out, settings, workers=args.workers)
+    with told_when_full(args.out, "the next shard", lambda: shard_bytes(settings.size)):
+        report = prepare(parts, args.out, settings, workers=args.workers, executor=executor)
     parts.close()
     return report
 
@@ -151,17 +170,22 @@ def main() -> int | None:
     args = parser.parse_args()
     check_source(args)
     settings = settings_from(args)
-    if args.source == "hub":
-        report = prepare_from_hub(args, settings)
-        if report is None:
-            print("nothing was downloaded")
-            return 1
-    else:
-        report = prepare(args.data, args.out, settings, workers=args.workers)
+    with contextlib.nullcontext() if args.cluster is None else Cluster(args.cluster) as executor:
+        if args.source == "hub":
+            report = prepare_from_hub(args, settings, executor)
+        else:
+            report = prepare(args.data, args.out, settings, workers=args.workers, executor=executor)
+    if report is None:
+        print("nothing was downloaded")
+        return 1
 
-    from img2prompt.core.reports import write_data_report  # plotly, which no worker needs
+    write_html(report, args.out / "report.html")
+    print_report(report, args)
+    return 0
 
-    write_data_report(report, args.out / "report.html")
+
+def print_report(report: dict[str, Any], args: argparse.Namespace) -> None:
+    """What was kept and left out, the sources, the most repeated prompts, the words."""
     print(f"pictures kept      {report['pictures']:>9,}")
     print(f"distinct prompts   {report['prompts']:>9,}")
     for split, count in report["splits"].items():
@@ -191,7 +215,6 @@ def main() -> int | None:
             word, count = report["words"][rank - 1]
             print(f"  {rank:>7,}  {one_line(word):<20} {count:>9,}")
     print(f"report: {args.out / 'report.html'}")
-    return 0
 
 
 if __name__ == "__main__":

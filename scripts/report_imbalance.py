@@ -12,7 +12,7 @@ from pathlib import Path
 
 from img2prompt.core.errors import run_command
 from img2prompt.core.files import atomic_path, write_json
-from img2prompt.data.imbalance import imbalance_report, markdown
+from img2prompt.data.imbalance import imbalance_report, markdown, write_html
 from img2prompt.data.shards import load_records
 
 
@@ -30,13 +30,11 @@ def main() -> None:
         records = records.of_split(args.split)
     report = imbalance_report(records, args.max_per_prompt, args.source_power, args.word_power)
 
-    from img2prompt.core.reports import write_imbalance_report  # plotly takes its time
-
     told = markdown(report)
     with atomic_path(args.out.with_suffix(".md")) as temporary:
         temporary.write_text(f"# Imbalance\n\n{told}", encoding="utf-8")
     write_json(args.out.with_suffix(".json"), report)
-    write_imbalance_report(report, args.out.with_suffix(".html"))
+    write_html(report, args.out.with_suffix(".html"))
     print(told)
 
 

@@ -20,16 +20,18 @@ from pathlib import Path
 from typing import Any
 
 from img2prompt.core.errors import UserError, run_command
-from img2prompt.core.processes import usable_cores
+from img2prompt.core.executors import usable_cores
 from img2prompt.embedding.probes import PROBES, odd_one_out
 from img2prompt.embedding.vectors import WordVectors
-from img2prompt.embedding.word2vec import EmbeddingConfig, export_word2vec, train_embedding
 from img2prompt.training.ship import record
 
 NUMBERS = ("epochs", "dimensions", "window", "min_count", "seed")  # of EmbeddingConfig
 
 
 def main() -> None:
+    # Here and not above: the processes that cut words import this script, and need no gensim.
+    from img2prompt.embedding.word2vec import EmbeddingConfig, export_word2vec, train_embedding
+
     defaults = EmbeddingConfig()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prompts", type=Path, nargs="+", required=True, help="parquet or text")

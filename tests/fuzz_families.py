@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from img2prompt.core.errors import UserError
 from img2prompt.data import block_list, diffusiondb, images, text
 from img2prompt.data.file_prompts.reading import read_prompt
-from img2prompt.embedding.vectors import WordVectors, analogy
+from img2prompt.embedding import analogy
+from img2prompt.embedding.vectors import WordVectors
 from img2prompt.evaluation import score as scoring
 from img2prompt.inference import batch
-from img2prompt.inference.archives import list_pictures
 from img2prompt.inference.decoder import Decoder
 from img2prompt.inference.predictor import Prediction
 
@@ -68,7 +68,7 @@ def check_archive(data: bytes) -> None:
         path = Path(folder) / "set.zip"
         path.write_bytes(data)
         before = set(Path(folder).rglob("*"))
-        for row in batch.predict_set(Still(), list_pictures([path]), 5):
+        for row in batch.Run(Still(), [path], 5):
             assert "\n" not in row.name and not _CONTROL.search(row.name)
             assert isinstance(row.result, Prediction) or is_sentence(str(row.result))
         assert set(Path(folder).rglob("*")) == before  # nothing is unpacked
@@ -156,7 +156,7 @@ FAMILIES = {
             check_picture,
         ),
         Family("metadata", "`file_prompts.read_prompt`", pictures_with_prompts(), check_metadata),
-        Family("archives", "`batch.predict_set`", archives(), check_archive),
+        Family("archives", "`batch.Run`", archives(), check_archive),
         Family("parts", "`diffusiondb.read_part`", archives(part=True), check_part),
         Family(
             "prompts",

@@ -1,6 +1,7 @@
 """The page as a host runs it: with options and settings of its own, behind a proxy."""
 
 import contextlib
+import http.server
 import os
 import signal
 import subprocess
@@ -72,6 +73,27 @@ def proxy_of(inner: str) -> Starlette:
             Route("/favicon.ico", lambda _: Response()),  # the proxy's own site's
         ]
     )
+
+
+@contextlib.contextmanager
+def stranger() -> Iterator[tuple[str, list[str]]]:
+    """Somebody else's server: its address, and the paths that it is asked for."""
+    paths: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            paths.append(self.path)
+            self.send_error(404)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{other.server_port}", paths
+        other.shutdown()
 
 
 def start(

@@ -14,7 +14,6 @@ import struct
 import threading
 import tokenize
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import atomic_path, is_web_page
-from img2prompt.core.zip_directories import BoundedFile
+from img2prompt.core.zip_directories import DAMAGED, BoundedFile
 
 MEMBERS = 64  # arrays of one file; ours have eight at most
 DIRECTORY_BYTES = 2**17  # of the zip's list of them; its comment alone may have half of this
@@ -90,21 +89,8 @@ class UnfitError(UserError):
     """Why a file is not used; stands in the sentence of another error."""
 
 
-# What zipfile, zlib and numpy raise where a file lies.
-DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    SyntaxError,
-    NotImplementedError,
-    RuntimeError,  # RecursionError too
-    MemoryError,
-    OverflowError,
-)
+# What zipfile and numpy raise where a file lies.
+_DAMAGED = (*DAMAGED, TypeError, KeyError, SyntaxError, MemoryError)
 
 
 def save_arrays(
@@ -179,7 +165,7 @@ def refused_if_unfit(refusal: Callable[[UserError], UserError]) -> Iterator[None
         if error.filename is not None:  # of this machine: missing, or may not be read
             raise
         reason = UnfitError("core.damaged")
-    except DAMAGED:
+    except _DAMAGED:
         reason = UnfitError("core.damaged")
     else:
         return
@@ -224,7 +210,7 @@ def opened_zip(
     Raises:
         UnfitError: a password, another packing, two members of one name, too many of them, or
             more than `UNPACKED_TIMES` of the file's size.
-        OSError, zipfile.BadZipFile, …: `DAMAGED`, and what the caller does with the members.
+        OSError, zipfile.BadZipFile, …: `_DAMAGED`, and what the caller does with the members.
     """
     with BoundedFile(path, DIRECTORY_BYTES, UnfitError("core.too_many_files")) as file:
         size = os.fstat(file.fileno()).st_size
@@ -306,7 +292,7 @@ def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
     try:
         with _HEADER_LOCK:
             shape, fortran, dtype = read(io.BytesIO(length + head), max_header_size=HEADER_BYTES)
-    except (*DAMAGED, tokenize.TokenError) as error:
+    except (*_DAMAGED, tokenize.TokenError) as error:
         raise ValueError("a header that is none") from error
     if any(side < 0 for side in shape):
         raise ValueError("a side below nothing")

@@ -234,11 +234,11 @@ def told_when_full(
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
-        free = readable(shutil.disk_usage(existing_folder(folder)).free)
+        free = format_bytes(shutil.disk_usage(existing_folder(folder)).free)
         values = {"folder": folder, "name": name, "free": free}
         if needed is None:
             raise DiskFullError("core.disk_full", **values) from None
-        raise DiskFullError("core.disk_full_of", needed=readable(needed()), **values) from None
+        raise DiskFullError("core.disk_full_of", needed=format_bytes(needed()), **values) from None
 
 
 def existing_folder(path: str | os.PathLike[str]) -> Path:
@@ -247,14 +247,14 @@ def existing_folder(path: str | os.PathLike[str]) -> Path:
     return next(place for place in (path, *path.parents) if place.is_dir())
 
 
-def readable(count: int) -> str:
-    """1234567 bytes → `1.2 MB`."""
-    value = float(count)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:,.0f} {unit}" if unit == "bytes" else f"{value:,.1f} {unit}"
-        value /= 1000
-    return f"{value:,.1f} TB"
+def format_bytes(count: int, base: int = 1000) -> str:
+    """1234567 bytes → `1.2 MB`; limits of ours are powers of 2 and read best with `base` 1024."""
+    value, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
+    while value >= base and len(units) > 1:
+        value /= base
+        del units[0]
+    digits = 0 if units[0] == "bytes" or (base == 1024 and value.is_integer()) else 1
+    return f"{value:,.{digits}f} {units[0]}"
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
@@ -299,7 +299,7 @@ def parse_json(data: bytes) -> Any:
         ValueError: it is none, or none that we read; the message says why in a few words.
     """
     if len(data) > MAX_JSON:
-        raise ValueError(f"it has more than {readable(MAX_JSON)}")
+        raise ValueError(f"it has more than {format_bytes(MAX_JSON)}")
     if is_web_page(data):
         raise ValueError(WEB_PAGE)
     try:

@@ -87,7 +87,7 @@ def _sentences() -> list[tuple[str, re.Pattern[str]]]:
     """The keys of the table `error`, and what finds each one's English again."""
     english = Texts()
     patterns = []
-    for key in english.names("error."):
+    for key in (key for key in english.names("error.") if key.count(".") == 1):
         parts = Formatter().parse(english(key))
         written = "".join(
             re.escape(told) + (f"(?P<{name}>.+)" if name else "") for told, name, _, _ in parts

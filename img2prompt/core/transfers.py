@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from img2prompt.core.errors import SharedFailureError, UserError
-from img2prompt.core.files import WEB_PAGE, readable
+from img2prompt.core.files import format_bytes
 
 API_BYTES = 2**24  # of one answer of the hub's API; a list of 500 parts has 0.2 MB
 # A server that sends less than this in so many seconds is as good as silent, and a time limit
@@ -38,7 +38,7 @@ class SlowError(SharedFailureError):
 class _Limit:
     """Of the answers within one `limited`."""
 
-    name: str
+    name: str | UserError
     most: int
     start: int
 
@@ -47,23 +47,18 @@ _LIMIT: ContextVar[_Limit | None] = ContextVar("limit", default=None)
 
 
 @contextmanager
-def limited(name: str, most: int, start: int = 0) -> Iterator[None]:
+def limited(name: str | UserError, most: int, start: int = 0) -> Iterator[None]:
     """Within it, answers to huggingface_hub's client in this thread are read up to a limit.
 
     Args:
-        name: what is fetched, for a sentence.
+        name: what is fetched: a file's name, or the words of a locale.
         most: bytes of one answer.
         start: as many fewer where the server sends a part of the file from there.
 
     Raises:
         TooMuchError, LoginPageError, SlowError: while an answer is read.
     """
-    from huggingface_hub import get_session
-
-    hooks = get_session().event_hooks
-    if _ask_plainly not in hooks["request"]:
-        hooks["request"].append(_ask_plainly)
-        hooks["response"].append(_watch)
+    prepare_client()
     mark = _LIMIT.set(_Limit(name, most, start))
     try:
         yield
@@ -71,9 +66,21 @@ def limited(name: str, most: int, start: int = 0) -> Iterator[None]:
         _LIMIT.reset(mark)
 
 
-def login_page(name: str) -> LoginPageError:
+def prepare_client() -> None:
+    """Let `limited` watch huggingface_hub's client, and let it tell nothing of this machine."""
+    from huggingface_hub import constants, get_session
+
+    # The switch for it, the variable HF_HUB_DISABLE_TELEMETRY, is read before any code of ours.
+    constants.HF_HUB_DISABLE_TELEMETRY = True
+    hooks = get_session().event_hooks
+    if _ask_plainly not in hooks["request"]:
+        hooks["request"].append(_ask_plainly)
+        hooks["response"].append(_watch)
+
+
+def login_page(name: str | UserError) -> LoginPageError:
     """The sentence for a page in the place of a file."""
-    return LoginPageError(f"{name} did not come; {WEB_PAGE} Log in and try again.")
+    return LoginPageError("hub.login_page", name=name)
 
 
 def _ask_plainly(request: Any) -> None:
@@ -91,25 +98,20 @@ def _watch(response: Any) -> None:
     if response.is_success and kind.startswith("text/html"):
         raise login_page(limit.name)
     if not all(_NAME.fullmatch(head.get(name, "")) for name in ("X-Repo-Commit", "X-Linked-Etag")):
-        raise LoginPageError(
-            f"What answers for {limit.name} is not the hub; look at the network and at HF_ENDPOINT."
-        )
+        raise LoginPageError("hub.not_hub", name=limit.name)
     most = limit.most - (limit.start if response.status_code == 206 else 0)
     told = [head.get("X-Linked-Size", "")]
     if response.request.method != "HEAD" and response.is_success:
         told.append(head.get("Content-Length", ""))
         if head.get("Content-Encoding", "identity").lower() != "identity":
-            raise TooMuchError(
-                f"The server packs {limit.name} although it was asked not to; try again, or "
-                "through another network."
-            )
+            raise TooMuchError("hub.packed", name=limit.name)
     for size in told:
         if size.isdecimal() and (len(size) > 18 or int(size) > most):
             raise _too_much(limit.name, most)
     response.stream = _watched(response.stream, limit.name, most)
 
 
-def _watched(stream: Any, name: str, most: int) -> Any:
+def _watched(stream: Any, name: str | UserError, most: int) -> Any:
     # What huggingface_hub's client is made of; imported late, as that client is.
     from httpx2 import SyncByteStream
 
@@ -127,8 +129,10 @@ def _watched(stream: Any, name: str, most: int) -> Any:
                 if now - began > SLOW_SECONDS:
                     if since < SLOW_BYTES:
                         raise SlowError(
-                            f"{name} comes too slowly (under {readable(SLOW_BYTES)} in "
-                            f"{SLOW_SECONDS:g} seconds); try again later or in another network."
+                            "hub.slow",
+                            name=name,
+                            size=format_bytes(SLOW_BYTES),
+                            seconds=f"{SLOW_SECONDS:g}",
                         )
                     since, began = 0, now
                 yield chunk
@@ -139,8 +143,5 @@ def _watched(stream: Any, name: str, most: int) -> Any:
     return Watched()
 
 
-def _too_much(name: str, most: int) -> TooMuchError:
-    return TooMuchError(
-        f"The server sends more for {name} than the {readable(most)} it may have; nothing of it "
-        "is used. Try again, or tell whoever published it."
-    )
+def _too_much(name: str | UserError, most: int) -> TooMuchError:
+    return TooMuchError("hub.too_much", name=name, most=format_bytes(most))

@@ -1,7 +1,25 @@
-"""The directory of a zip that comes from others: how much of it is read at once."""
+"""Zips that come from others: what damaged ones raise, and reading their directory in bounds."""
 
 import io
+import lzma
 import os
+import struct
+import zipfile
+import zlib
+
+# What opening a zip or reading a member raises where it is damaged, encrypted or of an unsupported
+# kind; OSError besides, which may also be the disk's.
+DAMAGED = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OverflowError,  # a member further off than a seek can say
+    RuntimeError,  # NotImplementedError and RecursionError too
+    ValueError,
+)
 
 
 class BoundedFile(io.FileIO):

@@ -201,14 +201,10 @@ def _table(value: Any) -> dict[str, str] | None:
 def _rows(rows: Iterable[Any]) -> dict[str, str]:
     table = {}
     for row in rows:
-        prompt = _prompt_of(row)
-        file = (
-            next((row[key] for key in _FILES if isinstance(row.get(key), str)), "")
-            if prompt
-            else ""
-        )
-        if file:
-            table[_folded(file)] = prompt
+        if prompt := _prompt_of(row):
+            file = next((row[key] for key in _FILES if isinstance(row.get(key), str)), "")
+            if file:
+                table[_folded(file)] = prompt
     return table
 
 

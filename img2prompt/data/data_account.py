@@ -16,7 +16,7 @@ UNNAMED = "diffusiondb"  # what a picture's source is called where the metadata 
 
 
 def account(
-    folders: Sequence[str | os.PathLike], auxiliary: Sequence[str | os.PathLike] = ()
+    folders: Sequence[str | os.PathLike[str]], auxiliary: Sequence[str | os.PathLike[str]] = ()
 ) -> str:
     """Where a model's pictures come from: "9,876 pictures of DiffusionDB 2m, parts 1-10 …".
 

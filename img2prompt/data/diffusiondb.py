@@ -8,7 +8,6 @@ DiffusionDB (Wang et al. 2022, arXiv 2210.14896) keeps `images/part-000001.zip` 
 
 import contextlib
 import json
-import lzma
 import os
 import struct
 import zipfile
@@ -17,39 +16,20 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Protocol
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import Any, BinaryIO, Protocol
 
 from img2prompt.core.errors import UserError
 from img2prompt.core.printable import encodable
+from img2prompt.core.zip_directories import DAMAGED
 from img2prompt.data.images import MAX_BYTES
 from img2prompt.data.part_names import STEM, zips_in
 
 REPOSITORY = "poloclub/diffusiondb"  # on the hub
 PART_FOLDERS = ("images", "diffusiondb-large-part-1", "diffusiondb-large-part-2", ".")
 METADATA_NAMES = ("metadata.parquet", "metadata-large.parquet")
-# What `ZipFile.read` raises on a damaged, encrypted or unsupported member.
-READ_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    OSError,
-    EOFError,
-    OverflowError,
-    RuntimeError,
-    ValueError,
-)
-PARQUET_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
+READ_ERRORS = (*DAMAGED, OSError)  # of a zip
 IMAGE_SUFFIXES = (".png", ".webp", ".jpg", ".jpeg")
-READ_BYTES = 2**20  # of a parquet column, held at once
 MAX_JSON_BYTES = 64 * 2**20  # a thousand prompts have less than one; a zip can claim anything
-
-TYPES = {
-    str: (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
-    float: (pa.types.is_floating, pa.types.is_integer, pa.types.is_null),
-}
 
 
 @dataclass(frozen=True)
@@ -81,7 +61,7 @@ class Parts(Protocol):
     """
 
     stems: list[str]
-    origin: dict
+    origin: dict[str, Any]
 
     def fetch(self, stem: str) -> Path:
         """The part's zip on this machine; may download. Several threads may call it.
@@ -111,11 +91,11 @@ class LocalParts:
         UserError: as `find_parts`.
     """
 
-    def __init__(self, root: str | os.PathLike) -> None:
+    def __init__(self, root: str | os.PathLike[str]) -> None:
         self._root = Path(root)
         self._paths = {path.stem: path for path in find_parts(root)}
         self.stems = list(self._paths)
-        self.origin: dict = {}
+        self.origin: dict[str, Any] = {}
 
     def fetch(self, stem: str) -> Path:
         return self._paths[stem]
@@ -130,7 +110,7 @@ class LocalParts:
         return find_metadata(self._root)
 
 
-def find_parts(root: str | os.PathLike) -> list[Path]:
+def find_parts(root: str | os.PathLike[str]) -> list[Path]:
     """The part zips below `root` in order.
 
     Raises:
@@ -139,20 +119,20 @@ def find_parts(root: str | os.PathLike) -> list[Path]:
     """
     root = Path(root)
     if not root.is_dir():
-        raise UserError(f"There is no folder {root}; give the folder that holds images/part-*.zip.")
+        raise UserError("data.no_folder", path=root)
     for folder in PART_FOLDERS:
         parts = zips_in(root / folder)
         if folder == "diffusiondb-large-part-1":
             parts += zips_in(root / "diffusiondb-large-part-2")
         for stem, times in Counter(path.stem for path in parts).items():
             if times > 1:
-                raise UserError(f"{root} holds {stem}.zip twice; delete one of the two.")
+                raise UserError("data.part_twice", folder=root, part=stem)
         if parts:
             return parts
-    raise UserError(f"{root} holds no images/part-*.zip; give a folder in DiffusionDB's layout.")
+    raise UserError("data.no_parts", folder=root)
 
 
-def find_metadata(root: str | os.PathLike) -> Path | None:
+def find_metadata(root: str | os.PathLike[str]) -> Path | None:
     """`metadata.parquet` or `metadata-large.parquet` below `root`, whichever fits its parts."""
     # The hub's repository holds both sets and both files; the parts that are read decide.
     first, large_first = (any((Path(root) / name).glob("part-*.zip")) for name in PART_FOLDERS[:2])
@@ -164,7 +144,7 @@ def find_metadata(root: str | os.PathLike) -> Path | None:
     return None
 
 
-def read_part(path: str | os.PathLike) -> Iterator[Pair | Skipped]:
+def read_part(path: str | os.PathLike[str]) -> Iterator[Pair | Skipped]:
     """Go through one part in the zip's order, one picture in memory at a time.
 
     Raises:
@@ -195,7 +175,7 @@ def read_part(path: str | os.PathLike) -> Iterator[Pair | Skipped]:
                 yield Skipped(name, "missing picture")
 
 
-def read_prompts(path: str | os.PathLike) -> dict[str, str]:
+def read_prompts(path: str | os.PathLike[str]) -> dict[str, str]:
     """The prompts of a part's pictures, by name, without reading a picture.
 
     Raises:
@@ -204,98 +184,6 @@ def read_prompts(path: str | os.PathLike) -> dict[str, str]:
     with _opened(Path(path)) as (_, pictures, prompts):
         seen = Counter(name for name, _ in pictures)
         return {n: prompts[n] for n in seen if seen[n] == 1 and prompts.get(n, "").strip()}
-
-
-def iter_prompts(path: str | os.PathLike, batch_rows: int = 65_536) -> Iterator[tuple[str, bool]]:
-    """Stream (prompt, written) from a parquet file (column `prompt`) or a text file (one a line).
-
-    `written` is False where the pack's column `prompt_exact` says that the prompt was rebuilt
-    from a template ("a dog by ARTIST") rather than written by a person.
-
-    Raises:
-        UserError: missing file, wrong column names, or not UTF-8 text.
-    """
-    for prompt, written, _ in iter_sourced_prompts(path, batch_rows):
-        yield prompt, written
-
-
-def iter_sourced_prompts(
-    path: str | os.PathLike, batch_rows: int = 65_536
-) -> Iterator[tuple[str, bool, str]]:
-    """As `iter_prompts`, with the column `source`; "" where the file has none.
-
-    Raises:
-        UserError: as `iter_prompts`.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"There is no file {path}; give parquet or text files of prompts.")
-    if path.suffix == ".parquet":
-        found = check_columns(path, {"prompt": str})
-        columns = ["prompt", *(name for name in ("prompt_exact", "source") if name in found)]
-        with readable(path), open_parquet(path) as file:
-            for batch in file.iter_batches(batch_rows, columns=columns):
-                rows = batch.to_pydict()
-                n = len(rows["prompt"])
-                written = rows.get("prompt_exact") or [True] * n
-                sources = rows.get("source") or [""] * n
-                for prompt, exact, source in zip(rows["prompt"], written, sources, strict=True):
-                    if prompt:
-                        yield prompt, exact is not False, source or ""
-    else:
-        try:
-            with path.open(encoding="utf-8-sig") as lines:  # Windows editors write the mark
-                for line in lines:
-                    if line.strip():
-                        yield line.strip(), True, ""
-        except UnicodeDecodeError:
-            raise UserError(f"{path} is not UTF-8 text; give one prompt a line.") from None
-
-
-def open_parquet(path: Path) -> pq.ParquetFile:
-    """Open a file to be read in small pieces: one row group may hold all of 14 million prompts."""
-    return pq.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False)
-
-
-def check_columns(path: Path, required: dict[str, type]) -> set[str]:
-    """The names of a parquet file's columns.
-
-    Args:
-        path: the file.
-        required: column → `str` or `float` (any number).
-
-    Raises:
-        UserError: it is not parquet, or a required column is missing or of another type.
-    """
-    try:
-        schema = pq.read_schema(path)
-        columns = set(schema.names)
-    except PARQUET_ERRORS:
-        raise UserError(f"{path} is not a parquet file.") from None
-    for name in sorted(columns):
-        if schema.names.count(name) > 1:
-            raise UserError(f"{path} has two columns {name}, and nobody knows which counts.")
-    missing = [name for name in required if name not in columns]
-    if missing:
-        raise UserError(
-            f"{path} lacks the column {', '.join(missing)}; it has {', '.join(sorted(columns))}."
-        )
-    for name, kind in required.items():
-        found = schema.field(name).type
-        plain = found.value_type if pa.types.is_dictionary(found) else found
-        if not any(fits(plain) for fits in TYPES[kind]):
-            wanted = "text" if kind is str else "numbers"
-            raise UserError(f"The column {name} of {path} holds {found}; it must hold {wanted}.")
-    return columns
-
-
-@contextlib.contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Turn what pyarrow raises on a damaged file into one sentence."""
-    try:
-        yield
-    except PARQUET_ERRORS:
-        raise UserError(f"{path} is damaged; download it again.") from None
 
 
 def _read_stored(raw: BinaryIO, entry: zipfile.ZipInfo) -> bytes | None:
@@ -323,7 +211,7 @@ def _opened(
     try:
         archive = zipfile.ZipFile(path)
     except READ_ERRORS:
-        raise UserError(f"{path.name} is not a readable zip; download it again.") from None
+        raise UserError("data.no_zip", part=path.name) from None
     with archive:
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
         prompts = _read_prompts(archive, entries, path)
@@ -333,7 +221,9 @@ def _opened(
         yield archive, pictures, prompts
 
 
-def _read_prompts(archive: zipfile.ZipFile, entries: list, path: Path) -> dict[str, str]:
+def _read_prompts(
+    archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo], path: Path
+) -> dict[str, str]:
     names = [
         entry.filename
         for entry in entries
@@ -341,18 +231,15 @@ def _read_prompts(archive: zipfile.ZipFile, entries: list, path: Path) -> dict[s
     ]
     preferred = [name for name in names if PurePosixPath(name).stem == path.stem]
     if not names:
-        raise UserError(f"{path.name} holds no JSON of prompts; it is not a DiffusionDB part.")
+        raise UserError("data.part_without_prompts", part=path.name)
     others = [stem for name in names if STEM.fullmatch(stem := PurePosixPath(name).stem)]
     if others and not preferred and STEM.fullmatch(path.stem):
         # The metadata would be asked for another part's pictures.
-        raise UserError(
-            f"{path.name} holds {others[0]}.json: it is {others[0]} under another part's name; "
-            f"name it {others[0]}.zip, or delete it if that is there too."
-        )
+        raise UserError("data.another_part", part=path.name, other=others[0])
     try:
         raw = json.loads(archive.read((preferred or names)[0])).items()
     except (*READ_ERRORS, AttributeError):
-        raise UserError(f"The JSON of prompts in {path.name} cannot be read.") from None
+        raise UserError("data.part_prompts_damaged", part=path.name) from None
     prompts = {}
     for name, value in raw:
         prompt = value.get("p") if isinstance(value, dict) else value

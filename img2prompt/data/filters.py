@@ -52,7 +52,7 @@ class LanguageFilter:
         unknown = sorted(set(languages) - set(LANGUAGES))
         if unknown:
             raise UserError(
-                f"Unknown language {', '.join(unknown)}; choose among {' '.join(LANGUAGES)}."
+                "data.unknown_language", unknown=", ".join(unknown), known=" ".join(LANGUAGES)
             )
         self._languages = languages
         self._identifier: Any = None
@@ -142,7 +142,7 @@ def _identifier() -> Any:
     try:
         from py3langid.langid import MODEL_FILE, LanguageIdentifier
     except ImportError:
-        raise UserError("Telling languages needs py3langid; pip install py3langid.") from None
+        raise UserError("data.no_language_detector") from None
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     identifier.set_languages(LANGUAGES)
     return identifier

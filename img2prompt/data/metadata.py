@@ -19,6 +19,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +31,7 @@ from img2prompt.core.files import atomic_path, read_json, write_json
 from img2prompt.core.forms import Index
 from img2prompt.data import diffusiondb
 from img2prompt.data.filters import DUPLICATE, USER, PairFilter, beyond_cap
+from img2prompt.data.parquet import check_columns, open_parquet, reading_parquet
 from img2prompt.data.part_names import number_of
 from img2prompt.data.shards import PrepareSettings
 from img2prompt.data.splits import hash64, near_duplicate_key
@@ -124,7 +126,7 @@ def check_metadata(path: Path, settings: PrepareSettings) -> None:
     Raises:
         UserError: not parquet, or a needed column is missing or of another type.
     """
-    diffusiondb.check_columns(path, _required(settings))
+    check_columns(path, _required(settings))
 
 
 def make_rows(
@@ -145,8 +147,8 @@ def make_rows(
     if metadata is None and not settings.caps:
         return None
     if metadata is None and parts.origin:
-        raise UserError("Caps on parts that are not on this machine need metadata.parquet.")
-    key = [ROW.descr, dataclasses.asdict(settings), list(parts.stems), parts.origin]
+        raise UserError("data.caps_need_metadata")
+    key: list[Any] = [ROW.descr, dataclasses.asdict(settings), list(parts.stems), parts.origin]
     if metadata is None:
         key += [[stem, parts.identity(stem)] for stem in parts.stems]
     else:
@@ -182,23 +184,23 @@ def _required(settings: PrepareSettings) -> dict[str, type]:
 def _from_metadata(
     stems: list[str], path: Path, settings: PrepareSettings, out: Path
 ) -> tuple[dict[str, tuple[int, int]], list[str]]:
-    columns = diffusiondb.check_columns(path, _required(settings))
+    columns = check_columns(path, _required(settings))
     order = {number_of(stem): place for place, stem in enumerate(stems)}
     wanted = np.array(sorted(order), np.int64)
     counts = np.zeros(len(stems), np.int64)
     sources: dict[str, int] = {"diffusiondb": 0}
     pair_filter = PairFilter(settings)
-    with diffusiondb.readable(path), diffusiondb.open_parquet(path) as file:
+    with reading_parquet(path), open_parquet(path) as file:
         groups = _row_groups(file, wanted)
         for batch in file.iter_batches(BATCH, groups, ["part_id"], use_threads=False):
             _, place = _places(batch, wanted, order)
             counts += np.bincount(place, minlength=len(stems))
         starts = np.concatenate([[0], np.cumsum(counts)])
         free = starts[:-1].copy()  # where each part's next row goes
-        names = {*_required(settings), "source"}
+        asked = {*_required(settings), "source"}
         if settings.caps and settings.min_size:
-            names |= {name for name in SIDES if _is_whole_numbers(file, name)}
-        names = sorted(names & columns)
+            asked |= {name for name in SIDES if _is_whole_numbers(file, name)}
+        names = sorted(asked & columns)
         with out.open("wb") as rows_file:
             rows_file.truncate(int(starts[-1]) * ROW.itemsize)
             for batch in file.iter_batches(BATCH, groups, names, use_threads=False):
@@ -260,7 +262,7 @@ def _rows(
     if "source" in batch.schema.names:
         own = [source or "diffusiondb" for source in batch.column("source").to_pylist()]
         if len(sources) + len(set(own) - set(sources)) > np.iinfo(ROW["source"]).max:
-            raise UserError("The column source of the metadata has over 65,000 values.")
+            raise UserError("data.too_many_sources")
         rows["source"] = [sources.setdefault(source, len(sources)) for source in own]
     if settings.max_per_user:
         users = batch.column("user_name").to_pylist()

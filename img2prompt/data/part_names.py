@@ -31,9 +31,7 @@ def number_of(stem: str) -> int:
     """
     found = STEM.fullmatch(stem)
     if not found:
-        raise UserError(
-            f"{stem!r} is not a part's name, such as part-000007; rename or delete that file."
-        )
+        raise UserError("data.no_part_name", name=stem)
     return int(found[1])
 
 
@@ -54,11 +52,7 @@ def zips_in(folder: Path) -> list[Path]:
     ]
     for path in seen:
         if path not in zips and not path.is_dir() and _MEANT.fullmatch(path.name):
-            raise UserError(
-                f"{path} is not a part's name, such as part-000001.zip, so nobody knows which "
-                "pictures of it are safe; delete it if it is a copy or half a download, or give it "
-                "its own part's name."
-            )
+            raise UserError("data.unknown_part_file", path=path)
     _check_unpacked(seen, {path.stem for path in zips})
     return zips
 
@@ -70,16 +64,11 @@ def _check_unpacked(seen: list[Path], zipped: set[str]) -> None:
         folder = path.is_dir() and _UNPACKED.fullmatch(path.name)
         table = path.suffix == ".json" and STEM.fullmatch(path.stem)
         if (folder or table) and stem not in zipped:
-            inside = f"everything in {path}" if folder else f"{path.name} and its pictures"
-            raise UserError(
-                f"{path} belongs to an unpacked part; put {inside} into a zip again, "
-                f"{path.with_name(stem)}.zip, or download that part once more."
-            )
+            key = "data.unpacked_folder" if folder else "data.unpacked_table"
+            zipped_path = path.with_name(f"{stem}.zip")
+            raise UserError(key, path=path, name=path.name, zip=zipped_path)
     if not zipped and (picture := next(filter(_is_picture, seen), None)):
-        raise UserError(
-            f"{picture.parent} holds pictures as they are, such as {picture.name}, and not the "
-            "zips of parts; put pictures and their JSON of prompts into part-000001.zip."
-        )
+        raise UserError("data.loose_pictures", folder=picture.parent, picture=picture.name)
 
 
 def _is_picture(path: Path) -> bool:

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -42,7 +43,7 @@ class ShardCounts:
     without_user: int
 
 
-def count_rows(stem: str, rows: dict[str, list], stamp: dict[str, str]) -> ShardCounts:
+def count_rows(stem: str, rows: dict[str, list[str]], stamp: dict[str, str]) -> ShardCounts:
     """Count one shard.
 
     Args:
@@ -68,7 +69,7 @@ def count_rows(stem: str, rows: dict[str, list], stamp: dict[str, str]) -> Shard
     )
 
 
-def count_shard(path: str | os.PathLike) -> ShardCounts:
+def count_shard(path: str | os.PathLike[str]) -> ShardCounts:
     """Count the shard whose rows lie in `path`, a parquet file.
 
     Raises:
@@ -109,7 +110,7 @@ class DataReport:
         self._unrated += shard.unrated
         self._without_user += shard.without_user
 
-    def result(self, folder: str | os.PathLike) -> dict:
+    def result(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
         """The report, JSON-ready.
 
         Args:
@@ -156,7 +157,7 @@ class DataReport:
         raise IndexError(position)
 
 
-def build_report(folder: str | os.PathLike) -> dict:
+def build_report(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Counts, per-source table, word frequencies and most repeated prompts of a prepared folder.
 
     Raises:
@@ -175,3 +176,61 @@ def _curve(counts: list[int], points: int = 200) -> list[tuple[int, int]]:
         return []
     ranks = np.unique(np.geomspace(1, len(counts), points).astype(int))
     return [(int(rank), int(counts[rank - 1])) for rank in ranks]
+
+
+def write_html(report: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write the report as a page: sources, word-frequency curve, repeated prompts."""
+    # Here and not above: no worker needs plotly.
+    import plotly.graph_objects as go
+
+    from img2prompt.core.html_report import ACCENT, heading, table, write_page
+
+    curve = go.Figure(
+        go.Scatter(
+            x=[rank for rank, _ in report["word_frequency_curve"]],
+            y=[count for _, count in report["word_frequency_curve"]],
+            mode="lines",
+            line_color=ACCENT,
+        )
+    )
+    curve.update_layout(
+        title="How often the words come, by rank",
+        xaxis={"type": "log", "title": "rank"},
+        yaxis={"type": "log", "title": "pictures"},
+        template="simple_white",
+    )
+    top = report["words"][:40]
+    words = go.Figure(
+        go.Bar(
+            x=[count for _, count in top][::-1],
+            y=[word for word, _ in top][::-1],
+            orientation="h",
+            marker_color=ACCENT,
+        )
+    )
+    words.update_layout(
+        title="The 40 most frequent content words",
+        xaxis_title="pictures",
+        template="simple_white",
+        height=850,
+    )
+    splits = report["splits"]
+    summary = (
+        f"{report['pictures']:,} pictures, {report['prompts']:,} distinct prompts; "
+        f"train {splits['train']:,}, validation {splits['validation']:,}, "
+        f"test {splits['test']:,}. Skipped: "
+        f"{', '.join(f'{reason} {n:,}' for reason, n in report['skipped'].items()) or 'none'}."
+    )
+    sources = table(
+        ["source", "pictures", "prompts", "train", "validation", "test"],
+        [
+            [name, *(row[key] for key in ("pictures", "prompts", "train", "validation", "test"))]
+            for name, row in sorted(report["sources"].items(), key=lambda i: -i[1]["pictures"])
+        ],
+    )
+    repeated = table(
+        ["pictures", "prompt"],
+        [[count, prompt[:200]] for prompt, count in report["most_repeated_prompts"]],
+    )
+    blocks = [summary, heading("Sources"), sources, curve, words]
+    write_page(path, "Prepared data", [*blocks, heading("The most repeated prompts"), repeated])

@@ -82,20 +82,20 @@ def select(subset: str, parts: str | None = None) -> Selection:
         UserError: no such subset, or numbers that are none or that the set does not have.
     """
     if subset not in subset_names():
-        raise UserError(
-            f"There is no subset {subset!r}; give 2m, large, or a name such as 2m_first_10k, "
-            "2m_random_10k, large_first_1m, 2m_all or 2m_text_only."
-        )
+        raise UserError("data.no_subset", subset=subset)
     name, _, rest = subset.partition("_")
     collection = COLLECTIONS[name]
     every = range(1, collection.parts + 1)
     if parts is not None:
         if rest:
-            raise UserError(f"--parts goes with --subset 2m or large; {subset} names its parts.")
+            raise UserError("data.parts_twice", subset=subset)
         numbers = parse_parts(parts)
         if numbers[-1] > collection.parts:
             raise UserError(
-                f"The subset {name} has parts 1 to {collection.parts:,}, not {numbers[-1]:,}."
+                "data.beyond_parts",
+                subset=name,
+                most=f"{collection.parts:,}",
+                part=f"{numbers[-1]:,}",
             )
         return Selection(collection, numbers)
     if rest == "text_only":
@@ -120,7 +120,7 @@ def parse_parts(text: str) -> tuple[int, ...]:
         found = re.fullmatch(r"\s*(\d{1,6})\s*(?:-\s*(\d{1,6})\s*)?", piece)
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
         if not 1 <= first <= last:
-            raise UserError(f"{text!r} names no parts; give numbers from 1 such as 1-10,50,90-95.")
+            raise UserError("data.no_part_numbers", text=text)
         numbers.update(range(first, last + 1))
     return tuple(sorted(numbers))
 

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from img2prompt.core.arrays import TEXT, ArrayFile, Form, load_arrays, save_arrays
 from img2prompt.core.errors import UserError
-from img2prompt.data import diffusiondb, text
+from img2prompt.data import text
+from img2prompt.data.prompts import iter_prompts
 from img2prompt.data.splits import split_of
 from img2prompt.embedding.vectors import WordVectors, top_k
 
@@ -209,7 +210,7 @@ def _counted_prompts(
     """
     seen: set[str] = set()
     for path in files:
-        for prompt, written, source in diffusiondb.iter_sourced_prompts(path):
+        for prompt, written, source in iter_prompts(path):
             folded = text.fold(prompt)
             reason = _left_out(prompt, folded, written, seen)
             if reason is not None:

@@ -1,32 +1,30 @@
 """Prompts → one text file for Word2Vec, a tokenized prompt a line, on all cores.
 
 The words are cut by other processes (`corpus_worker.py`), batches in order and answers in order,
-so that the file is the same whatever their number. Memory does not grow with the prompts, but for
-eight bytes a distinct one.
+so the file is the same whatever their number. Memory holds eight bytes a distinct prompt and does
+not grow with anything else.
 """
 
 import contextlib
 import itertools
 import logging
 import os
-import queue
-import subprocess
-import sys
 import tempfile
-import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from tqdm import tqdm
 
-from img2prompt.core.errors import UserError
+from img2prompt.core.executors import check_workers, in_order, local, usable_cores
 from img2prompt.core.files import atomic_path
-from img2prompt.core.processes import usable_cores
-from img2prompt.data import diffusiondb
+from img2prompt.data.parquet import PARQUET_ERRORS
+from img2prompt.data.prompts import iter_prompts
 from img2prompt.data.splits import TRAIN_SHARE, VALIDATION_SHARE
 from img2prompt.embedding import corpus_worker
 
@@ -43,12 +41,12 @@ BATCH_CHARACTERS = 2**20  # or fewer, where prompts are long
 COUNTED_BYTES = 4 * 2**20  # of the corpus, whose words a process counts at once
 MOST_PROCESSES = 16  # the one that reads and writes cannot feed more
 MOST_WORDS = 4_000_000  # different words that are counted; some 130 bytes each
-REPORT_SECONDS = 10.0  # between two lines of the log
+REPORT_SECONDS = 1.0  # between two looks of the bar
 
 
 def write_corpus(
-    files: Iterable[str | os.PathLike],
-    out: str | os.PathLike | BinaryIO,
+    files: Iterable[str | os.PathLike[str]],
+    out: str | os.PathLike[str] | BinaryIO,
     include_test: bool = False,
     processes: int | None = None,
 ) -> dict[str, int]:
@@ -74,48 +72,62 @@ def write_corpus(
     Raises:
         UserError: a file is missing or has the wrong columns, or a process was killed.
     """
-    files = [Path(path) for path in files]
+    paths = [Path(path) for path in files]
     with contextlib.ExitStack() as stack:
-        if isinstance(out, (str, os.PathLike)):
+        if isinstance(out, str | os.PathLike):
             out = stack.enter_context(stack.enter_context(atomic_path(out)).open("wb"))
-        workers = stack.enter_context(Workers(processes))
-        return _write(files, out, include_test, workers)
+        executor = stack.enter_context(_executor(processes))
+        return _write(paths, out, include_test, executor)
+
+
+def _executor(processes: int | None) -> Executor:
+    check_workers(processes)
+    return local(processes or min(usable_cores(), MOST_PROCESSES))
+
+
+def _bar(stage: str, unit: str, total: float | None) -> Any:
+    """A progress bar on stderr, where the log is on: rate, share done and time to go."""
+    return tqdm(
+        desc=stage,
+        unit=unit,
+        total=total,
+        unit_scale=True,
+        mininterval=REPORT_SECONDS,
+        disable=not log.isEnabledFor(logging.INFO),
+    )
 
 
 def _write(
-    files: Sequence[Path], out: BinaryIO, include_test: bool, workers: "Workers"
+    files: Sequence[Path], out: BinaryIO, include_test: bool, executor: Executor
 ) -> dict[str, int]:
     counts = dict.fromkeys(("prompts", "words", "repeated", "test_prompts", "empty"), 0)
     seen = KeySet()
-    read = 0
-    meter = Meter("corpus", "prompts", _rows(files))
-    for path in files:
-        template = sorted(_template_words(path, workers))
-        tasks = (
-            (prompts, written, template if not all(written) else [])
-            for prompts, written in _batches(path)
-        )
-        for keys, sizes, lines in workers.map("tokenize", tasks):
-            keys = np.frombuffer(keys, ">u8").astype(np.uint64)
-            sizes = np.frombuffer(sizes, "<u4")
-            new = seen.add(keys)
-            test = new & is_test(keys) & (not include_test)
-            kept = new & ~test & (sizes > 0)
-            out.write(b"".join(itertools.compress(lines, kept)))
-            counts["prompts"] += int(kept.sum())
-            counts["words"] += int(sizes[kept].sum())
-            counts["repeated"] += int((~new).sum())
-            counts["test_prompts"] += int(test.sum())
-            counts["empty"] += int((new & ~test & (sizes == 0)).sum())
-            read += len(keys)
-            meter.report(read, counts["words"])
+    with _bar("corpus", " prompts", _rows(files)) as bar:
+        for path in files:
+            template = sorted(_template_words(path, executor))
+            tasks = (
+                (prompts, written, template if not all(written) else [])
+                for prompts, written in _batches(path)
+            )
+            for digests, lengths, lines in in_order(executor, corpus_worker.tokenize, tasks):
+                keys = np.frombuffer(digests, ">u8").astype(np.uint64)
+                sizes = np.frombuffer(lengths, "<u4")
+                new = seen.add(keys)
+                test = new & is_test(keys) & (not include_test)
+                kept = new & ~test & (sizes > 0)
+                out.write(b"".join(itertools.compress(lines, kept)))
+                counts["prompts"] += int(kept.sum())
+                counts["words"] += int(sizes[kept].sum())
+                counts["repeated"] += int((~new).sum())
+                counts["test_prompts"] += int(test.sum())
+                counts["empty"] += int((new & ~test & (sizes == 0)).sum())
+                bar.update(len(keys))
     out.flush()
-    meter.write(read, counts["words"])
     return counts
 
 
 def count_words(
-    corpus: str | os.PathLike, processes: int | None = None
+    corpus: str | os.PathLike[str], processes: int | None = None
 ) -> tuple[dict[str, int], int]:
     """Count a corpus's words on all cores.
 
@@ -128,20 +140,20 @@ def count_words(
         own count has; and the number of sentences as gensim counts them.
     """
     counts: dict[str, int] = {}
-    sentences = done = 0
-    read = 0.0
-    least = 1
-    meter = Meter("vocabulary", "MB", Path(corpus).stat().st_size / 1e6)
+    sentences, least = 0, 1
 
     def parts(file: BinaryIO) -> Iterator[tuple[bytes]]:
         while part := file.read(COUNTED_BYTES):
             yield (part + file.readline(),)
 
-    with open(corpus, "rb") as file, Workers(processes) as workers:
-        for found, lines, size in workers.map("count_words", parts(file)):
+    with (
+        open(corpus, "rb") as file,
+        _executor(processes) as executor,
+        _bar("vocabulary", "B", Path(corpus).stat().st_size) as bar,
+    ):
+        for found, lines, size in in_order(executor, corpus_worker.count_words, parts(file)):
             for word, count in found.items():
                 counts[word] = counts.get(word, 0) + count
-            done += sum(found.values())
             sentences += lines
             while len(counts) > MOST_WORDS:
                 counts = {word: count for word, count in counts.items() if count > least}
@@ -151,9 +163,7 @@ def count_words(
                     least,
                 )
                 least += 1
-            read += size / 1e6
-            meter.report(read, done, f"{len(counts):,} different")
-    meter.write(read, done, f"{len(counts):,} different")
+            bar.update(size)
     return counts, sentences
 
 
@@ -189,13 +199,13 @@ class KeySet:
     SHARDS = 16
 
     def __init__(self) -> None:
-        self._shards: list[list[np.ndarray]] = [[] for _ in range(self.SHARDS)]
+        self._shards: list[list[NDArray[np.uint64]]] = [[] for _ in range(self.SHARDS)]
         self._starts = np.arange(1, self.SHARDS, dtype=np.uint64) * np.uint64(2**64 // self.SHARDS)
 
     def __len__(self) -> int:
         return sum(len(run) for runs in self._shards for run in runs)
 
-    def add(self, keys: np.ndarray) -> np.ndarray:
+    def add(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Add keys, uint64 (n,), in order.
 
         Returns:
@@ -222,7 +232,7 @@ class KeySet:
         return mask
 
 
-def is_test(keys: np.ndarray) -> np.ndarray:
+def is_test(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """bool (n,): which prompts' keys, uint64 (n,), lie in the test split of `dataset.split_of`.
 
     Both hash the folded prompt alike; here it is hashed once for both purposes.
@@ -230,134 +240,7 @@ def is_test(keys: np.ndarray) -> np.ndarray:
     return keys / 2**64 >= TRAIN_SHARE + VALIDATION_SHARE
 
 
-class Workers:
-    """Processes that run the tasks of `corpus_worker.py`; a context manager.
-
-    They start with the second task: a small input is not worth a process. They end when their
-    input ends, so also when this process is killed.
-
-    Args:
-        count: how many; unset, as many as there are cores, at most `MOST_PROCESSES`. 1 is this
-            process alone.
-    """
-
-    def __init__(self, count: int | None = None) -> None:
-        if count is not None and count < 1:
-            raise UserError(f"The number of processes must be at least 1, not {count}.")
-        self.count = count or min(usable_cores(), MOST_PROCESSES)
-        self._started: list[subprocess.Popen] = []
-        self._idle: queue.SimpleQueue[subprocess.Popen] = queue.SimpleQueue()
-
-    def __enter__(self) -> "Workers":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for process in self._started:
-            process.kill()  # whatever it works at, nobody waits for it any more
-            process.wait()
-            process.stdout.close()
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
-        self._started.clear()
-
-    def map(self, task: str, arguments: Iterable[tuple]) -> Iterator[Any]:
-        """The task's answer to each tuple of arguments, in order; few are read ahead.
-
-        Raises:
-            UserError: a process was killed.
-        """
-        arguments = iter(arguments)
-        first = list(itertools.islice(arguments, 2))
-        arguments = itertools.chain(first, arguments)
-        if self.count == 1 or len(first) < 2:
-            yield from (corpus_worker.TASKS[task](*some) for some in arguments)
-            return
-        self._start()
-        asked: deque[Future] = deque()
-        # A thread a process, which waits for its answer.
-        threads = ThreadPoolExecutor(self.count)
-        try:
-            for some in arguments:
-                asked.append(threads.submit(self._ask, task, some))
-                while len(asked) > self.count + 2:
-                    yield asked.popleft().result()
-            while asked:
-                yield asked.popleft().result()
-        finally:
-            threads.shutdown(cancel_futures=True)
-
-    def _start(self) -> None:
-        # The same package as ours, wherever it was found.
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
-        }
-        while len(self._started) < self.count:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", corpus_worker.__name__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env=environment,
-            )
-            self._started.append(process)
-            self._idle.put(process)
-
-    def _ask(self, task: str, arguments: tuple) -> Any:
-        process = self._idle.get()
-        try:
-            corpus_worker.send(process.stdin, (task, arguments))
-            return corpus_worker.receive(process.stdout)
-        except (EOFError, BrokenPipeError):
-            raise UserError(
-                "A process that helped to write the corpus was killed; is there enough memory?"
-            ) from None
-        finally:
-            self._idle.put(process)
-
-
-class Meter:
-    """Lines in the log: how much is done, how fast, and how many hours are to go.
-
-    Args:
-        stage: what the line begins with.
-        unit: in what `done` is measured.
-        total: how much there is in the end, if that is known.
-        seconds: the least time between two lines; unset, `REPORT_SECONDS`.
-    """
-
-    def __init__(
-        self, stage: str, unit: str, total: float | None = None, seconds: float | None = None
-    ) -> None:
-        self._stage, self._unit, self._total = stage, unit, total
-        self._seconds = REPORT_SECONDS if seconds is None else seconds
-        self._started = self._last = time.monotonic()
-
-    def report(self, done: float, words: float, more: str = "") -> None:
-        """Write a line, if the last one is long enough ago.
-
-        Args:
-            done: so far, in the meter's unit.
-            words: so far.
-            more: what else the line says.
-        """
-        if time.monotonic() - self._last >= self._seconds:
-            self.write(done, words, more)
-
-    def write(self, done: float, words: float, more: str = "") -> None:
-        """Write a line now; arguments as of `report`."""
-        self._last = time.monotonic()
-        elapsed = max(self._last - self._started, 1e-9)
-        parts = [f"{words:,.0f} words", f"{words / elapsed:,.0f} words/s"]
-        if self._unit != "words":
-            parts += [f"{done:,.0f} {self._unit}", f"{done / elapsed:,.0f} {self._unit}/s"]
-        parts += [more] if more else []
-        if self._total and done:
-            hours = elapsed * max(self._total - done, 0) / done / 3600
-            parts += [f"{100 * done / self._total:.1f} % done", f"{hours:.2f} hours to go"]
-        log.info("%s: %s", self._stage, ", ".join(parts))
-
-
-def _template_words(path: Path, workers: Workers) -> set[str]:
+def _template_words(path: Path, executor: Executor) -> set[str]:
     # Only parquet files with this column tell of rebuilt prompts; the others are read once.
     if not _tells_of_rebuilt_prompts(path):
         return set()
@@ -372,7 +255,7 @@ def _template_words(path: Path, workers: Workers) -> set[str]:
             if some:
                 yield (some,)
 
-    for found in workers.map("count_prompts_with", tasks()):
+    for found in in_order(executor, corpus_worker.count_prompts_with, tasks()):
         rebuilt.update(found)
     if prompts < TEMPLATE_PROMPTS:
         return set()
@@ -384,7 +267,7 @@ def _tells_of_rebuilt_prompts(path: Path) -> bool:
         return False
     try:
         return "prompt_exact" in pq.read_schema(path).names
-    except diffusiondb.PARQUET_ERRORS:
+    except PARQUET_ERRORS:
         return False  # told by the one who reads it
 
 
@@ -392,7 +275,7 @@ def _batches(path: Path) -> Iterator[tuple[list[str], list[bool]]]:
     prompts: list[str] = []
     written: list[bool] = []
     characters = 0
-    for prompt, exact in diffusiondb.iter_prompts(path, batch_rows=BATCH_PROMPTS):
+    for prompt, exact, _ in iter_prompts(path, batch_rows=BATCH_PROMPTS):
         prompts.append(prompt)
         written.append(exact)
         characters += len(prompt)
@@ -407,5 +290,5 @@ def _rows(files: Sequence[Path]) -> int | None:
     """Rows of parquet files; None where one is text, whose lines nobody has counted."""
     try:
         return sum(pq.read_metadata(path).num_rows for path in files)
-    except diffusiondb.PARQUET_ERRORS:
+    except PARQUET_ERRORS:
         return None

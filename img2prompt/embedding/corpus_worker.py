@@ -1,18 +1,11 @@
-"""What the processes that help to write a corpus run, as `python -m` with this module's name.
+"""Tokenizing and counting: what the processes that help to write a corpus run.
 
-It imports next to nothing, so that a process takes some 15 MB however many cores there are.
-`corpus.Workers` starts them and speaks to them over their standard input and output.
+This module imports next to nothing, so that each of them takes little memory.
 """
 
 import hashlib
-import marshal
-import os
-import signal
 import struct
-import sys
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, BinaryIO
 
 from img2prompt.data import text
 
@@ -90,43 +83,3 @@ def count_words(lines: bytes) -> tuple[dict[str, int], int, int]:
         counts.update(words)
         sentences += -(-len(words) // LONGEST_SENTENCE)
     return dict(counts), sentences, len(lines)
-
-
-TASKS: dict[str, Callable] = {
-    task.__name__: task for task in (tokenize, count_prompts_with, count_words)
-}
-
-
-def send(stream: BinaryIO, value: Any) -> None:
-    """Write plain data (marshal's types) and its length."""
-    data = marshal.dumps(value)
-    stream.write(len(data).to_bytes(8, "little") + data)
-    stream.flush()
-
-
-def receive(stream: BinaryIO) -> Any:
-    """Read what `send` wrote.
-
-    Raises:
-        EOFError: the other end is gone.
-    """
-    head = stream.read(8)
-    data = stream.read(int.from_bytes(head, "little"))
-    if len(head) < 8 or len(data) < int.from_bytes(head, "little"):
-        raise EOFError
-    return marshal.loads(data)
-
-
-def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; it closes our input
-    try:
-        while True:
-            name, arguments = receive(sys.stdin.buffer)
-            send(sys.stdout.buffer, TASKS[name](*arguments))
-    except (EOFError, BrokenPipeError):
-        # The parent is done, or was killed: only it held the other end, so this is always told.
-        os._exit(0)  # without a complaint about an answer that nobody reads
-
-
-if __name__ == "__main__":
-    main()

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from img2prompt.core.arrays import TEXT, ArrayFile, Form, load_arrays, save_arrays
 from img2prompt.core.errors import UserError
-from img2prompt.data import diffusiondb, text
+from img2prompt.data import text
+from img2prompt.data.prompts import iter_prompts
 from img2prompt.embedding.vectors import WordVectors
 
 KINDS = ("subject", "artist", "medium", "style", "light", "quality")  # the order for a reader
@@ -159,7 +160,7 @@ def count_contexts(
     """
     counts = np.zeros((len(vectors), 1 + len(CONTEXTS)))
     for path in files:
-        for prompt, _ in diffusiondb.iter_prompts(path):
+        for prompt, *_ in iter_prompts(path):
             rows, uses = _uses(prompt, vectors.index)
             if rows:
                 np.add.at(counts, rows, np.array(uses, dtype=np.float64))

@@ -6,7 +6,6 @@ words, soft recall, cosine per true word, MiniLM cosine, distinct words, and ima
 with the right pictures minus the score with the pictures shuffled.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from img2prompt.data import text
+from img2prompt.data.artists import NAME_WORDS, after_by
 from img2prompt.data.shards import Records
 from img2prompt.data.splits import source_group
 from img2prompt.embedding.vectors import WordVectors
@@ -24,8 +24,6 @@ WORDS = 10  # answers that every metric counts
 SHUFFLES = 20  # random re-pairings of pictures and prompts; their mean is the chance score
 BOOTSTRAPS = 1_000
 SENTENCE_PICTURES = 1_000  # the MiniLM cosine is the mean over this many, evenly spread
-NAME_WORDS = 4  # a longer name after "by" is a sentence
-_ARTIST = re.compile(r"\b(?:by|style of)\s+([^,.;:()]+)", re.IGNORECASE)
 
 Positions = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -123,7 +121,7 @@ def measure(
     Returns:
         JSON-ready figures; `sources` holds each source group's.
     """
-    true = [true_words(prompt, vectors) for prompt in records.prompt]
+    true = [vectors.prompt_positions(prompt) for prompt in records.prompt]
     per_picture = _per_picture(answers, true, vectors)
     means = {name: by_source(records, values) for name, values in per_picture.items()}
     counts = Counter(map(source_group, records.source))
@@ -223,7 +221,7 @@ def artist_name(prompt: str, vectors: WordVectors) -> list[int]:
 
     Empty where it names none, or none of whose name the embedding knows the last word.
     """
-    found = _ARTIST.findall(prompt)
+    found = after_by(prompt)
     words = [word for word in text.words(found[-1]) if text.is_content_word(word)] if found else []
     if not 0 < len(words) <= NAME_WORDS or words[-1] not in vectors:
         return []
@@ -278,7 +276,7 @@ def examples(
     answers: Answers, records: Records, vectors: WordVectors, count: int = 10
 ) -> dict[str, list[dict[str, Any]]]:
     """The pictures with the best and the worst F1, one a prompt, for the report."""
-    true = [true_words(prompt, vectors) for prompt in records.prompt]
+    true = [vectors.prompt_positions(prompt) for prompt in records.prompt]
     scores = f1_scores(answers.words, true)
     order = np.argsort(-scores, kind="stable")
     rows: dict[str, list[dict[str, Any]]] = {"best": [], "worst": []}

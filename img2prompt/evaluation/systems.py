@@ -19,7 +19,7 @@ from img2prompt.data.shards import Records, load_records, pixel_reader, settings
 from img2prompt.data.splits import SPLITS, of_source_groups, source_names
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.evaluation import baselines, tables
-from img2prompt.evaluation.metrics import WORDS, Answers, examples, measure, true_words
+from img2prompt.evaluation.metrics import WORDS, Answers, examples, measure
 from img2prompt.inference.artifacts import Assets, load
 from img2prompt.inference.predictor import Predictor
 from img2prompt.models.features import cache_features, float_feature_reader
@@ -89,9 +89,9 @@ def evaluate_systems(
         if (predictor.side, predictor.fit) not in forms:
             made = ", ".join(f"{size} pixels by {fit}" for size, fit in forms)
             raise UserError(
-                f"{predictor.preset} takes pictures of {predictor.side} pixels fitted by "
-                f"{predictor.fit}, these were prepared at {made}; prepare them alike."
-            )
+                "evaluation.other_form",
+                preset=predictor.preset, side=predictor.side, fit=predictor.fit, made=made,
+            )  # fmt: skip
     vectors, side = predictors[0].vectors, predictors[0].side
     records = forms[side, predictors[0].fit]
     measured = _measured(records, config)
@@ -144,24 +144,22 @@ def _records_by_form(folders: Sequence[str | os.PathLike[str]]) -> dict[Form, Re
             for column in ("name", "prompt", "source")
         )
         if not same:
-            raise UserError(
-                "The folders of different sizes hold different pictures; prepare the same data "
-                "at each size."
-            )
+            raise UserError("evaluation.other_pictures")
     return forms
 
 
 def _measured(records: Records, config: EvaluationConfig) -> NDArray[np.int64]:
     """Positions of the pictures to measure: a split, or all of the held-out sources."""
     if config.split not in SPLITS:
-        raise UserError(f"Unknown split {config.split!r}; choose one of {', '.join(SPLITS)}.")
+        known = ", ".join(SPLITS)
+        raise UserError("evaluation.unknown_split", split=repr(config.split), known=known)
     found = np.flatnonzero(
         of_source_groups(records, config.held_out)
         if config.held_out
         else records.split == config.split
     )
     if not len(found):
-        raise UserError(f"The split {config.split} has no pictures; prepare more parts.")
+        raise UserError("evaluation.empty_split", split=config.split)
     return found
 
 
@@ -174,7 +172,7 @@ def _predictors(config: EvaluationConfig) -> list[Predictor]:
         vectors = assets.embedding()
         return [assets.predictor(name, vectors) for name in assets.presets]
     if not presets:
-        raise UserError("Name at least one preset, or none at all for every shipped one.")
+        raise UserError("evaluation.no_preset")
     if config.held_out:
         presets = [Path(run) for run in presets]  # a folder, never a shipped preset's name
     named = Assets(config.assets) if config.assets is not None else None
@@ -183,7 +181,7 @@ def _predictors(config: EvaluationConfig) -> list[Predictor]:
         for name in presets
     ]
     if len({predictor.vectors.fingerprint for predictor in found}) > 1:
-        raise UserError("These presets belong to different embeddings; compare them one by one.")
+        raise UserError("evaluation.presets_of_two_embeddings")
     return found
 
 
@@ -192,14 +190,13 @@ def _check_trained_without(runs: Sequence[str | os.PathLike[str]], held_out: Seq
     for run in runs:
         path = Path(run) / "config.json"
         left_out = read_json(path, Settings).get("without", "") if path.is_file() else ""
-        missing = set(held_out) - set(source_names(left_out))
-        if missing:
+        if missing := sorted(set(held_out) - set(source_names(left_out))):
             raise UserError(
-                f"{run} is not a run trained without {', '.join(sorted(missing))}; "
-                f'train it with --without "{",".join(held_out)}".'
-            )
+                "evaluation.not_trained_without",
+                run=run, missing=", ".join(missing), held_out=",".join(held_out),
+            )  # fmt: skip
     if not runs:
-        raise UserError("Name the runs that were trained without these sources (--presets).")
+        raise UserError("evaluation.no_runs")
 
 
 def _check_prompts_apart(
@@ -211,10 +208,7 @@ def _check_prompts_apart(
     trained = {text.fold(prompt) for prompt in records.prompt[training]}
     shared = trained & {text.fold(prompt) for prompt in records.prompt[measured]}
     if shared:
-        raise UserError(
-            f"{len(shared)} prompts lie in training and in what is measured; "
-            "prepare the data again."
-        )
+        raise UserError("evaluation.prompts_in_both", count=len(shared))
 
 
 def _baselines(
@@ -227,7 +221,7 @@ def _baselines(
     """The baselines that read the features of a backbone, given by name and side of a picture."""
     from img2prompt.models.gaze import build_tower
 
-    words = [true_words(records.prompt[i], vectors) for i in training]
+    words = [vectors.prompt_positions(records.prompt[i]) for i in training]
     cache_features(build_tower(*backbone), backbone[0], records.places())
     features = float_feature_reader(records, backbone[0])
 

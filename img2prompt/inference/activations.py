@@ -1,7 +1,7 @@
-"""What happens inside a model on the way from one picture to its words, for the lesson.
+"""Intermediate outputs of a model for one picture, as the Learn tab shows them.
 
-The same layers that answer, looked at in between: pixels, feature maps at a few depths, what the
-LSTM says at each step, the vectors, the words.
+Pixels, feature maps at a few depths, the LSTM's output at each step, the vectors and the words, all
+from the layers that answer.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from img2prompt.data import images
 from img2prompt.inference.predictor import Prediction, Predictor
@@ -25,14 +26,14 @@ class FeatureMaps:
     Attributes:
         layer: the layer's name in the model.
         total: how many channels the layer has.
-        channels: int64 (k,), which of them are here: those that vary most over the picture.
+        channels: int64 (k,), the channels shown: those that vary most over the picture.
         maps: float32 (k, h, w), their values.
     """
 
     layer: str
     total: int
-    channels: np.ndarray
-    maps: np.ndarray
+    channels: NDArray[np.int64]
+    maps: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -40,39 +41,39 @@ class Step:
     """One step of the LSTM.
 
     Attributes:
-        output: float32 (units,), what the LSTM hands on, each value in (−1, 1).
-        vector: float32 (D,), the word vector that the layers after it make of that.
+        output: float32 (units,), the LSTM's output, each value in (−1, 1).
+        vector: float32 (D,), the word vector that the layers after it make of it.
         nearest: the answerable words nearest to the vector, (word, cosine), best first.
     """
 
-    output: np.ndarray
-    vector: np.ndarray
+    output: NDArray[np.float32]
+    vector: NDArray[np.float32]
     nearest: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True)
-class Anatomy:
-    """One picture's way through one model.
+class Activations:
+    """Intermediate outputs of one model for one picture.
 
     Attributes:
-        pixels: float32 (side, side, 3) in [0, 1], what the first convolution sees.
-        depths: up to `DEPTHS` layers, from the early to the late.
+        pixels: float32 (side, side, 3) in [0, 1], the input of the first convolution.
+        depths: up to `DEPTHS` layers, from early to late.
         steps: one a step, in order; `notebook` has a single one.
         vectors: float32 (steps, D), the model's output.
         cosines: float32 (steps, steps) in [−1, 1], of every vector with every other.
         prediction: the answer made of these vectors.
     """
 
-    pixels: np.ndarray
+    pixels: NDArray[np.float32]
     depths: tuple[FeatureMaps, ...]
     steps: tuple[Step, ...]
-    vectors: np.ndarray
-    cosines: np.ndarray
+    vectors: NDArray[np.float32]
+    cosines: NDArray[np.float32]
     prediction: Prediction
 
 
-def anatomy(predictor: Predictor, image: images.ImageSource, words: int = 10) -> Anatomy:
-    """Look inside a model while it answers one picture.
+def activations(predictor: Predictor, image: images.ImageSource, words: int = 10) -> Activations:
+    """Answer one picture and keep the intermediate outputs.
 
     Args:
         predictor: one of our presets.
@@ -92,7 +93,7 @@ def anatomy(predictor: Predictor, image: images.ImageSource, words: int = 10) ->
         for output, vector, *near in zip(said, vectors, positions, cosines, strict=True)
     )
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return Anatomy(
+    return Activations(
         pixels=seen,
         depths=tuple(_strongest(name, maps) for name, maps in layers),
         steps=steps,
@@ -103,20 +104,25 @@ def anatomy(predictor: Predictor, image: images.ImageSource, words: int = 10) ->
 
 
 def _run(
-    model: Any, pixels: np.ndarray
-) -> tuple[np.ndarray, list[tuple[str, np.ndarray]], np.ndarray, np.ndarray]:
-    """What the layers in between say of one picture (1, side, side, 3).
+    model: Any, pixels: NDArray[np.float32]
+) -> tuple[
+    NDArray[np.float32],
+    list[tuple[str, NDArray[np.float32]]],
+    NDArray[np.float32],
+    NDArray[np.float32],
+]:
+    """The outputs of the layers in between for one picture (1, side, side, 3).
 
     Returns:
-        The pixels as the convolutions see them (side, side, 3), (layer, feature maps (h, w, c)) at
-        each depth, the LSTM's outputs (steps, units), and the vectors (steps, D).
+        The input of the first convolution (side, side, 3), (layer, feature maps (h, w, c)) at each
+        depth, the LSTM's outputs (steps, units), and the vectors (steps, D).
     """
     from img2prompt.core.backend import keras
     from img2prompt.models.layers import ChannelStretch, PooledStatistics
 
     stretch = [layer for layer in model.layers if isinstance(layer, ChannelStretch)]
     seen = stretch[0].output if stretch else model.input
-    # `gaze` is looked at where it takes its statistics, the others after each pooling.
+    # `gaze` has its maps where it pools their statistics, the others after each max pooling.
     ends = [(x.input, x.name) for x in model.layers if isinstance(x, PooledStatistics)]
     if not ends:
         pools = [x for x in model.layers if isinstance(x, keras.layers.MaxPooling2D)]
@@ -141,10 +147,10 @@ def _run(
 
 
 def _spread(count: int) -> Sequence[int]:
-    """Up to `DEPTHS` of `count` layers; more of the early ones, where the maps are large."""
+    """Positions of up to `DEPTHS` of `count` layers; more early ones, whose maps are large."""
     return range(count) if count <= DEPTHS else (0, count // 3, count - 1)
 
 
-def _strongest(layer: str, maps: np.ndarray) -> FeatureMaps:
+def _strongest(layer: str, maps: NDArray[np.float32]) -> FeatureMaps:
     order = np.argsort(-maps.std(axis=(0, 1)), kind="stable")[:CHANNELS]
     return FeatureMaps(layer, maps.shape[-1], order, np.moveaxis(maps[..., order], -1, 0).copy())

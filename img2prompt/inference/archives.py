@@ -1,4 +1,4 @@
-"""A set of pictures before it is read: files and the members of zip archives → entries.
+"""Lists a set of pictures before it is read: files and the members of zip archives → entries.
 
 Nothing is unpacked to disk, and a file's or member's name is only ever shown, never used as a path.
 Texts beside the pictures become their true prompts, see `captions.py`.
@@ -9,68 +9,44 @@ import itertools
 import os
 import time
 import zipfile
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from img2prompt.core.errors import UserError
 from img2prompt.core.printable import clean_name
-from img2prompt.core.zip_directories import BoundedFile
+from img2prompt.core.zip_directories import DAMAGED, BoundedFile
 from img2prompt.data import images
 from img2prompt.data.captions import Captions, is_text
-from img2prompt.data.picture_files.kinds import sniff
+from img2prompt.data.picture_files.kinds import ARCHIVE_HEAD, is_other_archive, is_zip, sniff
 
-MAX_FILES = 2_000  # at 25 pictures a second over a minute of both cores
+MAX_FILES = 2_000  # more than a minute on two cores, at 25 pictures a second
 MAX_UNPACKED = 2 * 2**30  # bytes that the archives of a set may unpack to, all together
 # A picture needs some 150 bytes in an archive's directory. zipfile holds the whole directory in
 # memory, half a kilobyte an entry, before it tells how many there are.
 MAX_DIRECTORY = 2**20
 
-_ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")  # an archive with members, one without
 _ARCHIVES = (
     *(".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".lz4"),
     *(".cab", ".iso", ".dmg", ".cbr", ".cb7", ".lzh", ".arj", ".z"),
 )
-_ARCHIVE_STARTS = (
-    *(b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\x1f\x8b", b"\x1f\x9d", b"BZh", b"\xfd7zXZ\0"),
-    *(b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"MSCF", b"LZIP"),
-)
-_TAR_START = slice(257, 262)  # of a header's "ustar"
-_HEAD = 512  # bytes that tell an archive
 # What the systems' own packers leave in an archive beside the pictures.
 _LEFTOVERS = {"thumbs.db", "desktop.ini"}
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what every packer writes by default
 _ENCRYPTED = 0x1
 _UTF8 = 0x800
-_DAMAGED = (
-    zipfile.BadZipFile,
-    zipfile.LargeZipFile,
-    zlib.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    OSError,
-    OverflowError,  # a member further off than a seek can say
-    ValueError,
-)
-
-_INSIDE = "An archive inside an archive is not opened; unpack it first."
-_NO_ZIP = "This is an archive, but not a zip; unpack it and make a zip of its pictures."
-UNREAD = "The file cannot be read any more; choose it again."
-_LATE = "The set took too long, and this picture was not reached; take fewer at once."
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row to be: where its picture is, or why there will be none.
+    """One picture of a set: where it is, or why it cannot be read.
 
     Attributes:
-        name: to be shown, see `clean_name`; of a member "archive.zip/member.png".
+        name: for display, see `clean_name`; of a member "archive.zip/member.png".
         path: the file, or the archive it is in.
         member: its entry in the archive's directory; None for a file of its own.
-        truth: the prompt that lies beside it, see `captions.py`; None where there is none.
         error: a reason known before reading; None for a picture to be read.
+        truth: the prompt that lies beside it, see `captions.py`; None where there is none.
     """
 
     name: str
@@ -85,29 +61,20 @@ class Listing:
     """A set before it is read.
 
     Attributes:
-        entries: the rows to be, in order.
-        unused: how many texts of it are about no picture; they are no rows.
+        entries: its pictures in order, one row each.
+        unused: how many texts of the set belong to no picture.
     """
 
     entries: list[Entry]
     unused: int
 
 
-def list_pictures(files: Iterable[str | os.PathLike]) -> list[Entry]:
-    """The entries of `list_set`.
-
-    Raises:
-        UserError: as `list_set`.
-    """
-    return list_set(files).entries
-
-
-def list_set(files: Iterable[str | os.PathLike]) -> Listing:
+def list_set(files: Iterable[str | os.PathLike[str]]) -> Listing:
     """Files and the members of zip archives, in order, pictures unread.
 
-    Folders and what systems leave in archives (`__MACOSX`, hidden files, `Thumbs.db`) are no
-    rows; neither are texts, whose prompts go to the pictures that they are about. A damaged or
-    encrypted archive is one row with its reason, an archive that is no zip likewise.
+    Folders and what systems leave in archives (`__MACOSX`, hidden files, `Thumbs.db`) are left out.
+    Texts become the true prompts of the pictures they belong to. A damaged or encrypted archive is
+    one entry with its reason, and so is an archive that is no zip.
 
     Raises:
         UserError: no picture at all, or more than `MAX_FILES`, `MAX_UNPACKED` or
@@ -126,16 +93,18 @@ def list_set(files: Iterable[str | os.PathLike]) -> Listing:
             found = [Entry(clean_name(path.name), path, error=_other_archive(path))]
         entries += found
         if len(entries) > MAX_FILES:
-            raise UserError(f"That is more than {MAX_FILES:,} pictures; take fewer at once.")
+            raise UserError("inference.too_many_pictures", most=f"{MAX_FILES:,}")
         if unpacked > MAX_UNPACKED:
             raise UserError(
-                f"The archives unpack to {unpacked / 2**30:.1f} GB, the limit is "
-                f"{MAX_UNPACKED / 2**30:.0f} GB; take fewer pictures at once."
-            )
+                "inference.unpacks_to_too_much",
+                size=f"{unpacked / 2**30:.1f}", most=f"{MAX_UNPACKED / 2**30:.0f}",
+            )  # fmt: skip
     if not entries:
-        raise UserError("Choose pictures, or a zip archive of some, first.")
+        raise UserError("inference.no_pictures")
     entries = [
-        entry if entry.member or entry.error else replace(entry, truth=_beside(entry, captions))
+        entry
+        if entry.member or entry.error
+        else replace(entry, truth=captions.find("", entry.path.name))
         for entry in entries
     ]
     return Listing(entries, captions.unused)
@@ -143,12 +112,14 @@ def list_set(files: Iterable[str | os.PathLike]) -> Listing:
 
 def contents(
     entries: Iterable[Entry], deadline: float
-) -> Iterator[tuple[Entry, bytes | Path | UserError]]:
-    """Each entry with what `open_image` takes; an archive is open while its members are read.
+) -> Generator[tuple[Entry, bytes | Path | UserError]]:
+    """Each entry with what `open_image` takes, or why it cannot be read.
+
+    An archive is open while its members are read.
 
     Args:
         entries: of `list_set`.
-        deadline: of `time.monotonic`; what is not reached before it is a reason.
+        deadline: of `time.monotonic`; entries that are not reached before it are errors.
     """
     for path, group in itertools.groupby(entries, key=lambda entry: entry.path):
         with contextlib.ExitStack() as stack:
@@ -157,22 +128,25 @@ def contents(
                 if entry.error is not None:
                     yield entry, entry.error
                 elif time.monotonic() > deadline:
-                    yield entry, UserError(_LATE)
+                    yield entry, UserError("inference.not_reached")
                 elif entry.member is None:
                     yield entry, entry.path
                 else:
                     try:
                         if archive is None:
                             archive = stack.enter_context(_open_zip(path))
-                        content = _read_member(archive, entry.member)
-                        if _is_archive(content[:_HEAD]) or content.startswith(_ZIP_STARTS):
-                            raise UserError(_INSIDE)
+                        yield entry, _read_picture(archive, entry.member)
                     except UserError as error:
                         yield entry, error
                     except (_TooLarge, OSError):  # it was exchanged since it was listed
-                        yield entry, UserError(UNREAD)
-                    else:
-                        yield entry, content
+                        yield entry, UserError("inference.unreadable")
+
+
+def _read_picture(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    content = _read_member(archive, member)
+    if is_other_archive(content[:ARCHIVE_HEAD]) or is_zip(content):
+        raise UserError("inference.archive_inside")
+    return content
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
@@ -181,8 +155,8 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
             # As much as the directory declares, which was checked. Asked for more, zipfile would
             # unpack that much before it compares.
             return file.read(member.file_size)
-    except _DAMAGED:
-        raise UserError("The archive is damaged at this file; make or download it again.") from None
+    except (*DAMAGED, OSError):
+        raise UserError("inference.member_damaged") from None
 
 
 def _is_zip(path: Path) -> bool:
@@ -190,25 +164,20 @@ def _is_zip(path: Path) -> bool:
         return True
     try:
         with path.open("rb") as file:
-            return file.read(4) in _ZIP_STARTS
+            return is_zip(file.read(4))
     except (OSError, ValueError):
         return False  # `open_image` says why it cannot be read
-
-
-def _is_archive(head: bytes) -> bool:
-    """Whether a file's first bytes are those of an archive that is no zip."""
-    return head.startswith(_ARCHIVE_STARTS) or head[_TAR_START] == b"ustar"
 
 
 def _other_archive(path: Path) -> UserError | None:
     """The reason against an archive that is no zip; None for anything else."""
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD)
+            head = file.read(ARCHIVE_HEAD)
     except (OSError, ValueError):
         return None  # `open_image` says why it cannot be read
     named = path.name.lower().endswith(_ARCHIVES) and sniff(head) is None
-    return UserError(_NO_ZIP) if named or _is_archive(head) else None
+    return UserError("inference.not_a_zip") if named or is_other_archive(head) else None
 
 
 def _text(path: Path, captions: Captions) -> bytes | None:
@@ -222,35 +191,33 @@ def _text(path: Path, captions: Captions) -> bytes | None:
         return None
 
 
-def _beside(entry: Entry, captions: Captions) -> str | None:
-    return captions.find("", entry.path.name)
-
-
 def _members(path: Path, group: str, captions: Captions) -> tuple[list[Entry], int]:
-    """An archive's pictures, or one entry that says why there are none; and the bytes of all."""
+    """An archive's pictures, or one entry that says why there are none; and their bytes in all."""
     name = clean_name(path.name)
 
-    def refused(sentence: str) -> tuple[list[Entry], int]:
-        return [Entry(name, path, error=UserError(sentence))], 0
+    def refused(error: UserError) -> tuple[list[Entry], int]:
+        return [Entry(name, path, error=error)], 0
 
     try:
         with _open_zip(path) as archive:
             members = [one for one in archive.infolist() if not _is_leftover(one)]
             if any(member.flag_bits & _ENCRYPTED for member in members):
-                return refused("The archive is locked with a password; make one without.")
+                return refused(UserError("inference.locked_archive"))
             pictures = [one for one in members if not _is_caption(archive, one, group, captions)]
     except _TooLarge:
-        raise UserError(f"{name} holds too many files; take fewer at once.") from None
+        raise UserError("inference.too_many_members", name=name) from None
     except UserError as error:
-        return refused(str(error))
+        return refused(error)
     if not pictures:
-        return refused("The archive holds no picture; choose another one.")
+        return refused(UserError("inference.no_picture_inside"))
     entries = []
     for member in pictures:
         inside = _decoded(member)
-        usable, error = _usable(member)
-        truth = captions.find(group, inside) if usable else None
-        entries.append(Entry(clean_name(f"{name}/{inside}"), path, usable, error, truth))
+        shown, refusal = clean_name(f"{name}/{inside}"), _refusal(member)
+        if refusal is None:
+            entries.append(Entry(shown, path, member, truth=captions.find(group, inside)))
+        else:
+            entries.append(Entry(shown, path, error=refusal))
     return entries, sum(member.file_size for member in members)
 
 
@@ -263,22 +230,21 @@ def _is_caption(
         return False
     data = None
     if captions.takes(member.file_size) and member.compress_type in _METHODS:
-        with contextlib.suppress(UserError):  # damaged: a text that tells nothing
+        with contextlib.suppress(UserError):  # a damaged text is about no picture
             data = _read_member(archive, member)
     return captions.add(group, inside, data)
 
 
-def _usable(member: zipfile.ZipInfo) -> tuple[zipfile.ZipInfo | None, UserError | None]:
+def _refusal(member: zipfile.ZipInfo) -> UserError | None:
+    """Why a member is not read; None for one that is."""
     if member.filename.lower().endswith(_ARCHIVES):
-        return None, UserError(_INSIDE)
+        return UserError("inference.archive_inside")
     if member.file_size > images.MAX_BYTES:
-        return None, UserError(
-            f"The file has {member.file_size / 2**20:.0f} MB, the limit is "
-            f"{images.MAX_BYTES // 2**20} MB; make it smaller."
-        )
+        size, most = f"{member.file_size / 2**20:.0f}", images.MAX_BYTES // 2**20
+        return UserError("inference.large_member", size=size, most=most)
     if member.compress_type not in _METHODS:
-        return None, UserError("The file is packed in an unusual way; make an ordinary zip.")
-    return member, None
+        return UserError("inference.unusual_packing")
+    return None
 
 
 def _is_leftover(member: zipfile.ZipInfo) -> bool:
@@ -307,18 +273,16 @@ class _TooLarge(Exception):
 
 @contextlib.contextmanager
 def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Raises `_TooLarge`, and `UserError` where it is missing or no archive."""
+    """An archive, open; raises `_TooLarge`, and `UserError` where it is missing or no zip."""
     try:
         file = BoundedFile(path, MAX_DIRECTORY, _TooLarge())
     except OSError:
-        raise UserError("The archive cannot be opened; choose it again.") from None
+        raise UserError("inference.archive_gone") from None
     with file:
         try:
             archive = zipfile.ZipFile(file)
-        except _DAMAGED:
-            raise UserError(
-                "The archive is damaged or not a zip; make or download it again."
-            ) from None
+        except (*DAMAGED, OSError):
+            raise UserError("inference.archive_damaged") from None
         file.most = None
         with archive:
             yield archive

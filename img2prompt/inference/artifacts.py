@@ -1,8 +1,8 @@
-"""What ships in `assets/`: its manifest, checksums, and `load()`.
+"""The files in `assets/`, their manifest and checksums, and `load()`.
 
-`manifest.json` names every file with its SHA-256, its size, what made it and its measured
-figures. Nothing is used before its checksum holds, and nothing is downloaded unless a person names
-a repository on the hub.
+`manifest.json` names every file with its SHA-256, its size, the command that made it and its
+measured figures. No file is used before its checksum is verified, and nothing is downloaded unless
+a repository on the hub is named.
 """
 
 import os
@@ -19,15 +19,12 @@ from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
 from img2prompt.inference.decoder import DECODER_SUFFIX, Decoder
 from img2prompt.inference.predictor import Predictor, load_model
 
+PathLike = str | os.PathLike[str]
+
 # In a checkout assets/ lies beside the package; an installed package carries no models.
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 MANIFEST = "manifest.json"
 DEFAULT_PRESET = "gaze"
-NO_MODELS = (
-    "This installation of img2prompt holds no models, which only a checkout of the repository has; "
-    'name its folder, as in load("CHECKOUT/assets"), or a repository on the hub, as in '
-    'load("user/name") (on the command line, --preset CHECKOUT/assets).'
-)
 
 
 class Assets:
@@ -42,64 +39,69 @@ class Assets:
     """
 
     def __init__(
-        self, folder: str | os.PathLike | None = None, repository: HubRepository | None = None
+        self, folder: PathLike | None = None, repository: HubRepository | None = None
     ) -> None:
         self.folder = Path(folder) if folder is not None else ASSETS
         self._repository = repository
         if folder is None and not (self.folder / MANIFEST).is_file():
-            raise UserError(NO_MODELS)
+            raise UserError("inference.installed_without_models")
         if not (self.folder / MANIFEST).is_file():
-            raise UserError(
-                f"{self.folder} holds no {MANIFEST}; give a folder of artifacts, "
-                "or use the assets/ of a checkout."
-            )
+            raise UserError("inference.no_manifest", folder=self.folder, manifest=MANIFEST)
         self.manifest = read_json(self.folder / MANIFEST)
-        where = self._where(MANIFEST)
-        mend = "build it again" if repository is None else "whoever published it must do so again"
+        self._checked: dict[str, Path] = {}
+        self._check_manifest()
+
+    def _check_manifest(self) -> None:
+        mend = "inference.build_again" if self._repository is None else "inference.publish_again"
+
+        def refused(key: str, **values: Any) -> UserError:
+            where = self._where(MANIFEST)
+            return UserError(f"inference.{key}", where=where, mend=UserError(mend), **values)
+
         if not isinstance(self.manifest, dict) or not isinstance(self.manifest.get("files"), dict):
-            raise UserError(f"{where} lists no files; {mend}.")
+            raise refused("manifest_lists_nothing")
         for name, entry in self.files.items():
             if not is_plain(name):
-                raise UserError(f"{where} lists {name!r}, which is no plain file name; {mend}.")
+                raise refused("manifest_lists_path", name=repr(name))
             if not _is_entry(entry):
-                raise UserError(f"{where} lacks the SHA-256 or size of {name}; {mend}.")
+                raise refused("manifest_lacks_checksum", name=name)
         if reason := misfit(self.manifest, Manifest):
-            raise UserError(f"{where} is not what it should be ({reason}); {mend}.")
-        self._checked: dict[str, Path] = {}
+            raise refused("unfit_manifest", reason=reason)
 
     @classmethod
     def from_hub(cls, repo: str, revision: str | None = None) -> "Assets":
-        """The artifacts of a repository on the hub, of one commit whatever its branches do.
+        """The artifacts of a repository on the hub, all of the same commit.
 
-        The manifest is fetched now, every other file when it is asked for, through
-        huggingface_hub's cache (`HF_HOME`) and with its token.
+        The manifest is fetched now, every other file on first use, through huggingface_hub's cache
+        (`HF_HOME`) and with its token.
 
         Args:
             repo: `user/name`.
-            revision: a branch, a tag or a commit; unset, the main branch. Only a commit is the
-                same tomorrow.
+            revision: a branch, a tag or a commit; unset, the main branch. Only a commit always
+                gives the same files.
 
         Raises:
-            UserError: as `HubRepository`, or a manifest that is none.
+            UserError: as `HubRepository` and `Assets`.
         """
         repository = HubRepository(repo, MANIFEST, revision)
         return cls(repository.fetch(MANIFEST).parent, repository)
 
     @property
     def presets(self) -> list[str]:
-        """The models here, the default first."""
+        """The names of the models, the default first."""
         names = [name.removesuffix(".keras") for name in self.files if name.endswith(".keras")]
         return sorted(names, key=lambda name: (name != self.default, name))
 
     @property
     def default(self) -> str:
-        """The preset that answers when none is named."""
-        return self.manifest.get("default", DEFAULT_PRESET)
+        """The name of the model that is used when none is named."""
+        return str(self.manifest.get("default", DEFAULT_PRESET))
 
     @property
-    def files(self) -> dict[str, dict]:
+    def files(self) -> dict[str, dict[str, Any]]:
         """Manifest entries by file name."""
-        return self.manifest["files"]
+        files: dict[str, dict[str, Any]] = self.manifest["files"]
+        return files
 
     def path(self, name: str) -> Path:
         """The path of a listed file, its size and SHA-256 verified once; may download.
@@ -108,7 +110,7 @@ class Assets:
             UserError: not listed, missing, changed, or not to be had from the hub.
         """
         if name not in self.files:
-            raise UserError(f"{self._where(MANIFEST)} does not list {name}.")
+            raise UserError("inference.not_listed", where=self._where(MANIFEST), name=name)
         if name not in self._checked:
             self._checked[name] = self._verified(name)
         return self._checked[name]
@@ -118,17 +120,10 @@ class Assets:
         if self._repository is None:
             path = self.folder / name
             if not path.is_file():
-                raise UserError(f"{path} is missing; check the repository out again.")
+                raise UserError("inference.missing_artifact", path=path)
             if not _is_of(path, entry):
-                if _starts_as_web_page(path):
-                    raise UserError(
-                        f"{path} is a web page and not the file that {MANIFEST} names; a network "
-                        "that asks to log in may have sent it: check the repository out again."
-                    )
-                raise UserError(
-                    f"{path} is not the file that {MANIFEST} names (SHA-256 differs); "
-                    "check the repository out again."
-                )
+                kind = "web_page" if _starts_as_web_page(path) else "changed_artifact"
+                raise UserError(f"inference.{kind}", path=path, manifest=MANIFEST)
             return path
         path = self._repository.fetch(name, most=entry["size"])
         if not _is_of(path, entry):
@@ -137,20 +132,18 @@ class Assets:
         if not _is_of(path, entry):
             if _starts_as_web_page(path):
                 raise login_page(self._where(name))
-            raise UserError(
-                f"{self._where(name)} is not the file that its {MANIFEST} names (SHA-256 differs, "
-                "fetched anew too) and is not used; tell whoever published it."
-            )
+            where = self._where(name)
+            raise UserError("inference.changed_on_hub", where=where, manifest=MANIFEST)
         return path
 
     def _where(self, name: str) -> str:
-        """A file in a sentence."""
-        return (
-            str(self.folder / name) if self._repository is None else f"{name} of {self._repository}"
-        )
+        """A file's place, for a sentence."""
+        if self._repository is None:
+            return str(self.folder / name)
+        return f"{name} of {self._repository}"
 
     def embedding(self) -> WordVectors:
-        """The embedding all models here belong to."""
+        """The embedding that all models belong to."""
         return WordVectors.load(self.path(EMBEDDING_FILE))
 
     def predictor(self, preset: str | None = None, vectors: WordVectors | None = None) -> Predictor:
@@ -161,13 +154,14 @@ class Assets:
         """
         preset = preset or self.default
         if preset not in self.presets:
-            raise UserError(f"Unknown preset {preset!r}; choose one of {', '.join(self.presets)}.")
+            known = ", ".join(self.presets)
+            raise UserError("inference.unknown_preset", preset=repr(preset), known=known)
         vectors = vectors if vectors is not None else self.embedding()
         decoder = self.decoder(preset, vectors)  # first: it is small, and may be another model's
         return Predictor(load_model(self.path(f"{preset}.keras")), vectors, preset, decoder)
 
     def decoder(self, preset: str, vectors: WordVectors) -> Decoder | None:
-        """The decoder of a preset, if it ships with one.
+        """The decoder of a preset; None where it has none.
 
         Raises:
             UserError: not to be had, damaged, or of another embedding or model.
@@ -178,8 +172,8 @@ class Assets:
         return Decoder.load(self.path(name), vectors, self.files[f"{preset}.keras"]["sha256"])
 
 
-def open_assets(place: str | os.PathLike | None = None, revision: str | None = None) -> Assets:
-    """The artifacts of a folder or, where a text `user/name` names no folder, of the hub.
+def open_assets(place: PathLike | None = None, revision: str | None = None) -> Assets:
+    """The artifacts of a folder, or of a repository `user/name` if there is no such folder.
 
     Args:
         place: unset, `assets/` of the checkout.
@@ -194,46 +188,52 @@ def open_assets(place: str | os.PathLike | None = None, revision: str | None = N
     return Assets(place)
 
 
-def load(preset: str | os.PathLike | None = None, *, revision: str | None = None) -> Predictor:
-    """A ready `Predictor`: model, embedding and preprocessing in one, so that they cannot drift.
+def load(
+    name_or_path: PathLike | None = None,
+    *,
+    revision: str | None = None,
+    preset: PathLike | None = None,
+) -> Predictor:
+    """A `Predictor` ready for use: a model with its embedding, decoder and preprocessing.
 
     Args:
-        preset: the name of a shipped preset (unset: the default); or a folder: one with a
-            manifest like `assets/`, or what `scripts/train_model.py` wrote; or, where a text
-            `user/name` is no folder, a repository on the hub that `scripts/publish.py` wrote, of
-            which the default preset is fetched (`Assets.from_hub(…).predictor(name)` takes
-            another). The first that fits, in this order.
-        revision: a branch, a tag or a commit of that repository; unset, its main branch. A commit
-            pins every byte, and once fetched needs no network.
+        name_or_path: the first of these that fits: the name of a shipped preset; a folder with a
+            manifest like `assets/`; a folder that `scripts/train_model.py` wrote; a repository
+            `user/name` on the hub that `scripts/publish.py` wrote. Of a manifest's presets the
+            default one is loaded (`Assets(…).predictor(name)` loads another). Unset, the default
+            shipped preset.
+        revision: a branch, a tag or a commit of a repository on the hub; unset, its main branch. A
+            commit fixes every byte, and once fetched needs no network.
+        preset: the earlier name of `name_or_path`.
 
     Raises:
-        UserError: unknown name, or files that are missing, changed or don't belong together; a
-            repository, revision or file that cannot be had; a revision of something not on the hub.
+        UserError: unknown name; files that are missing, changed or don't belong together; a
+            repository, revision or file that cannot be fetched; a revision without a repository.
+        TypeError: both `name_or_path` and `preset` are given.
     """
-    if _is_on_hub(preset):
-        return Assets.from_hub(str(preset), revision).predictor()
-    _refuse(revision, preset)
-    if preset is None:
+    if preset is not None:
+        if name_or_path is not None:
+            raise TypeError("load() takes name_or_path or preset, not both")
+        name_or_path = preset
+    if _is_on_hub(name_or_path):
+        return Assets.from_hub(str(name_or_path), revision).predictor()
+    _refuse(revision, name_or_path)
+    if name_or_path is None:
         return Assets().predictor()
-    folder = Path(preset)
+    folder = Path(name_or_path)
     # A shipped name means the shipped preset, whatever folders the current directory has.
-    named = isinstance(preset, str) and folder.name == preset
-    if named and (ASSETS / MANIFEST).is_file() and preset in (shipped := Assets()).presets:
-        return shipped.predictor(preset)
+    name = name_or_path if isinstance(name_or_path, str) and folder.name == name_or_path else None
+    if name and (ASSETS / MANIFEST).is_file() and name in (shipped := Assets()).presets:
+        return shipped.predictor(name)
     if folder.is_dir():
-        if (folder / MANIFEST).is_file():
-            return Assets(folder).predictor()
-        return _of_run(folder)
-    if named:
-        return Assets().predictor(preset)
-    raise UserError(
-        f"There is no folder {folder}; give a preset's name, a folder with a model, or user/name "
-        "of the hub."
-    )
+        return Assets(folder).predictor() if (folder / MANIFEST).is_file() else _of_run(folder)
+    if name:
+        return Assets().predictor(name)
+    raise UserError("inference.no_folder", folder=folder)
 
 
 def _of_run(folder: Path) -> Predictor:
-    """A predictor of what `scripts/train_model.py` wrote."""
+    """The predictor of a folder that `scripts/train_model.py` wrote."""
     vectors = WordVectors.load(folder / EMBEDDING_FILE)
     path, decoder = folder / "model.keras", folder / ("model" + DECODER_SUFFIX)
     model = load_model(path)
@@ -241,17 +241,14 @@ def _of_run(folder: Path) -> Predictor:
     return Predictor(model, vectors, folder.name, fitted)
 
 
-def _is_on_hub(place: str | os.PathLike | None) -> bool:
-    return is_repo_id(place) and not Path(place).exists()
+def _is_on_hub(place: PathLike | None) -> bool:
+    return place is not None and is_repo_id(place) and not Path(place).exists()
 
 
-def _refuse(revision: str | None, place: str | os.PathLike | None) -> None:
+def _refuse(revision: str | None, place: PathLike | None) -> None:
     if revision is not None:
-        named = "the default preset" if place is None else place
-        raise UserError(
-            f"Only a repository on the hub has revisions, and {named} is none; "
-            "leave the revision out, or name user/name."
-        )
+        named = UserError("inference.default_preset") if place is None else place
+        raise UserError("inference.no_revision", named=named)
 
 
 def _is_entry(entry: Any) -> bool:

@@ -1,8 +1,8 @@
-"""Predicted vectors → ranked words, and how sure each is: `Decoder`.
+"""`Decoder`: predicted vectors → ranked words and their confidences.
 
 Words are ranked by the cosine to the nearest predicted vector plus a small bonus for words that
-prompts use often (log-prior correction). What a ranking value was worth on validation pictures,
-the share of words that really stood in the prompt, is the confidence shown beside the cosine.
+prompts use often (log-prior correction). The confidence of a ranking value is the share of such
+words on validation pictures that stood in the prompt.
 """
 
 import os
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from img2prompt.core.arrays import TEXT, ArrayFile, Form, load_arrays, save_arrays
 from img2prompt.core.errors import UserError
@@ -33,20 +34,20 @@ RARE = 1e-5  # added to shares before the logarithm: a word no prompt holds gets
 
 @dataclass(frozen=True)
 class Decoder:
-    """How the vectors of one model become words.
+    """Ranks words by the vectors of one model.
 
     Attributes:
         vectors: the embedding.
-        prior: float32 (V,), added to each word's cosine for the ranking; zeros: by cosine alone.
+        prior: float32 (V,), added to each word's cosine for the ranking; 0: by cosine alone.
         knots: float32 (n,), rising ranking values.
-        confidences: float32 (n,) in [0, 1], not falling: the confidence at each knot, straight
-            lines between. Both empty: not calibrated.
+        confidences: float32 (n,) in [0, 1], not falling: the confidence at each knot, linear in
+            between. Both empty where the decoder is not calibrated.
     """
 
     vectors: WordVectors
-    prior: np.ndarray
-    knots: np.ndarray
-    confidences: np.ndarray
+    prior: NDArray[np.float32]
+    knots: NDArray[np.float32]
+    confidences: NDArray[np.float32]
 
     @classmethod
     def plain(cls, vectors: WordVectors) -> "Decoder":
@@ -59,7 +60,9 @@ class Decoder:
         """Whether `confidence` has an answer."""
         return len(self.knots) > 0
 
-    def rank(self, cosines: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def rank(
+        self, cosines: NDArray[np.float32], k: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The k best words of each picture.
 
         Only content words that are not rare can be an answer (`WordVectors.answerable`): stop
@@ -75,7 +78,9 @@ class Decoder:
         values = np.where(self.vectors.answerable, cosines + self.prior, -np.inf)
         return top_k(values, min(k, int(self.vectors.answerable.sum())))
 
-    def rank_vectors(self, predicted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def rank_vectors(
+        self, predicted: NDArray[np.float32], k: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """As `rank`, from predicted vectors (n, steps, D), a block of pictures at a time."""
         k = min(k, int(self.vectors.answerable.sum()))
         words, values = [np.empty((0, k), np.int64)], [np.empty((0, k), np.float32)]
@@ -85,11 +90,11 @@ class Decoder:
             values.append(found[1])
         return np.concatenate(words), np.concatenate(values)
 
-    def confidence(self, values: np.ndarray) -> np.ndarray | None:
-        """Ranking values → the share of such words that stood in the prompt; None: unknown."""
+    def confidence(self, values: NDArray[np.float32]) -> NDArray[np.float64] | None:
+        """Ranking values → confidences of the same shape, in [0, 1]; None if not calibrated."""
         return np.interp(values, self.knots, self.confidences) if self.calibrated else None
 
-    def calibrate(self, values: np.ndarray, hits: np.ndarray) -> "Decoder":
+    def calibrate(self, values: NDArray[np.float32], hits: NDArray[np.bool_]) -> "Decoder":
         """A decoder whose confidences are fitted to answers of validation pictures.
 
         Isotonic regression (Zadrozny & Elkan 2002): a higher value never means a lower
@@ -110,12 +115,12 @@ class Decoder:
             np.asarray(fit.y_thresholds_, np.float32),
         )
 
-    def save(self, path: str | os.PathLike, model: str | None = None) -> None:
+    def save(self, path: str | os.PathLike[str], model: str | None = None) -> None:
         """Write an `.npz`, atomically; the prior in half precision.
 
         Args:
             model: SHA-256 of the `.keras` file that the decoder was fitted to, 64 hexadecimal
-                digits; unset, the file says nothing of it, and no model is loaded with it.
+                digits; unset, the file names none, and no model is loaded with it.
         """
         arrays = {
             "prior": self.prior.astype(np.float16),
@@ -127,7 +132,7 @@ class Decoder:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike, vectors: WordVectors, model: str | None = None
+        cls, path: str | os.PathLike[str], vectors: WordVectors, model: str | None = None
     ) -> "Decoder":
         """Read what `save` wrote.
 
@@ -157,8 +162,8 @@ class Decoder:
         return cls(vectors, prior, knots, confidences)
 
     @staticmethod
-    def model_of(path: str | os.PathLike) -> str | None:
-        """The SHA-256 of the model that a file says it was fitted to; None where it says none.
+    def model_of(path: str | os.PathLike[str]) -> str | None:
+        """The SHA-256 of the model that a decoder's file names; None where it names none.
 
         Raises:
             UserError: damaged.
@@ -168,19 +173,12 @@ class Decoder:
 
 def _check_model(path: Path, told: str | None, model: str) -> None:
     if told is None:
-        raise UserError(
-            f"{path} does not say which model it was fitted to; fit it anew with "
-            "scripts/fit_decoder.py, or bind it to the model beside it with "
-            "scripts/build_assets.py --bind."
-        )
+        raise UserError("inference.unbound_decoder", path=path)
     if told != model:
-        raise UserError(
-            f"{path} was fitted to another model than the one beside it; fit it anew with "
-            "scripts/fit_decoder.py."
-        )
+        raise UserError("inference.decoder_of_another_model", path=path)
 
 
-def prior_of_background(background: np.ndarray, weight: float) -> np.ndarray:
+def prior_of_background(background: NDArray[np.floating], weight: float) -> NDArray[np.float32]:
     """weight · log share, shifted so that the commonest word gets 0: float32 (V,), ≤ 0.
 
     Args:
@@ -188,10 +186,11 @@ def prior_of_background(background: np.ndarray, weight: float) -> np.ndarray:
         weight: how much a tenfold share is worth, in units of cosine / ln 10.
     """
     prior = weight * np.log(background + RARE)
-    return (prior - prior.max()).astype(np.float32)
+    return np.asarray(prior - prior.max(), np.float32)
 
 
-def nearest_cosines(predicted: np.ndarray, vectors: WordVectors) -> np.ndarray:
+def nearest_cosines(predicted: NDArray[np.float32], vectors: WordVectors) -> NDArray[np.float32]:
     """Predicted vectors (n, steps, D) → cosine of each word to the nearest of them, (n, V)."""
     scores = vectors.similarities(predicted.reshape(-1, predicted.shape[-1]))
-    return scores.reshape(len(predicted), -1, len(vectors)).max(axis=1)
+    best: NDArray[np.float32] = scores.reshape(len(predicted), -1, len(vectors)).max(axis=1)
+    return best

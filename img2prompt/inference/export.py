@@ -1,7 +1,7 @@
-"""Answers to take away: a prediction, or a set of them, as plain text, JSON and CSV.
+"""Predictions, one or a set of them, as plain text, JSON and CSV.
 
 The JSON of a picture is the command line's, from the same function. Texts are returned as str;
-`save` and `encoded` know the encoding that each format's readers expect.
+`save` and `encoded` give them the encoding that the readers of each format expect.
 """
 
 import csv
@@ -10,25 +10,45 @@ import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import atomic_path
 from img2prompt.core.printable import json_text, one_line
 from img2prompt.inference.predictor import Prediction
 
-if TYPE_CHECKING:
-    from img2prompt.inference.batch import Truth
-
-# A file's name (None where it has none) and what became of it: an answer, or why there is none.
+# A file's name (None where it has none) and its answer, or why there is none.
 Result = tuple[str | None, Prediction | UserError]
 
 # Spreadsheets run a cell that starts with one of these as a formula, the full-width ones as well
-# (OWASP, "CSV Injection"). A word of ours never does, a file's name may.
+# (OWASP, "CSV Injection"). No word of the vocabulary does, but a file's name may.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _WORD_COLUMNS = ("rank", "word", "score", "confidence", "alternatives")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """How an answer compares to the picture's true prompt; `evaluation.score.compare` makes it.
+
+    Attributes:
+        prompt: for display, hidden words masked.
+        found: words of the answer that stand in it.
+        true: how many of its content words the vocabulary knows.
+        f1: of the answer, in [0, 1]; None where the vocabulary knows none of its words.
+    """
+
+    prompt: str
+    found: tuple[str, ...] = ()
+    true: int = 0
+    f1: float | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON-ready: `truth`, and where the vocabulary knows a word of it `found` and `f1`."""
+        row: dict[str, object] = {"truth": self.prompt}
+        return row if self.f1 is None else row | {"found": [*self.found], "f1": round(self.f1, 4)}
 
 
 def as_text(prediction: Prediction) -> str:
@@ -50,7 +70,7 @@ def as_csv(prediction: Prediction) -> str:
 
 
 def json_row(
-    file: str | None, result: Prediction | UserError, truth: "Truth | None" = None
+    file: str | None, result: Prediction | UserError, truth: Truth | None = None
 ) -> dict[str, Any]:
     """A picture's JSON object, the form of `python -m img2prompt predict --json`.
 
@@ -64,9 +84,7 @@ def json_row(
     return row | result.to_dict(vectors=False) | (truth.to_dict() if truth is not None else {})
 
 
-def json_line(
-    file: str | None, result: Prediction | UserError, truth: "Truth | None" = None
-) -> str:
+def json_line(file: str | None, result: Prediction | UserError, truth: Truth | None = None) -> str:
     """`json_row` as text, without the end of the line."""
     return json_text(json_row(file, result, truth))
 
@@ -80,7 +98,7 @@ def set_as_text(results: Iterable[Result]) -> str:
     return "".join(lines)
 
 
-def set_as_json(results: Iterable[Result], truths: Iterable["Truth | None"] = ()) -> str:
+def set_as_json(results: Iterable[Result], truths: Iterable[Truth | None] = ()) -> str:
     """A JSON array of `json_row`s, one a line.
 
     Args:
@@ -91,7 +109,7 @@ def set_as_json(results: Iterable[Result], truths: Iterable["Truth | None"] = ()
     return "[\n" + ",\n".join(json_line(*row) for row in rows) + "\n]\n"
 
 
-def set_as_csv(results: Iterable[Result], truths: Iterable["Truth | None"] = ()) -> str:
+def set_as_csv(results: Iterable[Result], truths: Iterable[Truth | None] = ()) -> str:
     """A word a line, as `as_csv`, after the picture's name and the preset; then the error.
 
     Where the true prompt is known, `found` says whether the word stands in it (yes or no), and
@@ -114,14 +132,14 @@ def set_as_csv(results: Iterable[Result], truths: Iterable["Truth | None"] = ())
 
 
 def _with_truths(
-    results: Iterable[Result], truths: Iterable["Truth | None"]
-) -> Iterator[tuple[str | None, Prediction | UserError, "Truth | None"]]:
+    results: Iterable[Result], truths: Iterable[Truth | None]
+) -> Iterator[tuple[str | None, Prediction | UserError, Truth | None]]:
     """(name, result, truth); the truths may be fewer."""
     for (name, result), truth in zip(results, itertools.chain(truths, itertools.repeat(None))):  # noqa: B905
         yield name, result, truth
 
 
-def _truth_cells(word: str, truth: "Truth | None") -> tuple[str, str, str]:
+def _truth_cells(word: str, truth: Truth | None) -> tuple[str, str, str]:
     if truth is None:
         return "", "", ""
     if truth.f1 is None:
@@ -139,7 +157,7 @@ def table_as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return _csv([columns, *rows])
 
 
-def save(path: str | os.PathLike, content: str) -> Path:
+def save(path: str | os.PathLike[str], content: str) -> Path:
     """Write an export under its final name, whole or not at all, as `encoded` says."""
     path = Path(path)
     with atomic_path(path) as temporary:
@@ -159,7 +177,7 @@ def encoded(name: str, content: str) -> bytes:
     return content.encode(encoding, errors="backslashreplace")  # names need not be valid Unicode
 
 
-def _word_rows(prediction: Prediction) -> list[tuple]:
+def _word_rows(prediction: Prediction) -> list[tuple[int, str, str, str, str]]:
     return [
         (
             rank,

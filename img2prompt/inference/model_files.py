@@ -1,4 +1,4 @@
-"""`.keras` files that come from others: what they unpack and build is checked before Keras looks.
+"""Checks a `.keras` file of others, what it unpacks to and builds, before Keras reads it.
 
 A `.keras` file is a zip of `metadata.json`, `config.json` and `model.weights.h5`. Keras' safe mode
 refuses code in it; it does not refuse a config of ten gigabytes, or weights that a kilobyte of HDF5
@@ -35,27 +35,22 @@ SIDES = ("units", "filters", "output_dim")  # keys of how many numbers a layer g
 OBJECTS = 2**16  # groups and arrays of the weights; `gaze` has 800
 
 
-def check_model_file(path: str | os.PathLike, mend: str) -> None:
-    """Raise `UserError` where a `.keras` file is none, or asks for more than its size is worth.
-
-    Args:
-        path: the file.
-        mend: what to do then, the sentence's end.
-    """
+def check_model_file(path: str | os.PathLike[str]) -> None:
+    """Raise `UserError` for a file that is no `.keras` file, or needs far more than its size."""
     with (
         refused_if_unfit(
-            lambda reason: UserError("inference.unfit_model", path=path, reason=reason, mend=mend)
+            lambda reason: UserError("inference.unfit_model", path=path, reason=reason)
         ),
         opened_zip(path) as (archive, members),
     ):
         if missing := {WEIGHTS, *TEXTS} - members.keys():
-            raise UnfitError(f"it lacks {min(missing)}")
+            raise UnfitError("core.lacks", name=min(missing))
         for name in TEXTS:
             if members[name].file_size > TEXT_BYTES:
-                raise UnfitError(f"its {name} is too large")
+                raise UnfitError("inference.text_too_large", name=name)
             value = _check_text(name, archive.read(name))
             if name == CONFIG and _bytes_built(value) > _most(members[WEIGHTS]):
-                raise UnfitError("it asks for far more weights than it holds")
+                raise UnfitError("inference.asks_for_weights")
         _check_weights(archive, members[WEIGHTS])
 
 
@@ -63,19 +58,20 @@ def _check_text(name: str, data: bytes) -> Any:
     try:
         value = parse_json(data)
     except ValueError as error:
-        raise UnfitError(f"its {name} is no JSON: {error}") from None
+        raise UnfitError("inference.no_json", name=name, reason=error) from None
     for depth, item in _items(value):
         if depth > DEPTH:
-            raise UnfitError(f"its {name} nests too deep")
+            raise UnfitError("inference.nests_too_deep", name=name)
         if isinstance(item, (int, float)) and abs(item) > LARGEST:
-            raise UnfitError(f"its {name} asks for too much")
+            raise UnfitError("inference.asks_for_too_much", name=name)
     return value
 
 
 def _bytes_built(config: Any) -> int:
-    """About what Keras takes for the weights of a config's layers, which it makes before it reads
-    the file's: 20 kB of config can ask for gigabytes. Never less than half of it, for layers of
-    `units`, `filters` or `output_dim`.
+    """About the bytes that Keras allocates for the weights of a config's layers.
+
+    It does so before it reads the file's weights, and 20 kB of config can ask for gigabytes. At
+    least half the true number, for layers of `units`, `filters` or `output_dim`.
     """
     layers = [item for _, item in _items(config) if isinstance(item, dict)]
     widest = max((_number(n) for item in layers for n in item.values()), default=0)
@@ -85,7 +81,7 @@ def _bytes_built(config: Any) -> int:
         inner = inner if isinstance(inner, dict) else {}
         out = max(_number(inner.get(key)) for key in SIDES)
         shape = built.get("input_shape") if isinstance(built, dict) else None
-        # Keras builds a layer for what `build_config` says; without that, for what comes to it.
+        # Keras builds a layer for the shape in `build_config`, or else for that of its input.
         came = _number(shape[-1]) if isinstance(shape, list) and shape else widest
         came = max(came, _number(inner.get("input_dim")), 1)
         kernel = inner.get("kernel_size")
@@ -128,18 +124,18 @@ def _check_weights(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
         nonlocal declared, objects
         objects += 1
         if objects > OBJECTS:
-            raise UnfitError("its weights have too many parts")
+            raise UnfitError("inference.too_many_weights")
         if isinstance(item, h5py.Group):
             if any(not isinstance(item.get(n, getlink=True), h5py.HardLink) for n in item):
-                raise UnfitError("its weights lead to other files")
+                raise UnfitError("inference.weights_elsewhere")
         elif isinstance(item, h5py.Dataset):
             if item.is_virtual or item.external:
-                raise UnfitError("its weights lead to other files")
+                raise UnfitError("inference.weights_elsewhere")
             if item.dtype.kind not in "biuf":
-                raise UnfitError("its weights are no numbers")
+                raise UnfitError("inference.weights_no_numbers")
             declared += item.size * item.dtype.itemsize
             if declared > most:
-                raise UnfitError("its weights declare more than they hold")
+                raise UnfitError("inference.weights_declare_more")
 
     with h5py.File(io.BytesIO(archive.read(member)), "r") as file:
         look("", file)

@@ -1,8 +1,8 @@
-"""Which part of a picture speaks for a word: cover parts, and see how far the word's score falls.
+"""Occlusion maps: cover a part of the picture and measure how far a word's cosine falls.
 
-Occlusion (Zeiler & Fergus 2014, arXiv 1311.2901) asks the whole model what it says without a part,
-so it works for every preset and can be checked: `quarter_drops` covers the hottest and the coldest
-quarter by other means and compares. One batch of covered pictures serves all words.
+Occlusion (Zeiler & Fergus 2014, arXiv 1311.2901) needs nothing but the model's outputs, so it works
+for every preset. `quarter_drops` checks a map: it covers the hottest and the coldest quarter in
+another way and compares. One batch of covered pictures serves all words.
 """
 
 import io
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from img2prompt.core.errors import UserError
@@ -21,9 +22,9 @@ from img2prompt.inference.predictor import Predictor
 # cells wide, do as well as 7 × 7 or 8 × 8; 37 pictures take `gaze` about a second on two cores.
 CELLS = 6
 OVERLAP = 2.0  # a window's side in cells
-# Blurred rather than painted over: a patch of flat colour is itself a thing to see.
+# Blurred rather than painted over: a patch of flat colour is itself something to recognise.
 BLUR = 1 / 12  # radius in sides
-AT_ONCE = 16  # pictures predicted together; more was slower
+BATCH = 16  # pictures predicted together; more was slower
 SPREAD = 0.6  # of the Gaussian that spreads a window's drop around its centre, in cells
 
 # The overlay's colours from weak to strong: lightness rises all the way and blue turns to yellow,
@@ -39,23 +40,25 @@ REGIONS = (
 
 
 @dataclass(frozen=True)
-class Explanation:
+class OcclusionMaps:
     """Which parts of one picture speak for some words.
 
     Attributes:
-        preset: which model was asked.
+        preset: the model.
         scores: by word, its cosine to the nearest predicted vector, in [−1, 1].
         heats: by word, float32 (h, w) in the picture's own aspect: how far the score falls when
-            that part is covered; negative where the part speaks against the word. Parts that the
-            model never sees (`fit` "crop") are 0.
+            that part is covered; negative where the part speaks against the word. Parts outside
+            the model's input (`fit` "crop") are 0.
     """
 
     preset: str
     scores: dict[str, float]
-    heats: dict[str, np.ndarray]
+    heats: dict[str, NDArray[np.float32]]
 
 
-def explain(predictor: Predictor, image: images.ImageSource, words: Sequence[str]) -> Explanation:
+def occlusion_maps(
+    predictor: Predictor, image: images.ImageSource, words: Sequence[str]
+) -> OcclusionMaps:
     """Which parts of a picture speak for each of `words`.
 
     Args:
@@ -70,18 +73,18 @@ def explain(predictor: Predictor, image: images.ImageSource, words: Sequence[str
     words = list(dict.fromkeys(words))
     directions = _directions(predictor.vectors, words)
     pixels, size = images.preprocess_sized(image, predictor.side, predictor.fit)
-    scores, heats = explain_pixels(predictor, pixels, directions)
-    return Explanation(
+    scores, heats = occlude(predictor, pixels, directions)
+    return OcclusionMaps(
         predictor.preset,
         {word: float(score) for word, score in zip(words, scores, strict=True)},
         {word: unfit(heat, size, predictor.fit) for word, heat in zip(words, heats, strict=True)},
     )
 
 
-def explain_pixels(
-    predictor: Predictor, pixels: np.ndarray, directions: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """`explain` for a preprocessed picture and directions in the embedding.
+def occlude(
+    predictor: Predictor, pixels: NDArray[np.float32], directions: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """`occlusion_maps` for a preprocessed picture and directions in the embedding.
 
     Args:
         predictor: the model.
@@ -106,8 +109,8 @@ def explain_pixels(
 
 
 def score_directions(
-    predictor: Predictor, pictures: np.ndarray, directions: np.ndarray
-) -> np.ndarray:
+    predictor: Predictor, pictures: NDArray[np.float32], directions: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """Cosine of each direction (n, D), of length 1, to the nearest vector of each picture.
 
     Args:
@@ -118,24 +121,26 @@ def score_directions(
     Returns:
         float32 (b, n).
     """
-    blocks = range(0, len(pictures), AT_ONCE)
-    vectors = [predictor.predict_vectors(pictures[start : start + AT_ONCE]) for start in blocks]
+    blocks = range(0, len(pictures), BATCH)
+    vectors = [predictor.predict_vectors(pictures[start : start + BATCH]) for start in blocks]
     said = np.concatenate(vectors)  # (b, steps, D)
     said /= np.maximum(np.linalg.norm(said, axis=-1, keepdims=True), 1e-12)
     return np.clip(said @ directions.T, -1.0, 1.0).max(axis=1)
 
 
-def blur(pixels: np.ndarray) -> np.ndarray:
-    """float32 (side, side, 3) in [0, 1] → the same, blurred beyond recognition."""
+def blur(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pixels float32 (side, side, 3) in [0, 1] → the same, blurred beyond recognition."""
     picture = Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
     return images.to_float(np.asarray(picture.filter(ImageFilter.GaussianBlur(len(pixels) * BLUR))))
 
 
-def quarter_drops(predictor: Predictor, pixels: np.ndarray, words: int = 5) -> np.ndarray:
+def quarter_drops(
+    predictor: Predictor, pixels: NDArray[np.float32], words: int = 5
+) -> NDArray[np.float32]:
     """How far the words of an answer fall when the hottest and the coldest quarter is covered.
 
-    Covered with the picture's mean colour, not with the blur that `explain` uses, and a quarter of
-    all pixels rather than windows: a map that only fits its own questions does not pass.
+    They are covered with the picture's mean colour instead of the blur of `occlusion_maps`, and
+    pixel by pixel instead of in windows, so that a map is not checked by the way it was made.
 
     Args:
         predictor: the model.
@@ -149,7 +154,7 @@ def quarter_drops(predictor: Predictor, pixels: np.ndarray, words: int = 5) -> n
     side = len(pixels)
     answer = predictor.decode(predictor.predict_vectors(pixels[None])[0], words)
     directions = _directions(predictor.vectors, [word.word for word in answer.words])
-    scores, heats = explain_pixels(predictor, pixels, directions)
+    scores, heats = occlude(predictor, pixels, directions)
     batch = np.repeat(pixels.reshape(1, -1, 3), 2 * len(heats), axis=0)
     for row, heat in enumerate(heats):
         order = np.argsort(heat, axis=None, kind="stable")
@@ -161,7 +166,7 @@ def quarter_drops(predictor: Predictor, pixels: np.ndarray, words: int = 5) -> n
     return scores[:, None] - own
 
 
-def heat_png(heat: np.ndarray, size: tuple[int, int]) -> bytes:
+def heat_png(heat: NDArray[np.floating], size: tuple[int, int]) -> bytes:
     """A heat map as an overlay: a PNG with transparency, nothing where the heat is not positive.
 
     Args:
@@ -178,7 +183,7 @@ def heat_png(heat: np.ndarray, size: tuple[int, int]) -> bytes:
     return buffer.getvalue()
 
 
-def colours(strength: np.ndarray) -> np.ndarray:
+def colours(strength: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Strengths in [0, 1] → uint8 (…, 3), in the colours of `RAMP`, straight lines between."""
     stops = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in RAMP], dtype=float)
     places = np.linspace(0, 1, len(stops))
@@ -186,8 +191,8 @@ def colours(strength: np.ndarray) -> np.ndarray:
     return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
 
 
-def describe(heat: np.ndarray) -> str:
-    """Which ninth of the picture is hottest, for those who cannot see it: one of `REGIONS`."""
+def describe(heat: NDArray[np.floating]) -> str:
+    """The hottest ninth of the picture, in words for a screen reader: one of `REGIONS`."""
     large = Image.fromarray(np.asarray(heat, dtype=np.float32))
     # A picture of one pixel has nine ninths, too, once it is enlarged.
     ninths = np.asarray(large.resize((3, 3), Image.Resampling.BOX))
@@ -195,8 +200,10 @@ def describe(heat: np.ndarray) -> str:
     return REGIONS[row][column]
 
 
-def unfit(square: np.ndarray, size: tuple[int, int], fit: images.Fit) -> np.ndarray:
-    """A map over the model's square → over the whole picture, the way `images.to_pixels` came.
+def unfit(
+    square: NDArray[np.float32], size: tuple[int, int], fit: images.Fit
+) -> NDArray[np.float32]:
+    """A map over the model's square input → over the whole picture; undoes `images.to_pixels`.
 
     Args:
         square: float (side, side).
@@ -204,7 +211,7 @@ def unfit(square: np.ndarray, size: tuple[int, int], fit: images.Fit) -> np.ndar
         fit: how the picture was made square.
 
     Returns:
-        float32 (h, w), the longer side as long as the square's; 0 where the model saw nothing.
+        float32 (h, w), the longer side as long as the square's; 0 outside the model's input.
     """
     side, longest = len(square), max(size)
     width, height = (max(1, round(length * side / longest)) for length in size)
@@ -222,24 +229,25 @@ def unfit(square: np.ndarray, size: tuple[int, int], fit: images.Fit) -> np.ndar
     return np.array(picture.resize((width, height), Image.Resampling.BILINEAR))
 
 
-def _directions(vectors: WordVectors, words: Sequence[str]) -> np.ndarray:
+def _directions(vectors: WordVectors, words: Sequence[str]) -> NDArray[np.float32]:
     for word in words:
         if word not in vectors or word in vectors.hidden:
-            raise UserError(f"The vocabulary lacks the word {word!r}; try another one.")
+            raise UserError("embedding.unknown_word", word=word)
     return vectors.unit[vectors.positions(words)]
 
 
 def _windows(side: int) -> list[tuple[int, int, int, int]]:
     """Top, bottom, left and right of each window, row by row."""
-    cell = side / CELLS
-    spans = [
-        tuple(round(min(max((i + 0.5 + s * OVERLAP / 2) * cell, 0), side)) for s in (-1, 1))
-        for i in range(CELLS)
-    ]
+
+    def edge(cells: float) -> int:
+        return round(min(max(cells * (side / CELLS), 0), side))
+
+    middles = [number + 0.5 for number in range(CELLS)]
+    spans = [(edge(middle - OVERLAP / 2), edge(middle + OVERLAP / 2)) for middle in middles]
     return [(*rows, *columns) for rows in spans for columns in spans]
 
 
-def _spread(side: int) -> np.ndarray:
+def _spread(side: int) -> NDArray[np.float64]:
     """float64 (side, CELLS): how much each window's drop counts at each pixel; rows sum to 1."""
     places = (np.arange(side) + 0.5) / side * CELLS
     weights = np.exp(-0.5 * ((places[:, None] - np.arange(CELLS) - 0.5) / SPREAD) ** 2)

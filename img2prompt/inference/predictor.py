@@ -1,4 +1,4 @@
-"""Image → `Prediction`: the words, their scores, the vectors they came from, their alternatives."""
+"""`Predictor`: a picture → its `Prediction`, the words with scores, vectors and alternatives."""
 
 import dataclasses
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from img2prompt.core.errors import UserError
 from img2prompt.data import images
@@ -16,6 +17,7 @@ from img2prompt.inference.decoder import Decoder
 from img2prompt.inference.model_files import check_model_file
 
 ALTERNATIVES = 5  # nearest other words shown for each answer
+WORD_LIMIT = 50  # of one answer
 BATCH = 32  # pictures decoded and predicted together; 192×192 floats of 32 pictures are 14 MB
 
 
@@ -24,12 +26,12 @@ class PredictedWord:
     """One answer.
 
     Attributes:
-        word: in lower case, as the vocabulary has it.
+        word: in lower case, as in the vocabulary.
         score: cosine of `vector` and the word's own vector, in [−1, 1].
-        confidence: share of validation answers ranked like this one that stood in the prompt, in
-            [0, 1]; None where the model's decoder is not calibrated.
-        vector: the predicted vector (D,) this word is nearest to, as plain floats.
-        step: which of the model's output steps gave the vector, from 0.
+        confidence: share of validation answers with this ranking value that stood in the prompt,
+            in [0, 1]; None where the model's decoder is not calibrated.
+        vector: the predicted vector (D,) nearest to the word, as plain floats.
+        step: the output step of the model that gave the vector, from 0.
         alternatives: the next nearest words of the same vector, (word, cosine), best first.
     """
 
@@ -43,17 +45,17 @@ class PredictedWord:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one picture: plain data, nearest word first.
+    """The answer to one picture: plain data, highest score first.
 
     Attributes:
-        preset: which model answered.
-        words: the likeliest answers, chosen by the decoder, by falling score, none twice.
-        vectors: float32 (steps, D), every vector the model predicted.
+        preset: the model's name.
+        words: the words the decoder ranks highest, by falling score, none twice.
+        vectors: float32 (steps, D), all predicted vectors.
     """
 
     preset: str
     words: tuple[PredictedWord, ...]
-    vectors: np.ndarray
+    vectors: NDArray[np.float32]
 
     @property
     def prompt(self) -> str:
@@ -61,7 +63,7 @@ class Prediction:
         return ", ".join(word.word for word in self.words)
 
     def to_dict(self, vectors: bool = True) -> dict[str, Any]:
-        """JSON-ready; without `vectors` it is the command line's form."""
+        """JSON-ready; without `vectors`, what the command line prints."""
         words = []
         for word in self.words:
             row = dataclasses.asdict(word)
@@ -78,16 +80,20 @@ class Prediction:
 
 
 class Predictor:
-    """A model, the embedding it belongs to, and the way from a picture to words.
+    """A model with its embedding, decoder and preprocessing.
 
     Args:
         model: Keras model, float32 (b, side, side, 3) in [0, 1] → float32 (b, steps, D).
         vectors: the embedding that the model was trained towards.
         preset: the model's name.
-        decoder: how its vectors become words; unset, by cosine alone, without confidences.
+        decoder: ranks words by the vectors; unset, by cosine alone, without confidences.
+
+    Attributes:
+        side: of the model's input, in pixels.
+        fit: how a picture is made square.
 
     Raises:
-        UserError: the model and the embedding don't belong together.
+        UserError: the model and the embedding don't belong together, or it is no model of ours.
     """
 
     def __init__(
@@ -113,7 +119,7 @@ class Predictor:
 
         Args:
             image: as `images.open_image` takes it.
-            words: how many words, 1–50.
+            words: how many words, 1–`WORD_LIMIT`.
 
         Raises:
             ImageError: the picture cannot be used.
@@ -131,7 +137,7 @@ class Predictor:
         A picture that cannot be used yields its `ImageError` instead of a `Prediction`.
         """
         check_word_count(words)
-        batch: list[np.ndarray | images.ImageError] = []
+        batch: list[NDArray[np.float32] | images.ImageError] = []
         for source in sources:
             try:
                 batch.append(images.preprocess(source, self.side, self.fit))
@@ -144,17 +150,18 @@ class Predictor:
         if batch:
             yield from self._predict_batch(batch, words)
 
-    def predict_vectors(self, pixels: np.ndarray) -> np.ndarray:
+    def predict_vectors(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Preprocessed pictures (b, side, side, 3) in [0, 1] → word vectors (b, steps, D)."""
-        return self._call(np.asarray(pixels, dtype=np.float32)).numpy()
+        vectors: NDArray[np.float32] = self._call(np.asarray(pixels, dtype=np.float32)).numpy()
+        return vectors
 
-    def decode(self, vectors: np.ndarray, words: int = 10) -> Prediction:
+    def decode(self, vectors: NDArray[np.float32], words: int = 10) -> Prediction:
         """Predicted vectors float32 (steps, D) → the answer; see `choose_words`."""
         chosen = choose_words(self.decoder, vectors, words, alternatives=ALTERNATIVES)
         return Prediction(self.preset, tuple(chosen), np.asarray(vectors, dtype=np.float32))
 
     def _predict_batch(
-        self, batch: list[np.ndarray | images.ImageError], words: int
+        self, batch: list[NDArray[np.float32] | images.ImageError], words: int
     ) -> Iterator[Prediction | images.ImageError]:
         good = [item for item in batch if isinstance(item, np.ndarray)]
         outputs = iter(self.predict_vectors(np.stack(good)) if good else ())
@@ -166,7 +173,7 @@ class Predictor:
 
 
 def choose_words(
-    decoder: Decoder, predicted: np.ndarray, words: int, alternatives: int = 0
+    decoder: Decoder, predicted: NDArray[np.float32], words: int, alternatives: int = 0
 ) -> list[PredictedWord]:
     """The words that the decoder ranks highest, by falling score, none twice.
 
@@ -174,7 +181,7 @@ def choose_words(
     nearest to it.
 
     Args:
-        decoder: chooses the words and knows what its ranking is worth.
+        decoder: ranks the words, and gives confidences where it is calibrated.
         predicted: float32 (steps, D).
         words: how many, at most.
         alternatives: how many other near words to give with each.
@@ -210,22 +217,19 @@ def choose_words(
 
 
 def check_word_count(words: int) -> None:
-    """Raise :class:`UserError` unless 1 ≤ words ≤ 50."""
-    if not 1 <= words <= 50:
-        raise UserError(f"The number of words must lie in 1…50, not {words}.")
+    """Raise :class:`UserError` unless 1 ≤ words ≤ `WORD_LIMIT`."""
+    if not 1 <= words <= WORD_LIMIT:
+        raise UserError("inference.word_count", most=WORD_LIMIT, words=words)
 
 
 def check_pair(model: Any, vectors: WordVectors) -> None:
     """Raise :class:`UserError` unless the model was trained towards this embedding."""
     activation = _activation_of(model)
     if model.output_shape[-1] != vectors.dimensions or activation.embedding != vectors.fingerprint:
-        raise UserError(
-            "This model and this embedding don't belong together; "
-            "use the embedding that the model was trained with."
-        )
+        raise UserError("inference.another_embedding")
 
 
-def load_model(path: str | os.PathLike) -> Any:
+def load_model(path: str | os.PathLike[str]) -> Any:
     """A `.keras` file of ours, safe mode on, not compiled.
 
     Raises:
@@ -236,23 +240,20 @@ def load_model(path: str | os.PathLike) -> Any:
 
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"There is no model {path}; train one with scripts/train_model.py.")
+        raise UserError("inference.no_model", path=path)
     if path.suffix != ".keras":
-        raise UserError(
-            f"{path} is not a .keras file; older formats can hide code and are refused."
-        )
-    mend = "train one with scripts/train_model.py"
-    check_model_file(path, mend)
+        raise UserError("inference.not_keras", path=path)
+    check_model_file(path)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception:  # zip, HDF5 and config errors of many types
-        raise UserError(f"{path} is not a model we can load; {mend}.") from None
+        raise UserError("inference.not_loadable", path=path) from None
 
 
 def predict_files(
-    predictor: Predictor, files: Sequence[str | os.PathLike], words: int = 10
+    predictor: Predictor, files: Sequence[str | os.PathLike[str]], words: int = 10
 ) -> Iterator[tuple[str, Prediction | images.ImageError]]:
-    """`predict_many` over files, with each file's name."""
+    """`predict_many` of files: (name, answer or error) in order."""
     names = [str(file) for file in files]
     yield from zip(names, predictor.predict_many(names, words), strict=True)
 
@@ -261,17 +262,17 @@ def _side_of(model: Any) -> int:
     shape = model.input_shape
     square = len(shape) == 4 and shape[1] is not None and shape[1] == shape[2]
     if not square or shape[3] != 3 or len(model.output_shape) != 3:
-        raise UserError("This is not an image-to-words model: it must map a picture to vectors.")
+        raise UserError("inference.no_vectors")
     return int(shape[1])
 
 
 def _activation_of(model: Any) -> Any:
-    """The model's `ScaledTanh`, which says what the model was trained with and for."""
+    """The model's `ScaledTanh`, which names the embedding and the fit of its pictures."""
     from img2prompt.models.layers import ScaledTanh
 
     found = [layer for layer in _all_layers(model) if isinstance(layer, ScaledTanh)]
     if len(found) != 1:
-        raise UserError("This is not an image-to-words model: it has no scaled tanh.")
+        raise UserError("inference.no_scaled_tanh")
     return found[0]
 
 

@@ -1,7 +1,7 @@
-"""How alike two answers are: the words they share, and the angle between what the model said.
+"""How similar two answers are: the words they share, and the cosine of their predicted vectors.
 
-A model that looks at the picture answers differently to different pictures; one that was pulled
-to the mean word says nearly the same to all.
+A model that uses the picture answers differently to different pictures; one whose vectors are near
+the mean word answers nearly the same to all.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from img2prompt.inference.predictor import Prediction
 
 
 @dataclass(frozen=True)
-class Likeness:
+class Similarity:
     """What two predictions have in common.
 
     Attributes:
         words: in both answers, in the order of the first.
         share: their share of the answer's words, in [0, 1]. Over many pairs of pictures its mean
-            is the column *alike* of the evaluation (`evaluation.mean_overlap`).
+            is *overlap* in the evaluation (`metrics.answer_overlap`).
         cosine: of the two mean predicted vectors, in [−1, 1]; 0 where one has no direction.
     """
 
@@ -28,21 +28,20 @@ class Likeness:
     cosine: float
 
 
-def likeness(first: Prediction, second: Prediction) -> Likeness:
+def similarity(first: Prediction, second: Prediction) -> Similarity:
     """Compare two answers, of one preset or of two.
 
-    Of answers with different numbers of words the longer one counts, so the order of the two does
-    not change the figures.
+    The share is of the longer answer, so the order of the two does not change it.
 
     Raises:
-        UserError: the predictions live in different embeddings' spaces.
+        UserError: the predictions belong to embeddings of different dimensions.
     """
     if first.vectors.shape[1] != second.vectors.shape[1]:
-        raise UserError("These answers are of two embeddings; compare answers of one.")
+        raise UserError("inference.two_embeddings")
     others = {word.word for word in second.words}
     words = tuple(word.word for word in first.words if word.word in others)
     longest = max(len(first.words), len(second.words))
-    return Likeness(words, len(words) / longest if longest else 0.0, _mean_cosine(first, second))
+    return Similarity(words, len(words) / longest if longest else 0.0, _mean_cosine(first, second))
 
 
 def _mean_cosine(first: Prediction, second: Prediction) -> float:

@@ -5,41 +5,17 @@ model card with the documents that it links to. `artifacts.load("user/name")` re
 """
 
 import os
-import posixpath
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
 
 from img2prompt.core.errors import UserError
-from img2prompt.core.hub import COMMIT, LOG_IN, check_repo_id, check_revision, told_status
+from img2prompt.core.hub import COMMIT, MAIN, Asked, check_repo_id, check_revision, explained
+from img2prompt.core.transfers import prepare_client
 from img2prompt.inference.artifacts import ASSETS, MANIFEST, Assets
+from img2prompt.training.model_card import CARD, HUB_CARD, find_card, hub_documents
 
-CARD = "MODEL_CARD.md"
-HUB_CARD = "README.md"  # where the hub looks for a model card
-MAIN = "main"
 MESSAGE = "Publish {presets}"
-# The hub's metadata of every model of this kind; what a card says itself goes before it.
-METADATA = {
-    "library_name": "keras",
-    "pipeline_tag": "image-to-text",
-    "tags": ["img2prompt", "image-to-text", "word2vec", "stable-diffusion", "education"],
-}
-# And of the models that ship; of others only their authors know.
-OUR_METADATA = {"license": "mit", "datasets": ["poloclub/diffusiondb"]}
-
-# Markdown's inline links and pictures, its link definitions, and HTML's; code, which may look like
-# them, is passed over.
-_LINKS = re.compile(
-    r"""^\ {0,3}(?P<fence>```+|~~~+)[\s\S]*?(?:^\ {0,3}(?P=fence)|\Z) | (?P<tick>`+)[^`]+?(?P=tick)
-        | (?P<head>\]\(\s*<? | ^\ {0,3}\[[^\]\n]+\]:\s*<? | \b(?:src|href)=["'])
-          (?P<target>[^\s<>()"']+)""",
-    re.VERBOSE | re.MULTILINE,
-)
-_ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:|//|/|#", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -102,9 +78,9 @@ class Publication:
 
 def plan_publication(
     repo: str,
-    folder: str | os.PathLike | None = None,
+    folder: str | os.PathLike[str] | None = None,
     *,
-    card: str | os.PathLike | None = None,
+    card: str | os.PathLike[str] | None = None,
     private: bool = False,
     branch: str | None = None,
     message: str | None = None,
@@ -128,28 +104,22 @@ def plan_publication(
     branch = MAIN if branch is None else branch
     check_revision(branch)
     if COMMIT.fullmatch(branch):
-        raise UserError(f"{branch} is a commit; name the branch that is to get a new one.")
+        raise UserError("training.commit_for_branch", branch=branch)
     folder = Path(folder) if folder is not None else ASSETS
     if (folder / "model.keras").is_file() and not (folder / MANIFEST).is_file():
-        raise UserError(
-            f"{folder} is a training run without a {MANIFEST}; make a folder of artifacts of it "
-            f"with scripts/build_assets.py --runs {folder} --out FOLDER, and publish that."
-        )
+        raise UserError("training.run_without_manifest", folder=folder, manifest=MANIFEST)
     assets = Assets(folder)
     if assets.default not in assets.presets:
-        raise UserError(
-            f"{folder} has no model {assets.default}, its default; "
-            "build its manifest again with scripts/build_assets.py."
-        )
+        raise UserError("training.no_default_model", folder=folder, preset=assets.default)
     taken = {HUB_CARD, CARD} & assets.files.keys()
     if taken:
-        raise UserError(f"{folder / MANIFEST} lists {taken.pop()}, whose place the card takes.")
+        raise UserError("training.card_in_manifest", path=folder / MANIFEST, name=taken.pop())
     uploads = {name: assets.path(name) for name in assets.files}
     vectors = assets.embedding()
     for preset in assets.presets:
         assets.decoder(preset, vectors)  # what nobody could load is not published
     uploads[MANIFEST] = folder / MANIFEST
-    documents = _documents(repo, branch, _find_card(folder, card), folder, {*uploads})
+    documents = hub_documents(repo, branch, find_card(folder, card), folder, {*uploads})
     return Plan(
         repo,
         branch,
@@ -164,7 +134,7 @@ def check_token() -> None:
     from huggingface_hub import get_token
 
     if get_token() is None:
-        raise UserError(f"Publishing needs a token of the hub that may write; {LOG_IN}.")
+        raise UserError("hub.no_token")
 
 
 def publish(plan: Plan, endpoint: str | None = None) -> Publication:
@@ -185,8 +155,9 @@ def publish(plan: Plan, endpoint: str | None = None) -> Publication:
     from huggingface_hub import CommitOperationAdd, HfApi
 
     check_token()
+    prepare_client()
     api = HfApi(endpoint=endpoint)
-    with _explained(plan):
+    with explained(Asked(plan.repo, MANIFEST, plan.branch, "publish")):
         before = _prepared(api, plan)
         done = api.create_commit(
             plan.repo,
@@ -208,10 +179,7 @@ def _prepared(api: Any, plan: Plan) -> str | None:
         api.create_repo(plan.repo, private=plan.private or None, exist_ok=True)
         info = api.model_info(plan.repo)
     if plan.private and not info.private:
-        raise UserError(
-            f"{plan.repo} is public; make it private in its settings on the hub first, "
-            "or leave out --private."
-        )
+        raise UserError("hub.public", repo=plan.repo)
     if plan.branch == MAIN:
         return info.sha
     try:
@@ -219,161 +187,3 @@ def _prepared(api: Any, plan: Plan) -> str | None:
     except RevisionNotFoundError:
         api.create_branch(plan.repo, branch=plan.branch, exist_ok=True)
         return api.model_info(plan.repo, revision=plan.branch).sha
-
-
-@contextmanager
-def _explained(plan: Plan) -> Iterator[None]:
-    """Turn what writing to the hub can raise into a :class:`UserError`."""
-    from huggingface_hub import errors
-
-    try:
-        yield
-    except UserError:
-        raise
-    # RuntimeError wraps what an upload's thread met, ValueError what the hub said of the content.
-    except (errors.HTTPError, OSError, RuntimeError, ValueError) as error:
-        met = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
-        if isinstance(met, errors.HfHubHTTPError):
-            raise UserError(_told(met, plan)) from error
-        if isinstance(met, OSError) and met.errno is not None and met.filename is not None:
-            raise
-        if isinstance(met, (errors.HTTPError, OSError)):
-            raise UserError(
-                f"The hub cannot be reached, or broke off before it confirmed a commit to "
-                f"{plan.repo}; publish again with a network (and without HF_HUB_OFFLINE)."
-            ) from error
-        told = " ".join(str(met).split()).rstrip(".")
-        if isinstance(met, RuntimeError):
-            raise UserError(f"The upload to {plan.repo} failed ({told}); publish again.") from error
-        raise UserError(f"The hub refuses what was to be published ({told}).") from error
-
-
-def _told(error: Any, plan: Plan) -> str:
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    status = error.response.status_code
-    if status == 412:
-        return (
-            f"The branch {plan.branch} of {plan.repo} got another commit meanwhile, and nothing "
-            "was published; look at it, and publish again."
-        )
-    if isinstance(error, RepositoryNotFoundError):  # also what the hub says to who may not see it
-        return f"Your token may not write to {plan.repo}; {LOG_IN}, as somebody who may."
-    if status in (401, 403, 429):
-        return told_status(status, plan.repo, "write to")
-    said = " ".join((error.server_message or "").split()).rstrip(".")
-    said = f" ({said})" if said else ""
-    return (
-        f"The hub answers {status}{said} and confirmed no commit to {plan.repo}; "
-        "publish again later, which sends only what is missing."
-    )
-
-
-# --- the model card -------------------------------------------------------------------------------
-
-
-def _find_card(folder: Path, card: str | os.PathLike | None) -> Path:
-    if card is not None:
-        if not Path(card).is_file():
-            raise UserError(f"There is no file {card}; give a model card.")
-        return Path(card)
-    if (folder / CARD).is_file():
-        return folder / CARD
-    if folder.resolve() == ASSETS.resolve() and (ASSETS.parent / CARD).is_file():
-        return ASSETS.parent / CARD
-    raise UserError(
-        f"{folder} holds no {CARD}; write one that says what the models learned from and what "
-        "they are for, or name one with --card."
-    )
-
-
-def _documents(
-    repo: str, branch: str, card: Path, folder: Path, published: set[str]
-) -> dict[str, Path | bytes]:
-    """The card for the hub, and every document and picture that it leads to.
-
-    Paths below the card's folder stay what they are; those into `folder` become the root's.
-    """
-    root, folder = card.resolve().parent, folder.resolve()
-    found: dict[str, Path | bytes] = {}
-    waiting = [(HUB_CARD, card.resolve())]
-    while waiting:
-        name, path = waiting.pop()
-        if path.suffix.lower() != ".md":
-            found[name] = path
-            continue
-        text = _read(path)
-
-        def moved(link: re.Match, name: str = name, path: Path = path) -> str:
-            if link["target"] is None or _ELSEWHERE.match(link["target"]):
-                return link[0]
-            target, mark, part = link["target"].partition("#")
-            to = (path.parent / unquote(target)).resolve()
-            if to.parent == folder and to.name in published:
-                place = to.name
-            elif to == card.resolve():
-                place = HUB_CARD
-            elif not to.is_file() or not to.is_relative_to(root):
-                raise UserError(
-                    f"{path} links to {target}, which is no file below {root}; "
-                    "mend the link before publishing."
-                )
-            else:
-                place = to.relative_to(root).as_posix()
-                if place in (HUB_CARD, *published):
-                    raise UserError(
-                        f"{path} links to {target}, whose place another file takes on the hub; "
-                        "take the link out."
-                    )
-                if place not in found and place not in (other for other, _ in waiting):
-                    waiting.append((place, to))
-            there = posixpath.relpath(place, posixpath.dirname(name) or ".")
-            if there == posixpath.normpath(unquote(target)):
-                return link[0]
-            return link["head"] + quote(there) + mark + part
-
-        text = _LINKS.sub(moved, text)
-        found[name] = text.encode()
-        if name == HUB_CARD:
-            found[name] = _for_the_hub(repo, branch, card, text, folder, published).encode()
-    return found
-
-
-def _for_the_hub(
-    repo: str, branch: str, card: Path, text: str, folder: Path, published: set[str]
-) -> str:
-    """The card with the hub's metadata, the line that loads the model, and the root's names."""
-    import yaml
-    from huggingface_hub import ModelCard
-
-    try:
-        parsed = ModelCard(text if text.startswith("---") else f"---\n{{}}\n---\n\n{text}")
-    except (ValueError, TypeError, yaml.YAMLError):
-        raise UserError(f"The metadata at the head of {card} is not valid YAML; mend it.") from None
-    ours = OUR_METADATA if folder == ASSETS.resolve() else {}
-    for key, value in (ours | METADATA).items():
-        if parsed.data.get(key) is None:
-            parsed.data[key] = value
-    body = parsed.text
-    if folder.is_relative_to(card.resolve().parent):
-        inside = folder.relative_to(card.resolve().parent).as_posix()
-        for name in sorted(published):
-            body = body.replace(f"`{inside}/{name}`", f"`{name}`")
-        body = body.replace(f"`{inside}/`", "this repository")
-    pinned = f', revision="{branch}"' if branch != MAIN else ""
-    usage = (
-        "```python\nimport img2prompt\n\n"
-        f'predictor = img2prompt.load("{repo}"{pinned})\n'
-        'print(predictor("picture.png", words=10).prompt)\n```\n'
-    )
-    title = re.search(r"^# .*\n", body, re.MULTILINE)
-    head, rest = body[: title.end() if title else 0], body[title.end() if title else 0 :]
-    parsed.text = f"{head}\n{usage}\n{rest.lstrip(chr(10))}"
-    return str(parsed)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text.") from None

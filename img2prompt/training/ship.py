@@ -55,7 +55,7 @@ def record(path: str | os.PathLike[str], command: Sequence[str], **report: Any) 
         build_manifest(path.parent)
 
 
-def write_half_precision(source: str | os.PathLike, out: str | os.PathLike) -> None:
+def write_half_precision(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
     """Copy a `.keras` file with its weights stored as float16, half the size.
 
     Keras casts them back to the layers' float32 on loading. Timestamps are fixed, so the same
@@ -66,8 +66,8 @@ def write_half_precision(source: str | os.PathLike, out: str | os.PathLike) -> N
     """
     source, out = Path(source), Path(out)
     if not source.is_file():
-        raise UserError(f"{source} is not a .keras file; train one with scripts/train_model.py.")
-    check_model_file(source, "train one with scripts/train_model.py")
+        raise UserError("training.no_keras_file", path=source)
+    check_model_file(source)
     with (
         zipfile.ZipFile(source) as archive,
         atomic_path(out) as temporary,
@@ -83,10 +83,10 @@ def write_half_precision(source: str | os.PathLike, out: str | os.PathLike) -> N
 
 
 def ship_runs(
-    runs: Sequence[str | os.PathLike],
-    folder: str | os.PathLike,
+    runs: Sequence[str | os.PathLike[str]],
+    folder: str | os.PathLike[str],
     data: str | None = None,
-    evaluation: str | os.PathLike | None = None,
+    evaluation: str | os.PathLike[str] | None = None,
     default: str | None = None,
 ) -> dict[str, Any]:
     """Copy the runs' models into `folder` and write its manifest; all or nothing.
@@ -104,17 +104,17 @@ def ship_runs(
     """
     folder = Path(folder)
     vectors = WordVectors.load(folder / EMBEDDING_FILE)
-    made: dict[str, dict] = {}
+    made: dict[str, dict[str, Any]] = {}
     sources: dict[str, Path] = {}
     for run in map(Path, runs):
         config = read_json(run / "config.json", Run)
         name = f"{config['preset']}.keras"
         if config["embedding"] != vectors.fingerprint:
-            raise UserError(f"{run} was trained with another embedding than {folder}'s.")
+            raise UserError("training.run_of_another_embedding", run=run, folder=folder)
         if not (run / "model.keras").is_file():
-            raise UserError(f"{run} is not finished; train on with --resume.")
+            raise UserError("training.run_unfinished", run=run)
         if name in sources:
-            raise UserError(f"{run} and {sources[name]} are of one preset; name one of them.")
+            raise UserError("training.one_preset_twice", run=run, other=sources[name])
         sources[name], made[name] = run, read_json(run / PROVENANCE_FILE, Made)
     with scratch_folder(folder) as scratch:
         for name, run in sources.items():
@@ -136,7 +136,7 @@ def ship_runs(
     return build_manifest(folder, data, made, evaluation, default)
 
 
-def bind_decoders(folder: str | os.PathLike, command: Sequence[str]) -> list[str]:
+def bind_decoders(folder: str | os.PathLike[str], command: Sequence[str]) -> list[str]:
     """Bind decoders that name no model, as they were written once, to the models beside them.
 
     The numbers of each stay, and so does what the manifest says made them; its `bound` says by
@@ -168,10 +168,10 @@ def bind_decoders(folder: str | os.PathLike, command: Sequence[str]) -> list[str
 
 
 def build_manifest(
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[str],
     data: str | None = None,
-    made: dict[str, dict] | None = None,
-    evaluation: str | os.PathLike | None = None,
+    made: dict[str, dict[str, Any]] | None = None,
+    evaluation: str | os.PathLike[str] | None = None,
     default: str | None = None,
 ) -> dict[str, Any]:
     """Write `folder/manifest.json` over every artifact in it, and return it.
@@ -212,8 +212,8 @@ def build_manifest(
 
 
 def _check_manifest(
-    folder: Path, coming: list[str], evaluation: str | os.PathLike | None, default: str | None
-) -> tuple[dict, dict[str, dict], str]:
+    folder: Path, coming: list[str], evaluation: str | os.PathLike[str] | None, default: str | None
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]], str]:
     """What a manifest needs: the one before, the figures by preset, the default preset."""
     before = (
         read_json(folder / MANIFEST, Manifest) if (folder / MANIFEST).exists() else {"files": {}}
@@ -221,7 +221,7 @@ def _check_manifest(
     default = default or before.get("default", DEFAULT_PRESET)
     for needed in (EMBEDDING_FILE, f"{default}.keras"):
         if needed not in coming and not (folder / needed).is_file():
-            raise UserError(f"{folder} lacks {needed}; make it first.")
+            raise UserError("training.artifact_missing", folder=folder, name=needed)
     fingerprint = WordVectors.load(folder / EMBEDDING_FILE).fingerprint
     return before, _figures(evaluation, fingerprint), default
 
@@ -252,14 +252,16 @@ def _check_accounts(folder: Path, before: dict[str, Any], coming: list[str]) -> 
             raise UserError("training.no_account", path=path)
 
 
-def _figures(evaluation: str | os.PathLike | None, fingerprint: str) -> dict[str, dict]:
+def _figures(
+    evaluation: str | os.PathLike[str] | None, fingerprint: str
+) -> dict[str, dict[str, Any]]:
     if evaluation is None:
         return {}
     report = read_json(evaluation, Evaluation)
     if report.get("abroad"):
-        raise UserError(f"{evaluation} was measured abroad, on runs that don't ship.")
+        raise UserError("training.figures_of_held_out", path=evaluation)
     if report.get("embedding") != fingerprint:
-        raise UserError(f"The figures of {evaluation} belong to another embedding.")
+        raise UserError("training.figures_of_another_embedding", path=evaluation)
     return {
         row["name"]: {name: row[name] for name in FIGURES} | {"split": report["split"]}
         for row in report["systems"]
@@ -287,6 +289,6 @@ def _copy(source: Any, target: Any) -> None:
         values = item[()]
         if values.dtype == np.float32:
             if np.abs(values).max(initial=0.0) > np.finfo(np.float16).max:
-                raise UserError("A weight exceeds float16's range; ship this model in float32.")
+                raise UserError("training.beyond_float16")
             values = values.astype(np.float16)
         target.create_dataset(name, data=values).attrs.update(item.attrs)

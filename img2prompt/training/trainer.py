@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from img2prompt.core import reports
+from img2prompt.core import html_report
 from img2prompt.core.backend import keras, tf
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import (
@@ -34,8 +34,7 @@ from img2prompt.core.forms import Run, Settings
 from img2prompt.data import images
 from img2prompt.data.data_account import account
 from img2prompt.data.images import Fit, to_float
-from img2prompt.data.imbalance import balanced_weights, cap_mask
-from img2prompt.data.sampling import sampling_weights
+from img2prompt.data.sampling import balanced_weights, cap_mask, sampling_weights
 from img2prompt.data.shards import Records, ShardIndex, load_records, pixel_reader, settings_of
 from img2prompt.data.splits import SPLITS, of_source_groups, source_group, source_names
 from img2prompt.embedding.class_words import CLASS_WORDS_FILE, ClassWords
@@ -611,15 +610,14 @@ def write_learning_curves(out: str | os.PathLike) -> None:
     blocks = []
     for title, keys in (("Loss", ("loss", "val_loss")), ("F1@10 (validation)", ("val_f1",))):
         figure = go.Figure()
-        for key, color in zip(keys, (reports.ACCENT, reports.SECOND), strict=False):
+        for key, color in zip(keys, (html_report.ACCENT, html_report.SECOND), strict=False):
             if rows and key in rows[0]:
                 x = [int(row["epoch"]) + 1 for row in rows]
                 y = [float(row[key]) for row in rows]
                 figure.add_scatter(x=x, y=y, name=key, line_color=color)
         figure.update_layout(title=title, xaxis_title="epoch", template="simple_white")
         blocks.append(figure)
-    with atomic_path(out / "learning_curves.html") as temporary:
-        temporary.write_text(reports.page(f"Run {out.name}", blocks), encoding="utf-8")
+    html_report.write_page(out / "learning_curves.html", f"Run {out.name}", blocks)
 
 
 def _target_forms(config: TrainConfig) -> list[TargetForm]:

@@ -28,6 +28,8 @@ new IntersectionObserver((entries) => {
 """
 
 
+MAX_WORDS = 20
+DEFAULT_WORDS = 10
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False}
 
 
@@ -62,45 +64,40 @@ class Page:
     """One language's page while it is being built.
 
     Attributes:
-        guesser: models, embedding, map, kinds.
+        models: models, embedding, map, kinds.
         text: the texts in the page's language.
         published: whether this page's endpoints are in the API; one page's are.
         examples: the shipped pictures.
         tabs: the row of tabs, `gr.Tabs(selected=…)`.
-        asked: the components of the Guess tab, which is built first.
+        first: the components of the Guess tab, which is built first; see `asked`.
         links: (query name, component, parser) of the state that an address carries; see `linked`.
     """
 
-    guesser: ModelService
+    models: ModelService
     text: Texts
     published: bool
     examples: "list[Example]" = field(default_factory=list)
     tabs: gr.Tabs | None = None
-    asked: Asked | None = None
+    first: Asked | None = None
     links: list[tuple[str, Any, Any]] = field(default_factory=list)
 
     @property
-    def picture(self) -> Picture:
-        """The Guess tab's picture."""
-        assert self.asked is not None
-        return self.asked.picture
-
-    @property
-    def preset(self) -> gr.Radio:
-        """The Guess tab's model."""
-        assert self.asked is not None
-        return self.asked.preset
+    def asked(self) -> Asked:
+        """The Guess tab's components, for the tabs after it."""
+        assert self.first is not None
+        return self.first
 
     @property
     def language(self) -> str:
         """The code of the page's language."""
         return self.text.language
 
-    def api(self, name: str) -> dict[str, Any]:
-        """Keyword arguments of a public endpoint's event."""
-        if not self.published:
-            return self.private(name)
-        return {"api_name": name, "api_visibility": "public"}
+    def publish(self, endpoint: Callable[..., Any], inputs: Any, **options: Any) -> None:
+        """Offer a function to programs under its name, if this page's endpoints are in the API."""
+        if self.published:
+            api = {"api_name": endpoint.__name__, "api_visibility": "public"}
+            answered = gr.JSON(visible=False)
+            gr.Button(visible=False).click(endpoint, inputs, answered, **api, **options)
 
     def private(self, name: str) -> dict[str, Any]:
         """Keyword arguments of an event that is the page's own business."""
@@ -110,10 +107,23 @@ class Page:
         """(name to read, preset) in the order that the texts tell of them, unknown ones last."""
         told = [key.split(".")[1] for key in self.text.names("preset.") if key.endswith(".name")]
         ordered = sorted(
-            self.guesser.assets.presets,
+            self.models.assets.presets,
             key=lambda p: (told.index(p) if p in told else len(told), p),
         )
         return [(self.preset_name(preset), preset) for preset in ordered]
+
+    def preset_switch(self, elem_id: str, preset: str | None = None, **options: Any) -> gr.Radio:
+        """A choice of the model; unset, the one that the page starts with."""
+        options = {"label": self.text("guess.preset")} | options
+        preset = preset or self.models.preset
+        return gr.Radio(self.preset_choices(), value=preset, elem_id=elem_id, **options)
+
+    def word_slider(self, elem_id: str) -> gr.Slider:
+        """A choice of how many words an answer has."""
+        label = self.text("guess.count")
+        return gr.Slider(
+            1, MAX_WORDS, value=DEFAULT_WORDS, step=1, label=label, buttons=[], elem_id=elem_id
+        )
 
     def preset_name(self, preset: str) -> str:
         """The name on a model's switch; a model without one goes by its file's name."""

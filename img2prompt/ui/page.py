@@ -22,13 +22,13 @@ from img2prompt.data import images
 from img2prompt.inference.artifacts import Assets
 from img2prompt.ui.batch import tab as batch
 from img2prompt.ui.compare import tab as compare
-from img2prompt.ui.context import Asked, Page
+from img2prompt.ui.context import Asked, Page, html_part
 from img2prompt.ui.guess import tab as guess
 from img2prompt.ui.guess.examples import load_examples
 from img2prompt.ui.learn import tab as learn
 from img2prompt.ui.map import tab as map_tab
 from img2prompt.ui.play import tab as play
-from img2prompt.ui.server import faults, http_mistakes, mistakes
+from img2prompt.ui.server import faults, mistakes
 from img2prompt.ui.server.gate import LOCAL_NAMES, Gate, Rules, host_name
 from img2prompt.ui.server.uploads import Uploads, private_folder
 from img2prompt.ui.service import ModelService
@@ -84,7 +84,12 @@ def build_app(assets: Assets, options: Options = Options()) -> mistakes.Blocks:
     language = options.language
     texts = page_texts(language)
     private_folder()  # Gradio's components ask for it when they are made
-    guesser = ModelService(assets, options.preset, options.show_all)
+    models = ModelService(assets, options.preset, options.show_all)
+
+    def page(text: Texts) -> Page:
+        examples = load_examples(assets.folder, text.language)
+        return Page(models, text, text.language == language, examples)
+
     app = mistakes.Blocks(
         title=texts[language]("page.title"),
         fill_width=True,
@@ -92,13 +97,11 @@ def build_app(assets: Assets, options: Options = Options()) -> mistakes.Blocks:
     )
     app.texts = texts
     with app:
-        _build_page(
-            Page(guesser, texts[language], True, load_examples(assets.folder, language)), texts
-        )
+        _build_page(page(texts[language]), texts)
     for code, text in texts.items():
         if code != language:
             with app.route(text("page.name"), code, show_in_navbar=False):
-                _build_page(Page(guesser, text, False, load_examples(assets.folder, code)), texts)
+                _build_page(page(text), texts)
     app.queue(default_concurrency_limit=2, max_size=64)
     return app
 
@@ -165,7 +168,7 @@ def _behind_the_gate(
     """What `launch(app_kwargs=…)` takes: the gate outermost, then the sentences, then Gradio."""
     space = get_space() is not None
     rules = Rules(uploads, texts, hosts, framed_by=_HUB if space else (), proxied=space)
-    web = http_mistakes.app_kwargs(next(iter(texts.values())))
+    web = mistakes.app_kwargs(next(iter(texts.values())))
     web["middleware"].insert(0, Middleware(Gate, rules))
     return web | {"lifespan": uploads.lifespan}
 
@@ -227,13 +230,12 @@ def _scripts(texts: dict[str, Texts]) -> str:
 def _build_page(page: Page, texts: dict[str, Texts]) -> None:
     text = page.text
     Navbar(visible=False)  # our own head has the languages
-    gr.HTML(
+    html_part(
+        "lead",
         _HTML.head(text, _links(page.language, texts)),
         js_on_load=f"document.documentElement.lang = {page.language!r};"
         "window.img2prompt.arrive();"
         "if (window.img2prompt.query().get('present') === '1') window.img2prompt.present(true);",
-        apply_default_css=False,
-        elem_id="lead",
     )
     built: dict[str, Any] = {}
     with gr.Tabs(elem_id="tabs") as tabs:
@@ -242,8 +244,8 @@ def _build_page(page: Page, texts: dict[str, Texts]) -> None:
             with gr.Tab(text(f"page.tab_{name}"), id=name, elem_id=f"tab-{name}") as built[name]:
                 parts = build(page)
             if isinstance(parts, Asked):
-                page = replace(page, asked=parts)
-    gr.HTML(_HTML.foot(text), apply_default_css=False, elem_id="foot")
+                page = replace(page, first=parts)
+    html_part("foot", _HTML.foot(text))
 
     for name, tab in built.items():
         _remember_on(tab.select, "tab", next(iter(TABS)), value=name)

@@ -19,10 +19,11 @@ from img2prompt.data.block_list import BLOCKED_WORDS
 from img2prompt.data.images import preprocess_sized
 from img2prompt.embedding.kinds import KINDS_FILE, Kinds
 from img2prompt.embedding.word_map import MAP_FILE, SMALL_WORDS, VocabularyMap
-from img2prompt.evaluation import metrics
-from img2prompt.inference.activations import Anatomy, anatomy
+from img2prompt.evaluation.score import compare
+from img2prompt.inference.activations import Activations, activations
 from img2prompt.inference.artifacts import Assets
-from img2prompt.inference.occlusion import Explanation, explain, unfit
+from img2prompt.inference.export import Truth
+from img2prompt.inference.occlusion import OcclusionMaps, occlusion_maps, unfit
 from img2prompt.inference.predictor import Prediction, Predictor, check_word_count
 from img2prompt.ui.play.random_picture import RandomPairs
 
@@ -122,7 +123,7 @@ class ModelService:
         self._seen: Recent[Seen] = Recent(KEPT)
         self._vectors: Recent[NDArray[np.float32]] = Recent(ANSWERS)
         self._predictions: Recent[Prediction] = Recent(ANSWERS)
-        self._explanations: Recent[Explanation] = Recent(KEPT)
+        self._explanations: Recent[OcclusionMaps] = Recent(KEPT)
         self._busy = threading.Lock()
         self.predictor(self.preset)
 
@@ -135,7 +136,7 @@ class ModelService:
     def pairs(self) -> RandomPairs:
         """Real pictures for the game, one for the pages of all languages: it keeps 25 MB."""
         return RandomPairs(
-            lambda prompt: len(metrics.true_words(prompt, self.vectors)) >= MIN_TRUE_WORDS
+            lambda prompt: len(self.vectors.prompt_positions(prompt)) >= MIN_TRUE_WORDS
         )
 
     def predictor(self, preset: str) -> Predictor:
@@ -185,8 +186,8 @@ class ModelService:
             (_digest(picture), side, fit), lambda: Seen(*preprocess_sized(picture, side, fit))
         )
 
-    def explain(self, picture: Source, preset: str, words: tuple[str, ...]) -> Explanation:
-        """Which parts of a picture speak for words, all of them at once: see `occlusion.explain`.
+    def explain(self, picture: Source, preset: str, words: tuple[str, ...]) -> OcclusionMaps:
+        """Which parts of a picture speak for words, all at once: see `occlusion.occlusion_maps`.
 
         Raises:
             ImageError: the picture cannot be used.
@@ -194,10 +195,10 @@ class ModelService:
         """
         predictor, seen = self.predictor(preset), self.seen(picture, preset)
 
-        def explanation() -> Explanation:
+        def explanation() -> OcclusionMaps:
             # One at a time: an explanation fills both cores of the machine.
             with self._busy:
-                square = explain(predictor, seen.pixels, words)
+                square = occlusion_maps(predictor, seen.pixels, words)
             heats = {
                 word: unfit(heat, seen.size, predictor.fit) for word, heat in square.heats.items()
             }
@@ -205,8 +206,12 @@ class ModelService:
 
         return self._explanations.get((_digest(picture), predictor, words), explanation)
 
-    def activations(self, picture: Source, preset: str) -> Anatomy:
-        """What happens inside a model while it answers a picture: see `activations.anatomy`.
+    def compare(self, prediction: Prediction, prompt: str) -> Truth:
+        """How an answer compares to a true prompt, in which blocked words are masked."""
+        return compare(prediction, prompt, self.vectors, self.blocked)
+
+    def activations(self, picture: Source, preset: str) -> Activations:
+        """What happens inside a model while it answers a picture: see `activations.activations`.
 
         Raises:
             ImageError: the picture cannot be used.
@@ -215,7 +220,7 @@ class ModelService:
         pixels = self.seen(picture, preset).pixels
         # Layer by layer; a class that looks at once would only queue up.
         with self._busy:
-            return anatomy(self.predictor(preset), pixels)
+            return activations(self.predictor(preset), pixels)
 
     def kind(self, word: str) -> str | None:
         """What kind a word is, None where nobody can say."""
@@ -233,4 +238,4 @@ def _digest(picture: Source) -> str:
         with Path(picture).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError):  # ValueError: a name with a null byte
-        raise UserError("The picture is no longer here; drop it again.") from None
+        raise UserError("page.gone") from None

@@ -11,7 +11,7 @@ import gradio as gr
 from gradio.data_classes import FileData, ListFiles
 from pydantic import model_validator
 
-from img2prompt.core.texts import Texts
+from img2prompt.core.errors import UserError
 from img2prompt.ui.server.uploads import is_private_file, local_path
 
 _META = {"_type": "gradio.FileData"}
@@ -40,22 +40,21 @@ class Picture(gr.Image):
 
     is_template = True  # the browser's side is gr.Image's
 
-    def __init__(self, text: Texts, **kwargs: Any) -> None:
-        self.text = text
+    def __init__(self, **kwargs: Any) -> None:
         kwargs = {"sources": ["upload", "webcam", "clipboard"], "buttons": ["fullscreen"]} | kwargs
         super().__init__(type="filepath", image_mode=None, interactive=True, **kwargs)
 
     def preprocess(self, payload: Any) -> str | None:
         """The uploaded file's path, unopened."""
-        return None if payload is None else _upload(payload.path or "", self.text)
+        return None if payload is None else _upload(payload.path or "")
 
     def postprocess(self, value: Any) -> Any:
         """An upload's path for the browser: Gradio would publish any file of the machine."""
-        return super().postprocess(None if value is None else _upload(value, self.text))
+        return super().postprocess(None if value is None else _upload(value))
 
     async def async_move_resource_to_block_cache(self, url_or_file_path: Any) -> Any:
         """Gradio's, which copies and downloads; uploads lie where they are."""
-        return _upload(str(url_or_file_path), self.text)
+        return _upload(str(url_or_file_path))
 
     def get_config(self, cls: Any = None) -> dict[str, Any]:
         """What the browser is told: gr.Image's settings."""
@@ -67,15 +66,14 @@ class Files(gr.File):
 
     is_template = True
 
-    def __init__(self, text: Texts, **kwargs: Any) -> None:
-        self.text = text
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(type="filepath", file_count="multiple", interactive=True, **kwargs)
         self.data_model = _FileList
 
     def preprocess(self, payload: Any) -> Any:
         """The paths of the uploaded files."""
         for file in payload or ():
-            file.path = _upload(file.path, self.text)
+            file.path = _upload(file.path)
         return super().preprocess(payload)
 
     def api_info(self) -> dict[str, Any]:
@@ -85,7 +83,7 @@ class Files(gr.File):
 
     async def async_move_resource_to_block_cache(self, url_or_file_path: Any) -> Any:
         """Gradio's, which copies and downloads; uploads lie where they are."""
-        return _upload(str(url_or_file_path), self.text)
+        return _upload(str(url_or_file_path))
 
     def get_config(self, cls: Any = None) -> dict[str, Any]:
         """What the browser is told: gr.File's settings."""
@@ -102,12 +100,15 @@ def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
     return {key: _inlined(value, definitions) for key, value in schema.items() if key != "$defs"}
 
 
-def _upload(named: str, text: Texts) -> str:
+def _upload(named: str) -> str:
     """The path of a file in the private folder, named by its path or its address on this server.
 
     The gate knows which of them are uploads, and whose; this is what holds without it.
+
+    Raises:
+        UserError: any other file or address.
     """
     path = local_path(named)
     if path is None or not is_private_file(path):
-        raise gr.Error(text("page.no_url"), print_exception=False)
+        raise UserError("page.no_url")
     return path

@@ -25,7 +25,7 @@ def main() -> None:
     args = parser.parse_args()
 
     from img2prompt.inference.artifacts import ASSETS, Assets
-    from img2prompt.inference.occlusion import explain
+    from img2prompt.inference.occlusion import occlusion_maps
 
     assets = Assets(args.assets)
     vectors = assets.embedding()
@@ -51,10 +51,10 @@ def main() -> None:
         list(predictor.predict_many(batch))
         rate = len(batch) / (time.perf_counter() - started)
         told = [word.word for word in predictor(pictures[0]).words]
-        explain(predictor, pictures[0], told)
+        occlusion_maps(predictor, pictures[0], told)
         started = time.perf_counter()
         for picture in pictures:
-            explain(predictor, picture, told)
+            occlusion_maps(predictor, picture, told)
         explained = (time.perf_counter() - started) * 1000 / len(pictures)
         size = assets.files[f"{preset}.keras"]["size"] / 2**20
         half, most = np.percentile(times, [50, 95])

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 from img2prompt.core.files import atomic_path  # noqa: E402
-from img2prompt.core.reports import ACCENT, INK, SECOND  # noqa: E402
+from img2prompt.core.html_report import ACCENT, INK, SECOND  # noqa: E402
 
 QUIET = "#9aa5b1"
 COLOURS = {"gaze": ACCENT, "original": SECOND, "notebook": "#7b5ea7"}  # told apart in grey too

@@ -196,22 +196,21 @@ def _words(predictor: "Predictor", path: Path) -> None:
 
 
 def _heat(predictor: "Predictor", path: Path) -> None:
-    from img2prompt.inference.occlusion import explain
+    from img2prompt.inference.occlusion import occlusion_maps
 
-    explain(predictor, path, [word.word for word in predictor(path).words])
+    occlusion_maps(predictor, path, [word.word for word in predictor(path).words])
 
 
 def _inside(predictor: "Predictor", path: Path) -> None:
-    from img2prompt.inference.activations import anatomy
+    from img2prompt.inference.activations import activations
 
-    anatomy(predictor, path)
+    activations(predictor, path)
 
 
 def _set(predictor: "Predictor", path: Path) -> None:
-    from img2prompt.inference.archives import list_pictures
-    from img2prompt.inference.batch import predict_set
+    from img2prompt.inference.batch import Run
 
-    for row in predict_set(predictor, list_pictures([path, path])):
+    for row in Run(predictor, [path, path]):
         if isinstance(row.result, UserError):
             raise row.result
 

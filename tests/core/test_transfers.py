@@ -19,7 +19,6 @@ from img2prompt.data.hub_parts import HubParts
 from img2prompt.inference import artifacts
 from img2prompt.inference.artifacts import load
 from img2prompt.training.publish import plan_publication, publish
-from img2prompt.ui.play import random_picture
 from img2prompt.ui.play.random_picture import PairError, RandomPairs
 
 REPO = "ann/words"
@@ -155,7 +154,7 @@ def test_a_drip_ends_soon(hub: Hub, published: Repository, monkeypatch: pytest.M
 
 @pytest.fixture
 def dataset(diffusiondb_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hub_server.Hub]:
-    monkeypatch.setattr("img2prompt.data.hub_parts.WAITS", (0.01, 0.01))
+    monkeypatch.setattr("img2prompt.core.hub.WAITS", (0.01, 0.01))
     with hub_server.serve(diffusiondb_folder) as served:
         yield served
 
@@ -195,7 +194,6 @@ def test_a_commit_that_is_none_becomes_no_folder(dataset: hub_server.Hub, tmp_pa
 
 
 def test_a_login_page_in_the_place_of_a_random_picture(dataset: hub_server.Hub) -> None:
-    assert set(random_picture.REASONS) >= {"portal"}
     for where in ("/resolve/main/metadata.parquet", "/files/metadata.parquet"):
         dataset.page = where
         with pytest.raises(PairError, match="asking to log in") as told:

@@ -1,6 +1,7 @@
 """Captions, sidecars and tables beside pictures: used as their true prompts, never rows."""
 
 import csv
+import functools
 import io
 import json
 import time
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from img2prompt.core.errors import UserError
 from img2prompt.data import captions
 from img2prompt.data.captions import MAX_TABLE, read_caption
+from img2prompt.evaluation.score import compare
 from img2prompt.inference import archives, export
 from img2prompt.inference.archives import list_set
 from img2prompt.inference.batch import Run
@@ -204,7 +206,8 @@ def test_rows_show_how_the_answer_compares(
         "set.zip",
         {"a.png": picture, "a.txt": prompt, "b.png": picture, "c.png": picture, "c.txt": "qqq"},
     )
-    run = Run(predictor, [archive], words=3, hidden=frozenset({"moonlit"}))
+    compared = functools.partial(compare, vectors=predictor.vectors, hidden=frozenset({"moonlit"}))
+    run = Run(predictor, [archive], words=3, compare=compared)
     first, second, third = run
     masked = prompt.replace("moonlit", "•••")
     assert first.truth is run.truths[0] and first.truth.prompt == masked

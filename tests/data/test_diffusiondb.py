@@ -4,8 +4,6 @@ import json
 import zipfile
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from img2prompt.core.errors import UserError
@@ -15,7 +13,6 @@ from img2prompt.data.diffusiondb import (
     Skipped,
     find_metadata,
     find_parts,
-    iter_prompts,
     read_part,
     read_prompts,
 )
@@ -231,59 +228,6 @@ def test_metadata_of_the_large_set_and_none_at_all(tmp_path: Path, make_metadata
     assert find_metadata(tmp_path) is None
     path = make_metadata(tmp_path / "metadata-large.parquet", [("a.webp", "a dog", 1, 0.5, 0.5)])
     assert find_metadata(tmp_path) == path
-
-
-def test_parquet_damaged_inside_is_refused(tmp_path: Path, make_metadata) -> None:
-    rows = [(f"{i}.png", f"a dog {i}", 1, i / 100, i / 100) for i in range(100)]
-    path = make_metadata(tmp_path / "metadata.parquet", rows)
-    footer = int.from_bytes(path.read_bytes()[-8:-4], "little")
-    damage(path, 4, path.stat().st_size - footer - 20)  # every page, not the schema
-    with pytest.raises(UserError, match=r"metadata\.parquet"):
-        list(iter_prompts(path))
-
-
-def test_prompts_of_another_type_are_refused(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"prompt": [1, 2]}), tmp_path / "prompts.parquet")
-    with pytest.raises(UserError, match="prompt"):
-        list(iter_prompts(tmp_path / "prompts.parquet"))
-
-
-# --- prompts ------------------------------------------------------------------------------------
-
-
-def test_prompts_of_parquet(tmp_path: Path) -> None:
-    path = tmp_path / "prompts.parquet"
-    prompts = ["a dog", None, "", "a cat", "a fox", "a dog by ARTIST"]
-    exact = [True, True, True, None, True, False]
-    pq.write_table(pa.table({"prompt": prompts, "prompt_exact": exact}), path)
-    expected = [("a dog", True), ("a cat", True), ("a fox", True), ("a dog by ARTIST", False)]
-    assert list(iter_prompts(path)) == expected
-    assert list(iter_prompts(path, batch_rows=2)) == expected
-
-
-def test_prompts_without_the_packs_column_are_all_written(tmp_path: Path) -> None:
-    path = tmp_path / "prompts.parquet"
-    pq.write_table(pa.table({"prompt": pa.array(["a dog", "a cat"], pa.large_string())}), path)
-    assert list(iter_prompts(path)) == [("a dog", True), ("a cat", True)]
-
-
-def test_prompts_of_a_text_file(tmp_path: Path) -> None:
-    path = tmp_path / "prompts.txt"
-    path.write_bytes("\ufeffa dog\r\n\n  a cat  \nein Füchslein".encode())
-    assert [prompt for prompt, _ in iter_prompts(path)] == ["a dog", "a cat", "ein Füchslein"]
-
-
-def test_prompt_files_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no file"):
-        list(iter_prompts(tmp_path / "none.parquet"))
-    with pytest.raises(UserError, match="no file"):
-        list(iter_prompts(tmp_path))
-    (tmp_path / "latin.txt").write_bytes("F\xfcchslein".encode("latin-1"))
-    with pytest.raises(UserError, match="UTF-8"):
-        list(iter_prompts(tmp_path / "latin.txt"))
-    pq.write_table(pa.table({"text": ["a dog"]}), tmp_path / "wrong.parquet")
-    with pytest.raises(UserError, match="lacks the column prompt"):
-        list(iter_prompts(tmp_path / "wrong.parquet"))
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

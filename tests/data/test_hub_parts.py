@@ -27,13 +27,15 @@ from paths import ROOT
 from PIL import Image
 from waiting import PATIENCE, wait_until
 
+from img2prompt.core import hub as hub_client
 from img2prompt.core.errors import SharedFailureError, UserError, agreed, run_command
 from img2prompt.core.files import DiskFullError
-from img2prompt.data import hub_parts as rooms
 from img2prompt.data import prepare as preparation
-from img2prompt.data.diffusiondb import LocalParts, iter_prompts
-from img2prompt.data.hub_parts import HubParts, pinned_revision
+from img2prompt.data.diffusiondb import LocalParts
+from img2prompt.data.hub_parts import HubParts
 from img2prompt.data.prepare import prepare
+from img2prompt.data.prepared_folder import claim_origin, pinned_revision
+from img2prompt.data.prompts import iter_prompts
 from img2prompt.data.shards import PrepareSettings, load_records
 
 OTHER_COMMIT = "fedcba9876543210fedcba9876543210fedcba98"
@@ -93,7 +95,7 @@ def hub(server: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """The module's server with its manners back and its log empty."""
     fresh = Hub(server.root, server.repository, server.endpoint)
     vars(server).update(vars(fresh))
-    monkeypatch.setattr(rooms, "WAITS", (0.05,) * 5)
+    monkeypatch.setattr(hub_client, "WAITS", (0.05,) * 5)
     return server
 
 
@@ -444,7 +446,7 @@ def test_the_hubs_own_header_says_how_long_to_wait(
     hub: Hub, make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited = []
-    monkeypatch.setattr(rooms, "time", SimpleNamespace(sleep=waited.append))
+    monkeypatch.setattr(hub_client, "time", SimpleNamespace(sleep=waited.append))
     hub.retry_after = 1
     for seconds in (7, 300):  # to the end of a window; a whole one
         hub.rate_limit = seconds
@@ -683,19 +685,21 @@ def test_a_full_disk_ends_a_shard_that_is_made_later(
     capsys: pytest.CaptureFixture,
 ) -> None:
     main = runpy.run_path(str(ROOT / "scripts/prepare_data.py"))["main"]
-    out, real, rows = tmp_path / "out", preparation._ArrayWriter.append, []
+    out, real, seen = tmp_path / "out", preparation._pixels_or_reason, []
     arguments = from_hub(out, "1-3", "--yes", "--cache", tmp_path / "cache")
     monkeypatch.setattr(sys, "argv", ["prepare_data.py", *map(str, arguments)])
-    monkeypatch.setattr(rooms, "HubParts", functools.partial(HubParts, endpoint=hub.endpoint))
+    monkeypatch.setattr(
+        "img2prompt.data.hub_parts.HubParts", functools.partial(HubParts, endpoint=hub.endpoint)
+    )
 
-    def full(writer, row: np.ndarray) -> None:
-        if len(rows) == PICTURES + 3:  # in the midst of the second shard
+    def full(*arguments: object) -> object:
+        if len(seen) == PICTURES + 3:  # in the midst of the second shard
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        rows.append(None)
-        real(writer, row)
+        seen.append(None)
+        return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(preparation._ArrayWriter, "append", full)
+        patch.setattr(preparation, "_pixels_or_reason", full)
         assert run_command(main) == 2
     told = capsys.readouterr().err
     assert f"error: The disk of {out} is full: the next shard needs 3.1 MB" in told
@@ -724,8 +728,8 @@ def test_a_folder_stays_with_its_commit(hub: Hub, expected: Path, tmp_path: Path
 def test_which_revision_goes_on(tmp_path: Path) -> None:
     assert pinned_revision(tmp_path / "new") == "main"
     assert pinned_revision(tmp_path / "new", "v2") == "v2"
-    rooms.remember_origin(tmp_path, {"revision": OTHER_COMMIT})
-    rooms.remember_origin(tmp_path, {"revision": COMMIT})  # there was no shard yet
+    claim_origin(tmp_path, {"revision": OTHER_COMMIT})
+    claim_origin(tmp_path, {"revision": COMMIT})  # there was no shard yet
     assert pinned_revision(tmp_path) == COMMIT
     assert pinned_revision(tmp_path, OTHER_COMMIT) == OTHER_COMMIT  # still none
     (tmp_path / "part-000001.parquet").touch()
@@ -733,9 +737,9 @@ def test_which_revision_goes_on(tmp_path: Path) -> None:
         assert pinned_revision(tmp_path, asked) == COMMIT
     with pytest.raises(UserError, match="begun with commit 0123456789ab, not fedcba98;"):
         pinned_revision(tmp_path, OTHER_COMMIT[:8])
-    rooms.remember_origin(tmp_path, {"revision": COMMIT})
-    with pytest.raises(UserError, match="begun with other parts"):
-        rooms.remember_origin(tmp_path, {"revision": COMMIT, "set": "large"})
+    claim_origin(tmp_path, {"revision": COMMIT})
+    with pytest.raises(UserError, match="these parts are of"):
+        claim_origin(tmp_path, {"revision": COMMIT, "set": "large"})
     local = tmp_path / "local"
     local.mkdir()
     (local / "part-000001.parquet").touch()
@@ -777,7 +781,11 @@ def test_of_the_table_only_the_prompts_travel(wide_table: Hub, tmp_path: Path) -
     table = pq.read_table(out)
     assert table.column_names == ["prompt"]
     assert table["prompt"].to_pylist() == [f"a red fox number {i}" for i in range(40_000)]
-    assert next(iter_prompts(out)) == ("a red fox number 0", True)  # as train_embedding reads it
+    assert next(iter_prompts(out)) == (
+        "a red fox number 0",
+        True,
+        "",
+    )  # as train_embedding reads it
     size = (wide_table.root / "metadata.parquet").stat().st_size
     assert size > 70e6 and wide_table.sent("metadata.parquet") < size / 3
     known = ("/api/datasets/poloclub/diffusiondb", "/datasets/poloclub/diffusiondb/", "/files/")
@@ -797,12 +805,12 @@ def test_prompts_of_some_parts_and_other_columns(wide_table: Hub, tmp_path: Path
 def test_a_row_group_is_read_in_small_batches(wide_table: Hub, tmp_path: Path) -> None:
     code = """
 from datasets.packaged_modules.parquet.parquet import Parquet
-from img2prompt.data import hub_parts as hub
+from img2prompt.data import prompts
 
 rows, cast = [], Parquet._cast_table
 Parquet._cast_table = lambda self, table: rows.append(len(table)) or cast(self, table)
-hub.BATCH = 3_000
-print(sum(map(len, hub.hub_prompts("2m_text_only"))), max(rows))
+prompts.BATCH = 3_000
+print(sum(map(len, prompts.hub_prompts("2m_text_only"))), max(rows))
 """
     done = subprocess.run(
         [sys.executable, "-c", code],

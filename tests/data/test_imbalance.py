@@ -12,16 +12,10 @@ from hypothesis import strategies as st
 from paths import ROOT
 
 from img2prompt.core.errors import UserError
-from img2prompt.data.imbalance import (
-    artists_of,
-    balanced_weights,
-    cap_mask,
-    concentration,
-    imbalance_report,
-    markdown,
-)
+from img2prompt.data.artists import artists_of
+from img2prompt.data.imbalance import concentration, imbalance_report, markdown
 from img2prompt.data.prepare import prepare
-from img2prompt.data.sampling import sampling_weights
+from img2prompt.data.sampling import balanced_weights, cap_mask, sampling_weights
 from img2prompt.data.shards import Records, load_records
 
 

@@ -17,7 +17,7 @@ import pytest
 from paths import ROOT
 from waiting import PATIENCE, group_is_running, wait_until
 
-from img2prompt.core import processes as workers
+from img2prompt.core import executors
 from img2prompt.core.errors import UserError
 from img2prompt.data.diffusiondb import LocalParts
 from img2prompt.data.prepare import prepare
@@ -111,7 +111,7 @@ def test_zips_are_fetched_ahead_but_few_lie_there_at_once(make_source, tmp_path:
     parts = Elsewhere(make_source(9, 3), tmp_path / "copies", {"from": "afar"})
     run(parts, tmp_path / "out", workers=2)
     assert sorted(parts.fetched) == parts.stems
-    assert 1 < parts.most <= 2 + workers.AHEAD
+    assert 1 < parts.most <= 2 + executors.AHEAD
     assert not list(parts.copies.iterdir())
 
 
@@ -235,8 +235,8 @@ def test_ctrl_c_stops_all_and_leaves_nothing_half_written(make_source, tmp_path:
 
 
 def test_a_killed_worker_is_told_in_one_sentence() -> None:
-    with pytest.raises(UserError, match="--workers"), workers.pool(2) as executor:
-        list(workers.work(executor, 2, ["1", "2"], Path, lambda stem, path: (_die, 1)))
+    with pytest.raises(UserError, match="--workers"), executors.local(2) as executor:
+        list(executors.fetch_and_work(executor, ["1", "2"], Path, lambda name, path: (_die, 1)))
 
 
 def _die(code: int) -> None:

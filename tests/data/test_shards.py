@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from img2prompt.core.errors import UserError
-from img2prompt.core.reports import write_data_report
 from img2prompt.data import diffusiondb, images, text
 from img2prompt.data.prepare import prepare
-from img2prompt.data.report import DataReport, build_report, count_shard
+from img2prompt.data.report import DataReport, build_report, count_shard, write_html
 from img2prompt.data.sampling import sampling_weights
 from img2prompt.data.shards import (
     PrepareSettings,
@@ -197,7 +196,7 @@ def test_a_source_of_nothing_usable_still_reports(
     assert report["pictures"] == 0
     assert report["skipped"] == {"missing picture": 1, "missing prompt": 1}
     assert len(load_records(tmp_path / "out")) == 0
-    write_data_report(report, tmp_path / "report.html")
+    write_html(report, tmp_path / "report.html")
 
 
 def test_a_prompt_no_file_can_hold_is_not_fatal(

@@ -21,13 +21,12 @@ from hypothesis import strategies as st
 from waiting import PATIENCE, children, is_running, wait_until
 
 from img2prompt.core.errors import UserError
-from img2prompt.data import diffusiondb, text
+from img2prompt.data import text
+from img2prompt.data.prompts import iter_prompts
 from img2prompt.data.splits import split_of
 from img2prompt.embedding import corpus, corpus_worker
 from img2prompt.embedding.corpus import (
     KeySet,
-    Meter,
-    Workers,
     count_words,
     is_test,
     write_corpus,
@@ -54,7 +53,7 @@ PROMPTS = st.lists(
 
 def simple_corpus(path: Path, include_test: bool) -> tuple[bytes, dict[str, int]]:
     """What the corpus is, said as plainly as possible."""
-    rows = list(diffusiondb.iter_prompts(path))
+    rows = [row[:2] for row in iter_prompts(path)]
     rebuilt = [set(text.words(prompt)) for prompt, written in rows if not written]
     often = Counter(word for words in rebuilt for word in words)
     template = set()
@@ -252,6 +251,12 @@ def test_a_process_imports_next_to_nothing() -> None:
     assert not heavy & set(done.stdout.split())
 
 
+def helpers_of(pid: int) -> list[int]:
+    """The processes that a process has spawned to work for it."""
+    commands = {child: Path(f"/proc/{child}/cmdline") for child in children(pid)}
+    return [child for child, command in commands.items() if b"spawn_main" in command.read_bytes()]
+
+
 def is_at_work(pid: int) -> bool:
     """Whether the corpus that a process writes has begun to grow; the file has no name."""
     for link in Path(f"/proc/{pid}/fd").iterdir():
@@ -281,7 +286,7 @@ def endless(tmp_path: Path):
         text=True,
     )
     try:
-        wait_until(lambda: len(children(process.pid)) == 2 and is_at_work(process.pid), process)
+        wait_until(lambda: len(helpers_of(process.pid)) == 2 and is_at_work(process.pid), process)
         yield process
     finally:
         process.kill()
@@ -302,7 +307,7 @@ def test_nothing_is_left_of_a_killed_process(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_killed_helper_is_a_sentence(endless: subprocess.Popen) -> None:
-    helpers = children(endless.pid)
+    helpers = helpers_of(endless.pid)
     os.kill(helpers[0], signal.SIGKILL)
     _, stderr = endless.communicate(timeout=PATIENCE)
     assert endless.returncode == 2
@@ -324,79 +329,35 @@ def test_a_row_group_of_any_size_is_read_in_pieces(tmp_path: Path) -> None:
     prompts = [os.urandom(500).hex() for _ in range(30_000)]
     pq.write_table(pa.table({"prompt": prompts}), path, row_group_size=30_000, compression="none")
     before, held = pa.total_allocated_bytes(), []
-    for number, _ in enumerate(diffusiondb.iter_prompts(path, batch_rows=1_000)):
+    for number, _ in enumerate(iter_prompts(path, batch_rows=1_000)):
         if number % 1_000 == 0:
             held.append(pa.total_allocated_bytes() - before)
     assert path.stat().st_size > 29e6 and max(held) < 10e6
 
 
-def test_answers_come_in_order_and_few_questions_wait() -> None:
-    asked = 0
-
-    def questions():
-        nonlocal asked
-        for number in range(50):
-            asked += 1
-            # The first takes longest.
-            yield ([f"word{number}"] * (20_000 if number == 0 else 1),)
-
-    with Workers(2) as workers:
-        for number, counts in enumerate(workers.map("count_prompts_with", questions())):
-            assert list(counts) == [f"word{number}"]
-            assert asked - number <= workers.count + 4
-
-
 @pytest.mark.parametrize("count", [0, -1])
-def test_no_processes_are_refused(count: int) -> None:
-    with pytest.raises(UserError, match="processes"):
-        Workers(count)
+def test_no_processes_are_refused(tmp_path: Path, count: int) -> None:
+    with pytest.raises(UserError, match="workers"):
+        write_corpus([], tmp_path / "corpus.txt", processes=count)
 
 
 # --- the log ------------------------------------------------------------------------------------
 
-LINE = re.compile(
-    r"(\w+): ([\d,]+) words, ([\d,]+) words/s.*, ([\d.]+) % done, ([\d.]+) hours to go"
-)
 
-
-def test_a_line_tells_rate_share_and_hours(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    now = 100.0
-    monkeypatch.setattr(corpus.time, "monotonic", lambda: now)
-    caplog.set_level(logging.INFO, logger="img2prompt")
-    meter = Meter("corpus", "prompts", total=4_000)
-    now = 109.0
-    meter.report(900, 9_000)
-    assert caplog.messages == []  # too soon
-    now = 136.0
-    meter.report(1_000, 18_000, "so far")
-    assert caplog.messages == [
-        "corpus: 18,000 words, 500 words/s, 1,000 prompts, 28 prompts/s, so far, "
-        "25.0 % done, 0.03 hours to go"
-    ]
-
-
-def test_the_log_follows_every_stage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_the_bars_follow_every_stage(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture
 ) -> None:
     rng = np.random.default_rng(0)
     prompts = [" ".join(f"word{word}" for word in rng.integers(0, 500, 20)) for _ in range(10_000)]
     pq.write_table(pa.table({"prompt": prompts}), tmp_path / "prompts.parquet")
-    monkeypatch.setattr(corpus, "REPORT_SECONDS", 0.02)
+    config = EmbeddingConfig(dimensions=10, epochs=3, negative=3)
+    train_embedding([tmp_path / "prompts.parquet"], config, workers=2)
+    assert capsys.readouterr().err == ""  # who has no log has no bars
     caplog.set_level(logging.INFO, logger="img2prompt")
-    config = EmbeddingConfig(dimensions=100, epochs=3, negative=3)
-    _, counts = train_embedding([tmp_path / "prompts.parquet"], config, workers=2)
-    found = [LINE.fullmatch(message) for message in caplog.messages]
-    stages: dict[str, list[re.Match]] = {}
-    for match in filter(None, found):
-        stages.setdefault(match[1], []).append(match)
-    assert list(stages) == ["corpus", "vocabulary", "training"]
-    for name, matches in stages.items():
-        words = [int(match[2].replace(",", "")) for match in matches]
-        shares = [float(match[4]) for match in matches]
-        assert words[-1] == counts["words"] * (config.epochs if name == "training" else 1)
-        assert shares == sorted(shares) and shares[-1] == 100.0 and float(matches[-1][5]) == 0
+    train_embedding([tmp_path / "prompts.parquet"], config, workers=2)
+    told = capsys.readouterr().err
+    assert re.search(r"corpus: 100%\|.* 10.0k/10.0k .* prompts/s\]", told)
+    assert re.search(r"vocabulary: 100%\|.*B/s\]", told)
     training = [message for message in caplog.messages if message.startswith("training: ")]
     assert "2 workers: not reproducible" in training[0]
     assert sum("is over" in message for message in training) == config.epochs

@@ -9,7 +9,7 @@ from PIL import Image
 from img2prompt.data import images
 from img2prompt.data.images import ImageError
 from img2prompt.embedding.vectors import WordVectors
-from img2prompt.inference.activations import CHANNELS, anatomy
+from img2prompt.inference.activations import CHANNELS, activations
 from img2prompt.inference.artifacts import Assets
 from img2prompt.inference.predictor import Predictor
 from img2prompt.models import gaze, notebook, original
@@ -44,7 +44,7 @@ def test_the_inside_is_what_the_model_computes(preset, vectors, make_picture) ->
     build, steps, depths = PRESETS[preset]
     predictor = Predictor(build(vectors), vectors, preset)
     picture = make_picture(2, (40, 30))
-    shown = anatomy(predictor, picture, words=4)
+    shown = activations(predictor, picture, words=4)
 
     expected = predictor.predict_vectors(images.preprocess(picture, 32)[None])[0]
     np.testing.assert_allclose(shown.vectors, expected, atol=1e-5)
@@ -74,7 +74,7 @@ def test_the_inside_is_what_the_model_computes(preset, vectors, make_picture) ->
 def test_the_strongest_maps_of_each_depth_are_shown(preset, vectors, make_picture) -> None:
     model = PRESETS[preset][0](vectors)
     picture = make_picture(2)
-    shown = anatomy(Predictor(model, vectors, preset), picture)
+    shown = activations(Predictor(model, vectors, preset), picture)
     sizes = [maps.maps.shape[1] for maps in shown.depths]
     assert sizes == sorted(sizes, reverse=True) and sizes[0] > sizes[-1]
     for maps in shown.depths:
@@ -93,22 +93,22 @@ def test_the_strongest_maps_of_each_depth_are_shown(preset, vectors, make_pictur
 def test_the_notebook_sees_stretched_colours(vectors: WordVectors) -> None:
     dull = Image.effect_noise((32, 32), 20).point(lambda v: 100 + v // 8).convert("RGB")
     build = PRESETS["notebook"][0]
-    pixels = anatomy(Predictor(build(vectors), vectors, "notebook"), dull).pixels
+    pixels = activations(Predictor(build(vectors), vectors, "notebook"), dull).pixels
     assert pixels.min() == 0 and pixels.max() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500)])
 def test_odd_pictures_have_an_inside_too(predictor: Predictor, size) -> None:
-    shown = anatomy(predictor, Image.new("RGB", size, (9, 9, 9)))
+    shown = activations(predictor, Image.new("RGB", size, (9, 9, 9)))
     assert np.isfinite(shown.vectors).all()
     with pytest.raises(ImageError):
-        anatomy(predictor, b"no picture")
+        activations(predictor, b"no picture")
 
 
 @pytest.mark.parametrize(("preset", "steps"), [("gaze", 10), ("original", 10), ("notebook", 1)])
 def test_what_ships_can_be_looked_into(preset: str, steps: int) -> None:
     predictor = Assets().predictor(preset)
-    shown = anatomy(predictor, EXAMPLE)
+    shown = activations(predictor, EXAMPLE)
     pixels = images.preprocess(EXAMPLE, predictor.side, predictor.fit)[None]
     np.testing.assert_allclose(shown.vectors, predictor.predict_vectors(pixels)[0], atol=1e-4)
     assert len(shown.steps) == steps and len(shown.depths) >= 2

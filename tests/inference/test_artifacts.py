@@ -50,6 +50,18 @@ def test_load_takes_a_preset_by_name(assets_folder: Path, monkeypatch) -> None:
     assert img2prompt.load("notebook").preset == "notebook"
 
 
+def test_load_takes_its_argument_by_position_or_by_either_name(
+    assets_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "ASSETS", assets_folder)
+    assert load("notebook").preset == "notebook"
+    assert load(name_or_path="notebook").preset == "notebook"
+    assert load(preset="notebook").preset == "notebook"
+    assert load(preset=assets_folder).preset == "original"
+    with pytest.raises(TypeError, match="not both"):
+        load("notebook", preset="notebook")
+
+
 def test_load_takes_what_a_training_run_wrote(assets_folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "my-run"
     run.mkdir()

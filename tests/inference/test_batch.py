@@ -20,8 +20,8 @@ from img2prompt.core.errors import UserError
 from img2prompt.core.printable import NAME_LENGTH, clean_name
 from img2prompt.data import images
 from img2prompt.inference import archives, batch
-from img2prompt.inference.archives import list_pictures
-from img2prompt.inference.batch import Run, predict_set
+from img2prompt.inference.archives import list_set
+from img2prompt.inference.batch import Run
 from img2prompt.inference.predictor import Prediction, Predictor
 
 CUT = "The picture is cut off: its last part is missing; save or download it again."
@@ -47,7 +47,7 @@ def picture(make_picture: Callable, encode: Callable) -> Callable[[int], bytes]:
 
 
 def answer(predictor: Predictor, *files: Path, words: int = 10) -> list[batch.Row]:
-    return list(predict_set(predictor, list_pictures(files), words))
+    return list(Run(predictor, files, words))
 
 
 def reasons(rows: list[batch.Row]) -> dict[str, str]:
@@ -104,7 +104,7 @@ def test_a_reason_does_not_tell_the_servers_path(predictor: Predictor, tmp_path:
 
 def test_nothing_chosen_is_one_sentence() -> None:
     with pytest.raises(UserError, match="Choose pictures, or a zip archive"):
-        list_pictures([])
+        list_set([])
 
 
 # --- archives -----------------------------------------------------------------------------------
@@ -272,15 +272,15 @@ def test_limits_are_told_before_anything_is_read(
     archive = pack("set.zip", {f"{n}.png": picture(1) for n in range(5)})
     monkeypatch.setattr(archives, "MAX_FILES", 4)
     with pytest.raises(UserError, match="more than 4 pictures"):
-        list_pictures([archive])
+        list_set([archive])
     monkeypatch.setattr(archives, "MAX_FILES", 5)
-    assert len(list_pictures([archive])) == 5
+    assert len(list_set([archive]).entries) == 5
     with pytest.raises(UserError, match="more than 5 pictures"):
-        list_pictures([archive, archive])
+        list_set([archive, archive])
     monkeypatch.setattr(archives, "MAX_FILES", 50)
     monkeypatch.setattr(archives, "MAX_UNPACKED", 9 * len(picture(1)))
     with pytest.raises(UserError, match="unpack to"):
-        list_pictures([archive, archive])
+        list_set([archive, archive])
 
 
 def test_an_endless_directory_is_not_read(tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_an_endless_directory_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "many.zip").write_bytes(directory + end)
     tracemalloc.start()
     with pytest.raises(UserError, match="too many files"):
-        list_pictures([tmp_path / "many.zip"])
+        list_set([tmp_path / "many.zip"])
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2**20
@@ -318,7 +318,7 @@ def test_what_is_gone_or_unreadable_on_the_way_is_a_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A file that vanishes, one the disk fails at, an archive that is exchanged for another."""
-    monkeypatch.setattr(batch, "TOGETHER", 1)
+    monkeypatch.setattr(batch, "BATCH_SIZE", 1)
     for number in range(4):
         (tmp_path / f"{number}.png").write_bytes(picture(number))
     archive = pack("set.zip", {"a.png": picture(5), "b.png": picture(6)})
@@ -360,7 +360,7 @@ def test_names_of_other_systems_are_read(tmp_path: Path, picture: Callable) -> N
     (tmp_path / "new.zip").write_bytes(zip_of({"Schloss-ö.png": picture(1)}))
     old = zip_of({"Schloss-x.png": picture(1)}).replace(b"-x", b"-\x94")
     (tmp_path / "old.zip").write_bytes(old)
-    entries = list_pictures([tmp_path / name for name in ("mac.zip", "new.zip", "old.zip")])
+    entries = list_set([tmp_path / name for name in ("mac.zip", "new.zip", "old.zip")]).entries
     assert [entry.name.split("/")[1] for entry in entries] == ["Schloss-ö.png"] * 3
 
 
@@ -430,14 +430,16 @@ def test_a_stopped_run_keeps_what_was_done_and_reads_no_further(
             run.stop()
             run.stop()
     assert run.done == 5 and run.stopped and sum(run.counts.values()) == 15
-    assert len(opened) <= 2 * batch.TOGETHER  # each is looked at by its thumbnail and by the model
+    assert (
+        len(opened) <= 2 * batch.BATCH_SIZE
+    )  # each is looked at by its thumbnail and by the model
     assert list(run) == []
 
 
 def test_a_run_that_takes_too_long_says_so_in_the_rows_it_did_not_reach(
     predictor: Predictor, picture: Callable, pack: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "PATIENCE", 0.0)
+    monkeypatch.setattr(batch, "FLUSH_SECONDS", 0.0)
     monkeypatch.setattr(batch, "LONGEST", 1.5)
     read = []
     clock = SimpleNamespace(monotonic=lambda: 0.5 * len(read))
@@ -467,12 +469,12 @@ def test_rows_come_while_slow_pictures_are_still_being_read(
     predictor: Predictor, picture: Callable, pack: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A consumer that stops is not kept waiting for a whole batch of slow ones."""
-    monkeypatch.setattr(batch, "PATIENCE", 0.0)
+    monkeypatch.setattr(batch, "FLUSH_SECONDS", 0.0)
     read = []
     real = archives._read_member
     monkeypatch.setattr(archives, "_read_member", lambda a, m: read.append(0) or real(a, m))
     archive = pack("set.zip", {f"{n}.png": picture(n) for n in range(10)})
-    rows = predict_set(predictor, list_pictures([archive]), words=2)
+    rows = iter(Run(predictor, [archive], words=2))
     assert next(rows).name == "set.zip/0.png" and len(read) == 1
     rows.close()
 
@@ -511,8 +513,8 @@ def test_the_rest_takes_as_long_as_the_pace_so_far(
 ) -> None:
     clock = iter(range(0, 10_000, 10))  # every look at the clock is ten seconds later
     monkeypatch.setattr(batch.time, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(batch, "TOGETHER", 4)
-    monkeypatch.setattr(batch, "PATIENCE", 1_000)
+    monkeypatch.setattr(batch, "BATCH_SIZE", 4)
+    monkeypatch.setattr(batch, "FLUSH_SECONDS", 1_000)
     run = Run(predictor, [pack("set.zip", {f"{n}.png": picture(n) for n in range(8)})], words=2)
     left = [run.seconds_left() for _ in run]
     # Four pictures took what the first of them was told with; the pace is a picture's.

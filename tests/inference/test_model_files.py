@@ -145,4 +145,4 @@ def test_a_login_page_is_no_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("preset", ["gaze", "original", "notebook"])
 def test_what_ships_passes(preset: str) -> None:
-    check_model_file(ASSETS / f"{preset}.keras", "")
+    check_model_file(ASSETS / f"{preset}.keras")

@@ -18,8 +18,8 @@ from img2prompt.inference.artifacts import Assets
 from img2prompt.inference.occlusion import (
     REGIONS,
     describe,
-    explain,
     heat_png,
+    occlusion_maps,
     quarter_drops,
     unfit,
 )
@@ -63,7 +63,7 @@ def spots(size: tuple[int, int] = (96, 96)) -> Image.Image:
 
 
 def test_the_part_that_speaks_for_a_word_is_found(vectors: WordVectors) -> None:
-    told = explain(corner_watcher(vectors), spots(), ["moon", "fox", "city"])
+    told = occlusion_maps(corner_watcher(vectors), spots(), ["moon", "fox", "city"])
     assert list(told.heats) == list(told.scores) == ["moon", "fox", "city"]
     moon = told.heats["moon"]
     assert moon.dtype == np.float32 and moon.shape == (SIDE, SIDE)
@@ -74,7 +74,7 @@ def test_the_part_that_speaks_for_a_word_is_found(vectors: WordVectors) -> None:
 
 
 def test_heat_falls_off_smoothly(vectors: WordVectors) -> None:
-    moon = explain(corner_watcher(vectors), spots(), ["moon"]).heats["moon"]
+    moon = occlusion_maps(corner_watcher(vectors), spots(), ["moon"]).heats["moon"]
     steps = max(np.abs(np.diff(moon, axis=axis)).max() for axis in (0, 1))
     assert 0 < steps < np.ptp(moon) / 5
 
@@ -82,30 +82,30 @@ def test_heat_falls_off_smoothly(vectors: WordVectors) -> None:
 def test_scores_are_those_of_the_prediction(predictor: Predictor, make_picture) -> None:
     picture = make_picture(3)
     words = predictor(picture, words=6).words
-    told = explain(predictor, picture, [word.word for word in words])
+    told = occlusion_maps(predictor, picture, [word.word for word in words])
     for word in words:
         assert told.scores[word.word] == pytest.approx(word.score, abs=1e-5)
     assert told.preset == "original"
 
 
 def test_any_word_of_the_vocabulary_can_be_asked_for(predictor: Predictor, make_picture) -> None:
-    told = explain(predictor, make_picture(3), ["of", "castle", "castle"])
+    told = occlusion_maps(predictor, make_picture(3), ["of", "castle", "castle"])
     assert list(told.heats) == ["of", "castle"]
-    assert explain(predictor, make_picture(3), []).heats == {}
+    assert occlusion_maps(predictor, make_picture(3), []).heats == {}
     with pytest.raises(UserError, match="'zeppelin'"):
-        explain(predictor, make_picture(3), ["castle", "zeppelin"])
+        occlusion_maps(predictor, make_picture(3), ["castle", "zeppelin"])
     hiding = Predictor(predictor.model, predictor.vectors.hiding(["castle"]), "original")
     with pytest.raises(UserError, match="'castle'"):
-        explain(hiding, make_picture(3), ["castle"])
+        occlusion_maps(hiding, make_picture(3), ["castle"])
     with pytest.raises(ImageError):
-        explain(predictor, b"no picture", ["castle"])
+        occlusion_maps(predictor, b"no picture", ["castle"])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (31, 17)])
 @pytest.mark.parametrize("fit", images.FITS)
 def test_tiny_flat_and_lean_pictures_have_flat_heat(vectors, size, fit) -> None:
     flat = Image.new("RGB", size, (90, 90, 90))
-    heat = explain(corner_watcher(vectors, fit), flat, ["moon"]).heats["moon"]
+    heat = occlusion_maps(corner_watcher(vectors, fit), flat, ["moon"]).heats["moon"]
     assert max(heat.shape) == SIDE and np.isfinite(heat).all()
     if fit != "pad":  # the black edge of a padded picture is something to see
         assert abs(heat).max() < 0.05
@@ -170,6 +170,6 @@ def test_covering_the_hottest_quarter_costs_more_than_the_coldest() -> None:
 def test_the_presets_of_the_lesson_are_explained_too(preset: str) -> None:
     predictor = Assets().predictor(preset)
     words = [word.word for word in predictor(EXAMPLES[0], words=3).words]
-    told = explain(predictor, EXAMPLES[0], words)
+    told = occlusion_maps(predictor, EXAMPLES[0], words)
     assert set(told.heats) == set(words)
     assert all(np.ptp(heat) > 1e-4 for heat in told.heats.values())

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmark_preparation import make_parts, measure
 from paths import ROOT
-from preparation_benchmark import make_parts, measure
 
 from img2prompt.core.errors import UserError, run_command
 from img2prompt.data import images

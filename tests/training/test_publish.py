@@ -731,9 +731,9 @@ def test_the_page_takes_a_repository(
 
     picture = tmp_path / "picture.png"
     picture.write_bytes(encode(make_picture()))
-    guesser = ModelService(open_assets(REPO, published.head().id), show_all=True)
+    models = ModelService(open_assets(REPO, published.head().id), show_all=True)
     assert not hub.asked("notebook.keras")
-    assert len(guesser(picture, "notebook", 4).words) == 4
+    assert len(models(picture, "notebook", 4).words) == 4
 
 
 def test_the_app_refuses_a_revision_of_nothing() -> None:

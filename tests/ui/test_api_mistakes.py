@@ -5,13 +5,12 @@ import itertools
 import json
 import math
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import browser_kit
+import hosted
 import httpx
 import pytest
 import small_page
@@ -136,10 +135,8 @@ def page(small_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("mistakes")
     picture = folder / f"{MARKER}.png"
     small_page.picture(1).save(picture)
-    port, log = browser_kit.free_port(), folder / "log.txt"
-    command = [sys.executable, str(browser_kit.ROOT / "app.py"), "--port", str(port)]
-    command += ["--assets", str(small_folder)]
-    with browser_kit.running(command, port, browser_kit.ROOT, {}, log) as address:
+    log = folder / "log.txt"
+    with hosted.serve(folder, small_folder, {}) as address:
         client = Client(address, verbose=False, headers=HEADERS)
         page = Page(address, client, picture)
         begun = log.read_text("utf-8")

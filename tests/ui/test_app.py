@@ -1,12 +1,10 @@
 """The page, served for real with small untrained models: its endpoint, its errors, its limits."""
 
-import http.server
 import io
 import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from hosted import stranger
 from paths import ROOT
 from PIL import Image, PngImagePlugin
 from small_page import SIDE, picture, write_manifest
@@ -139,16 +138,8 @@ def test_words_are_looked_up_and_added(client: Client) -> None:
 
 
 def test_the_server_never_fetches_an_address(client: Client, address: str) -> None:
-    asked: list[str] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_error(404)
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as other:
-        threading.Thread(target=other.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{other.server_port}/picture.png"
+    with stranger() as (other, asked):
+        url = f"{other}/picture.png"
         with pytest.raises(AppError, match="takes no addresses"):
             client.predict(
                 {"path": url, "url": url, "meta": {"_type": "gradio.FileData"}},
@@ -156,7 +147,6 @@ def test_the_server_never_fetches_an_address(client: Client, address: str) -> No
                 3,
                 api_name="/predict",
             )
-        other.shutdown()
     assert asked == []
 
 
@@ -249,26 +239,26 @@ def test_a_page_without_map_and_examples_still_answers(folder: Path, tmp_path: P
 def test_a_predictor_is_loaded_once(folder: Path) -> None:
     from img2prompt.ui.service import ModelService
 
-    guesser = ModelService(Assets(folder), "notebook")
-    assert guesser.predictor("notebook") is guesser.predictor("notebook")
-    assert guesser.predictor("gaze").vectors is guesser.vectors
+    models = ModelService(Assets(folder), "notebook")
+    assert models.predictor("notebook") is models.predictor("notebook")
+    assert models.predictor("gaze").vectors is models.vectors
     with pytest.raises(UserError, match="Unknown preset 'brilliant'"):
-        guesser.predictor("brilliant")
+        models.predictor("brilliant")
 
 
 def test_an_explanation_is_kept_while_pictures_are_few(folder: Path) -> None:
     from img2prompt.ui.service import KEPT, ModelService
 
-    guesser = ModelService(Assets(folder), "notebook")
+    models = ModelService(Assets(folder), "notebook")
     noise = folder / "examples" / "noise.png"
-    words = tuple(word.word for word in guesser(noise, "notebook", 3).words)
-    first = guesser.explain(noise, "notebook", words)
-    assert guesser.explain(noise, "notebook", words) is first
-    for word in guesser.vectors.words[:KEPT]:
-        guesser.explain(noise, "notebook", (word,))
-    assert guesser.explain(noise, "notebook", words) is not first
+    words = tuple(word.word for word in models(noise, "notebook", 3).words)
+    first = models.explain(noise, "notebook", words)
+    assert models.explain(noise, "notebook", words) is first
+    for word in models.vectors.words[:KEPT]:
+        models.explain(noise, "notebook", (word,))
+    assert models.explain(noise, "notebook", words) is not first
     with pytest.raises(UserError, match="no longer here"):
-        guesser.explain(folder / "gone.png", "notebook", words)
+        models.explain(folder / "gone.png", "notebook", words)
 
 
 def test_blocked_words_show_only_where_they_are_switched_on(folder: Path, tmp_path: Path) -> None:

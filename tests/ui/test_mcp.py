@@ -3,8 +3,6 @@
 import ast
 import asyncio
 import base64
-import http.server
-import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import browser_kit
 import httpx
 import pytest
 from gradio_client import Client, handle_file
+from hosted import stranger
 from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
 from waiting import PATIENCE
@@ -126,20 +125,11 @@ def test_a_mistake_is_told_in_a_sentence(
 
 def test_no_address_but_an_uploads_is_read(address: str, tmp_path: Path) -> None:
     """Neither another server's nor, dressed up as an upload's, a file of this machine."""
-    asked: list[str] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_error(404)
-
     private = tmp_path / "private.jpg"
     private.write_bytes(browser_kit.EXAMPLE.read_bytes())
     uploaded = upload(address, browser_kit.EXAMPLE)
     folder = uploaded.partition("/file=")[2].rpartition("/")[0]
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as other:
-        threading.Thread(target=other.serve_forever, daemon=True).start()
-        host = f"http://127.0.0.1:{other.server_port}"
+    with stranger() as (host, asked):
         for image in (
             f"{host}/picture.png",
             f"{host}/gradio_api/file={private}",
@@ -150,5 +140,4 @@ def test_no_address_but_an_uploads_is_read(address: str, tmp_path: Path) -> None
             for tool, arguments in (("predict", {"image": image}), ("batch", {"files": [image]})):
                 failed, said = call(address, tool, **arguments)
                 assert failed and "takes no addresses" in said, (tool, image, said)
-        other.shutdown()
     assert asked == []

@@ -105,12 +105,12 @@ def test_another_picture_under_the_same_name_is_another_picture(
 def test_heat_lies_on_the_picture_as_the_explanation_says(
     service: ModelService, tmp_path: Path
 ) -> None:
-    from img2prompt.inference.occlusion import explain
+    from img2prompt.inference.occlusion import occlusion_maps
 
     picture(3).resize((90, 40)).save(tmp_path / "wide.png")
     words = tuple(word.word for word in service(tmp_path / "wide.png", "notebook", 3).words)
     kept = service.explain(tmp_path / "wide.png", "notebook", words)
-    asked = explain(service.predictor("notebook"), tmp_path / "wide.png", words)
+    asked = occlusion_maps(service.predictor("notebook"), tmp_path / "wide.png", words)
     assert kept.scores == asked.scores and kept.heats.keys() == asked.heats.keys()
     assert all((kept.heats[word] == asked.heats[word]).all() for word in words)
 

@@ -2,11 +2,10 @@
 
 import asyncio
 
-import gradio as gr
 import pytest
 from gradio.data_classes import FileData
 
-from img2prompt.core.texts import Texts
+from img2prompt.core.errors import UserError
 from img2prompt.ui.upload_boxes import Files, Picture
 
 NULL = "a\0.png"
@@ -16,14 +15,14 @@ ADDRESSES = ["http://[::1/", "http://127.0.0.1/gradio_api/file=a%00.png", "https
 @pytest.mark.parametrize("component", [Picture, Files])
 @pytest.mark.parametrize("named", ADDRESSES)
 def test_an_address_that_is_none_is_one_sentence(component: type, named: str) -> None:
-    upload = component(Texts())
-    with pytest.raises(gr.Error, match="takes no addresses of pictures"):
+    upload = component()
+    with pytest.raises(UserError, match="takes no addresses of pictures"):
         asyncio.run(upload.async_move_resource_to_block_cache(named))
 
 
 @pytest.mark.parametrize("named", [*ADDRESSES, NULL, "/etc/passwd"])
 def test_a_name_that_is_none_is_one_sentence(named: str) -> None:
-    upload = Files(Texts())
+    upload = Files()
     payload = upload.data_model([FileData(path=named)])
-    with pytest.raises(gr.Error, match="takes no addresses of pictures"):
+    with pytest.raises(UserError, match="takes no addresses of pictures"):
         upload.preprocess(payload)

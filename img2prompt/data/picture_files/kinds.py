@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from img2prompt.core.files import is_web_page
 
 MAX_PARTS = 100_000  # chunks, segments or extensions; a file of nothing else would take minutes
+ARCHIVE_HEAD = 512  # bytes that tell an archive
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
@@ -54,7 +55,22 @@ _BRANDS = {
     b"crx ": "camera RAW",
     b"qt  ": "QuickTime video",
 }
+_ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")  # an archive with members, one without
+_ARCHIVES = (
+    (b"Rar!\x1a\x07", "RAR"),
+    (b"7z\xbc\xaf\x27\x1c", "7z"),
+    (b"\x1f\x8b", "gzip"),
+    (b"\x1f\x9d", "compress"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\0", "XZ"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard"),
+    (b"\x04\x22\x4d\x18", "LZ4"),
+    (b"MSCF", "CAB"),
+    (b"LZIP", "lzip"),
+)
 _STARTS: tuple[tuple[bytes, str], ...] = (
+    *_ARCHIVES,
+    *((start, "ZIP") for start in _ZIP_STARTS),
     (b"8BPS", "Photoshop (PSD)"),
     (b"%PDF", "PDF"),
     (b"\0\0\1\0", "ICO"),
@@ -75,11 +91,6 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"IIU\0", "camera RAW"),
     (b"II*\0\x10\0\0\0CR", "camera RAW"),
     (b"\xd7\xcd\xc6\x9a", "WMF"),
-    (b"PK\x03\x04", "ZIP"),
-    (b"PK\x05\x06", "ZIP"),
-    (b"Rar!\x1a\x07", "RAR"),
-    (b"7z\xbc\xaf\x27\x1c", "7z"),
-    (b"\x1f\x8b", "gzip"),
     (b"\x1aE\xdf\xa3", "WebM or Matroska video"),
     (b"OggS", "Ogg"),
     (b"ID3", "MP3"),
@@ -87,6 +98,17 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"\x8bJNG", "JNG"),
 )
 _PNM = tuple(b"P%d%c" % (kind, space) for kind in range(1, 8) for space in b" \n\r\t")
+
+
+def is_zip(head: bytes) -> bool:
+    """Whether a file's first four bytes are a zip's."""
+    return head.startswith(_ZIP_STARTS)
+
+
+def is_other_archive(head: bytes) -> bool:
+    """Whether a file's first `ARCHIVE_HEAD` bytes are those of an archive that is no zip."""
+    tar = head[257:262] == b"ustar"
+    return tar or any(head.startswith(start) for start, _ in _ARCHIVES)
 
 
 def other_kind(data: bytes) -> str | None:

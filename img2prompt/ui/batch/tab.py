@@ -24,11 +24,9 @@ from img2prompt.ui.batch.table import (
     sentence_html,
     table_head,
 )
-from img2prompt.ui.context import Page
+from img2prompt.ui.context import QUIET, Page, html_part
 from img2prompt.ui.upload_boxes import Files
 
-MAX_WORDS = 20
-DEFAULT_WORDS = 10
 EVERY = 0.4  # seconds between two looks at a pass that is under way
 # One pass at a time, or single pictures of the other tabs would have to wait.
 _ONE_PASS: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "batch"}
@@ -108,24 +106,11 @@ class Batch:
         with gr.Row(elem_id="batch-desk", equal_height=False):
             with gr.Column(scale=4, min_width=300, elem_id="batch-ask"):
                 label = text("batch.files")
-                self.files = Files(text, label=label, height=220, elem_id="batch-files")
+                self.files = Files(label=label, height=220, elem_id="batch-files")
                 hint = text("batch.hint", most=text.number(MAX_FILES, 0))
-                gr.HTML(f"<p>{escape(hint)}</p>", apply_default_css=False, elem_id="batch-hint")
-                self.preset = gr.Radio(
-                    page.preset_choices(),
-                    value=page.guesser.preset,
-                    label=text("guess.preset"),
-                    elem_id="batch-preset",
-                )
-                self.count = gr.Slider(
-                    1,
-                    MAX_WORDS,
-                    value=DEFAULT_WORDS,
-                    step=1,
-                    label=text("guess.count"),
-                    buttons=[],
-                    elem_id="batch-count",
-                )
+                html_part("batch-hint", f"<p>{escape(hint)}</p>")
+                self.preset = page.preset_switch("batch-preset")
+                self.count = page.word_slider("batch-count")
                 with gr.Row(elem_id="batch-buttons"):
                     label = text("batch.start")
                     self.start = gr.Button(label, variant="primary", elem_id="batch-start")
@@ -134,15 +119,14 @@ class Batch:
                         label, variant="stop", interactive=False, elem_id="batch-stop"
                     )
             with gr.Column(scale=8, min_width=300, elem_id="batch-tell"):
-                waiting = sentence_html(text("batch.waiting"))
-                self.status = gr.HTML(waiting, apply_default_css=False, elem_id="batch-status")
+                self.status = html_part("batch-status", sentence_html(text("batch.waiting")))
                 with gr.Row(visible=False, elem_id="batch-save") as self.saving:
                     self.saves = [
                         gr.DownloadButton(text(f"batch.{key}"), size="sm", elem_id=f"batch-{key}")
                         for key, _, _ in _SAVED
                     ]
-                self.counts = gr.HTML("", apply_default_css=False, elem_id="batch-counts")
-                self.table = gr.HTML("", apply_default_css=False, elem_id="batch-table")
+                self.counts = html_part("batch-counts")
+                self.table = html_part("batch-table")
         self.work = gr.State(None)
 
     def prepare(
@@ -168,9 +152,9 @@ class Batch:
         with self.page.errors():
             if not any(os.path.lexists(path) for path in mine.files):  # a single one is a row
                 self.page.check_picture(mine.files[0])
-            guesser = self.page.guesser
-            predictor = guesser.predictor(mine.preset)
-            run = mine.begin(Run(predictor, mine.files, mine.words, guesser.blocked))
+            models = self.page.models
+            predictor = models.predictor(mine.preset)
+            run = mine.begin(Run(predictor, mine.files, mine.words, models.compare))
             rows = yield from self._progress(mine, run)
         yield unchanged if mine.superseded else self._ended(run, rows)
 
@@ -239,13 +223,12 @@ def build(page: Page) -> Batch:
     """Lay the tab out and wire it."""
     batch = Batch(page)
     _wire(batch)
-    _api(batch)
+    _publish(batch)
     return batch
 
 
 def _wire(batch: Batch) -> None:
     private = batch.page.private
-    quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False}
     ended = [batch.status, batch.stop]
     shown = [*ended, batch.table, batch.counts, batch.saving]
     passed = gr.on(
@@ -255,7 +238,7 @@ def _wire(batch: Batch) -> None:
         [batch.work, *shown],
         trigger_mode="multiple",
         **private("batch_prepare"),
-        **quiet,
+        **QUIET,
     ).then(
         batch.answer,
         batch.work,
@@ -265,9 +248,9 @@ def _wire(batch: Batch) -> None:
         **_ONE_PASS,
         **private("batch_answer"),
     )
-    passed.failure(batch.fail, None, ended, **private("batch_failed"), **quiet)
-    batch.stop.click(batch.halt, batch.work, ended, **private("batch_stop"), **quiet)
-    batch.files.clear(batch.clear, batch.work, shown, **private("batch_clear"), **quiet)
+    passed.failure(batch.fail, None, ended, **private("batch_failed"), **QUIET)
+    batch.stop.click(batch.halt, batch.work, ended, **private("batch_stop"), **QUIET)
+    batch.files.clear(batch.clear, batch.work, shown, **private("batch_clear"), **QUIET)
 
 
 def _saved(name: str, content: str, cache: str) -> str:
@@ -283,11 +266,8 @@ def _saved(name: str, content: str, cache: str) -> str:
         raise
 
 
-def _api(tab: Batch) -> None:
-    """The endpoint for programs."""
+def _publish(tab: Batch) -> None:
     page = tab.page
-    if not page.published:
-        return
 
     def batch(files: list[str] | None, preset: str, words: float) -> list[dict[str, Any]]:
         """Predict which words of a Stable Diffusion prompt made each of many pictures.
@@ -307,8 +287,8 @@ def _api(tab: Batch) -> None:
             where the true prompt is known "truth", and "found" and "f1" if we know a word of it
         """
         with page.errors():
-            guesser = page.guesser
-            run = Run(guesser.predictor(preset), files or [], round(words), guesser.blocked)
+            models = page.models
+            run = Run(models.predictor(preset), files or [], round(words), models.compare)
             for _ in run:
                 pass
             return [
@@ -316,10 +296,4 @@ def _api(tab: Batch) -> None:
                 for (name, result), truth in zip(run.results, run.truths, strict=True)
             ]
 
-    gr.Button(visible=False).click(
-        batch,
-        [tab.files, tab.preset, tab.count],
-        gr.JSON(visible=False),
-        **_ONE_PASS,
-        **page.api("batch"),
-    )
+    page.publish(batch, [tab.files, tab.preset, tab.count], **_ONE_PASS)

@@ -9,10 +9,11 @@ import gradio as gr
 from img2prompt.core.errors import UserError
 from img2prompt.core.texts import Texts
 from img2prompt.inference.predictor import Prediction
-from img2prompt.inference.similarity import Likeness, likeness
-from img2prompt.ui.context import Page, shown
+from img2prompt.inference.similarity import Similarity, similarity
+from img2prompt.ui.context import QUIET, Page, html_part, shown
 from img2prompt.ui.server.uploads import lend
 from img2prompt.ui.service import ModelService
+from img2prompt.ui.templates import macros
 from img2prompt.ui.upload_boxes import Picture
 
 WORDS = 10  # as many as the evaluation compares
@@ -22,6 +23,7 @@ ALIKE = (0.1, 0.25, 0.5, 0.7)
 # them stand the figures over all test pictures.
 _LESSON = ("06-sushi.jpg", "12-moon.jpg")
 _LESSON_PRESET = "original"
+_HTML = macros("compare/comparison")
 
 
 @dataclass(frozen=True)
@@ -30,32 +32,32 @@ class Comparison:
 
     Attributes:
         first, second: the answers.
-        alike: what they share.
+        similarity: what they share.
         presets: with two pictures, preset → how alike its own answers to them are; else empty.
     """
 
     first: Prediction
     second: Prediction
-    alike: Likeness
-    presets: dict[str, Likeness]
+    similarity: Similarity
+    presets: dict[str, Similarity]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
             "first": self.first.to_dict(vectors=False),
             "second": self.second.to_dict(vectors=False),
-            "shared_words": list(self.alike.words),
-            "share": round(self.alike.share, 4),
-            "cosine": round(self.alike.cosine, 4),
+            "shared_words": list(self.similarity.words),
+            "share": round(self.similarity.share, 4),
+            "cosine": round(self.similarity.cosine, 4),
             "presets": {
-                preset: {"share": round(alike.share, 4), "cosine": round(alike.cosine, 4)}
-                for preset, alike in self.presets.items()
+                preset: {"share": round(own.share, 4), "cosine": round(own.cosine, 4)}
+                for preset, own in self.presets.items()
             },
         }
 
 
 def compare(
-    guesser: ModelService, first: str, second: str | None, first_preset: str, second_preset: str
+    models: ModelService, first: str, second: str | None, first_preset: str, second_preset: str
 ) -> Comparison:
     """Answer two pictures, or one picture twice where `second` is None.
 
@@ -64,141 +66,153 @@ def compare(
         UserError: unknown preset.
     """
     answers = (
-        guesser(first, first_preset, WORDS),
-        guesser(second or first, second_preset, WORDS),
+        models(first, first_preset, WORDS),
+        models(second or first, second_preset, WORDS),
     )
     presets = {}
     if second is not None:
         presets = {
-            preset: likeness(guesser(first, preset, WORDS), guesser(second, preset, WORDS))
-            for preset in guesser.assets.presets
+            preset: similarity(models(first, preset, WORDS), models(second, preset, WORDS))
+            for preset in models.assets.presets
         }
-    return Comparison(*answers, likeness(*answers), presets)
+    return Comparison(*answers, similarity(*answers), presets)
 
 
-def build(page: Page) -> None:
-    """Lay the tab out and wire it."""
-    guesser, text = page.guesser, page.text
-    presets = page.preset_choices()
+class Compare:
+    """The tab's components, and what happens when they change.
 
-    def other_than(preset: str) -> str:
-        return next((name for _, name in presets if name != preset), preset)
+    Args:
+        page: the page around it.
 
-    gr.HTML(
-        f"<p>{escape(text('compare.lead'))}</p>", apply_default_css=False, elem_id="compare-lead"
-    )
-    with gr.Row(elem_id="compare-desk", equal_height=False):
-        pictures, choices = [], []
-        for side, preset in (
-            ("first", guesser.preset),
-            ("second", other_than(guesser.preset)),
-        ):
-            with gr.Column(min_width=260, elem_id=f"compare-{side}-side"):
-                pictures.append(
-                    Picture(
-                        text,
+    Attributes:
+        pictures, choices: of the first and the second side.
+        example: the button of the lesson, whose pictures are `lesson`.
+        told: the HTML of the comparison.
+        paired: whether there was a second picture.
+        brought: the picture that came from the Guess tab, to be replaced by its next.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self.page, self.presets = page, page.preset_choices()
+        text, first = page.text, page.models.preset
+        lead = f"<p>{escape(text('compare.lead'))}</p>"
+        html_part("compare-lead", lead)
+        self.pictures, self.choices = [], []
+        with gr.Row(elem_id="compare-desk", equal_height=False):
+            for side, preset in (("first", first), ("second", self._other_than(first))):
+                with gr.Column(min_width=260, elem_id=f"compare-{side}-side"):
+                    picture = Picture(
                         label=text(f"compare.{side}"),
                         placeholder=text(f"compare.{side}_placeholder"),
                         height=260,
                         elem_id=f"compare-{side}",
                     )
-                )
-                choices.append(
-                    gr.Radio(
-                        presets,
-                        value=preset,
-                        label=text(f"compare.{side}_preset"),
-                        elem_id=f"compare-{side}-preset",
-                    )
-                )
-    lesson = _lesson(page)
-    example = gr.Button(
-        text("compare.example"), visible=bool(lesson), size="md", elem_id="compare-example"
-    )
-    told = gr.HTML(
-        _sentence(text("compare.waiting")),
-        js_on_load="element.setAttribute('aria-live', 'polite');",
-        apply_default_css=False,
-        elem_id="compare-answer",
-    )
-    paired = gr.State(False)  # whether there was a second picture
-    brought = gr.State(None)  # the picture that came from the Guess tab, to be replaced by its next
+                    label = text(f"compare.{side}_preset")
+                    choice = page.preset_switch(f"compare-{side}-preset", preset, label=label)
+                self.pictures.append(picture)
+                self.choices.append(choice)
+        self.lesson = _lesson(page)
+        shown = bool(self.lesson)
+        label = text("compare.example")
+        self.example = gr.Button(label, visible=shown, size="md", elem_id="compare-example")
+        live = "element.setAttribute('aria-live', 'polite');"
+        self.told = html_part("compare-answer", self.sentence("compare.waiting"), js_on_load=live)
+        self.paired = gr.State(False)
+        self.brought = gr.State(None)
 
-    def answer(first: str | None, second: str | None, one: str, two: str) -> str:
-        if first is None and second is None:
-            return _sentence(text("compare.waiting"))
+    def answer(self, first: str | None, second: str | None, one: str, two: str) -> str:
+        """The comparison as HTML; a single picture may lie on either side."""
+        if first is None:
+            first, second = second, None
+        if first is None:
+            return self.sentence("compare.waiting")
+        page = self.page
         with page.errors():
             for path in (first, second):
                 page.check_picture(path)
-            if first is None:
-                first, second = second, None
-            return comparison_html(compare(guesser, first, second, one, two), text, _usual(guesser))
+            found = compare(page.models, first, second, one, two)
+            return comparison_html(found, page.text, _usual(page.models))
 
-    def pair(second: str | None, before: bool, one: str, two: str) -> tuple:
+    def pair(self, second: str | None, before: bool, one: str, two: str) -> tuple[bool, Any]:
         """Two pictures are compared by one model, one picture by two, until a person chooses."""
         now = second is not None
         if now == before:
             return now, gr.skip()
-        return now, one if now else (other_than(one) if one == two else two)
+        return now, one if now else (self._other_than(one) if one == two else two)
 
     def bring(
-        event: gr.EventData, guessed: str | None, first: str | None, before: str | None
-    ) -> tuple:
+        self, event: gr.EventData, guessed: str | None, first: str | None, before: str | None
+    ) -> tuple[Any, Any]:
         """The Guess tab's picture, unless another one was put here."""
         data = event._data if isinstance(event._data, dict) else {}
-        here = data.get("value") == text("page.tab_compare")
+        here = data.get("value") == self.page.text("page.tab_compare")
         if not here or guessed is None or first not in (None, before) or guessed == before:
             return gr.skip(), gr.skip()
         return guessed, guessed
 
-    def show_lesson() -> tuple:
-        if not lesson:
-            raise shown(UserError("guess.no_example"), text)
-        paths = [lend(picture) for picture in lesson]
-        known = _LESSON_PRESET in guesser.assets.presets
-        return (*paths, *([_LESSON_PRESET] * 2 if known else [gr.skip()] * 2))
+    def show_lesson(self) -> tuple[Any, ...]:
+        """Two pictures, and the model on both sides that hardly looks at them."""
+        page = self.page
+        if not self.lesson:
+            raise shown(UserError("guess.no_example"), page.text)
+        known = _LESSON_PRESET in page.models.assets.presets
+        return *map(lend, self.lesson), *([_LESSON_PRESET if known else gr.skip()] * 2)
 
-    quiet = {"show_progress": "hidden", "queue": False}
-    example.click(
-        show_lesson, outputs=[*pictures, *choices], **page.private("compare_example"), **quiet
+    def sentence(self, key: str) -> str:
+        """A sentence in the place of the comparison."""
+        return str(_HTML.sentence(self.page.text(key)))
+
+    def fail(self) -> str:
+        """An answer to the pictures before must not stand beside one that could not be read."""
+        return self.sentence("compare.failed")
+
+    def _other_than(self, preset: str) -> str:
+        return next((name for _, name in self.presets if name != preset), preset)
+
+
+def build(page: Page) -> Compare:
+    """Lay the tab out and wire it."""
+    tab = Compare(page)
+    _wire(tab)
+    _publish(tab)
+    return tab
+
+
+def _wire(tab: Compare) -> None:
+    private = tab.page.private
+    asking: list[Any] = [*tab.pictures, *tab.choices]
+    tab.example.click(tab.show_lesson, None, asking, **private("compare_example"), **QUIET)
+    tab.pictures[1].change(
+        tab.pair,
+        [tab.pictures[1], tab.paired, *tab.choices],
+        [tab.paired, tab.choices[1]],
+        **private("compare_pair"),
+        **QUIET,
     )
-    pictures[1].change(
-        pair,
-        [pictures[1], paired, *choices],
-        [paired, choices[1]],
-        **page.private("compare_pair"),
-        **quiet,
+    tabs: Any = tab.page.tabs
+    tabs.select(
+        tab.bring,
+        [tab.page.asked.picture, tab.pictures[0], tab.brought],
+        [tab.pictures[0], tab.brought],
+        **private("compare_bring"),
+        **QUIET,
     )
-    page.tabs.select(
-        bring,
-        [page.picture, pictures[0], brought],
-        [pictures[0], brought],
-        **page.private("compare_bring"),
-        **quiet,
-    )
-    asked = gr.on(
-        [component.change for component in (*pictures, *choices)],
-        answer,
-        [*pictures, *choices],
-        told,
+    answered = gr.on(
+        [component.change for component in asking],
+        tab.answer,
+        asking,
+        tab.told,
         show_progress="minimal",
-        show_progress_on=told,
+        show_progress_on=tab.told,
         # While one answer is under way only the last change counts.
         trigger_mode="always_last",
-        **page.private("compare_answer"),
+        **private("compare_answer"),
     )
-    # An answer to the pictures before must not stand beside one that could not be read.
-    asked.failure(
-        lambda: _sentence(text("compare.failed")),
-        outputs=told,
-        **page.private("compare_failed"),
-        **quiet,
-    )
-    _api(page, pictures, choices)
+    answered.failure(tab.fail, None, tab.told, **private("compare_failed"), **QUIET)
 
 
 def comparison_html(comparison: Comparison, text: Texts, usual: dict[str, float]) -> str:
-    """The likeness in figures and words, both lists with what they share, and the lesson.
+    """The similarity in figures and words, both lists with what they share, and the lesson.
 
     Args:
         comparison: what to show.
@@ -206,70 +220,13 @@ def comparison_html(comparison: Comparison, text: Texts, usual: dict[str, float]
         usual: preset → mean share of common words over the pictures of the test split; may lack
             any.
     """
-    alike = comparison.alike
-    most = max(len(comparison.first.words), len(comparison.second.words))
-    level = 1 + sum(alike.share >= limit for limit in ALIKE)
-    two = bool(comparison.presets)
-    same_preset = comparison.first.preset == comparison.second.preset
-    names = ("first", "second") if two else ("same", "same")
-    sides = "".join(
-        _side(prediction, text(f"compare.{name}"), set(alike.words), text)
-        for prediction, name in zip((comparison.first, comparison.second), names, strict=True)
-    )
-    note = ""
-    if not two and same_preset:
-        note = f'<p class="note">{escape(text("compare.same_twice"))}</p>'
-    return (
-        f'<section class="alike" data-share="{alike.share:.4f}">'
-        f"<h2>{escape(text('compare.share', shared=len(alike.words), of=most))}</h2>"
-        f'<p class="level">{escape(text(f"compare.alike_{level}"))} '
-        f"{escape(text('compare.cosine', cosine=text.number(alike.cosine)))}</p>{note}</section>"
-        f'<div class="sides">{sides}</div>'
-        f"{_presets_html(comparison.presets, text, usual) if two else ''}"
-    )
-
-
-def _side(prediction: Prediction, title: str, shared: set[str], text: Texts) -> str:
-    name = text.get(f"preset.{prediction.preset}.name", prediction.preset)
-    rows = ""
-    for word in prediction.words:
-        both = word.word in shared
-        mark = f' <span class="both">{escape(text("compare.both"))}</span>' if both else ""
-        rows += (
-            f'<li class="{"shared" if both else "own"}"><span class="word">{escape(word.word)}'
-            f'</span>{mark}<span class="score">{text.number(word.score)}</span></li>'
-        )
-    return (
-        f'<section class="side" data-preset="{escape(prediction.preset, quote=True)}">'
-        f"<h3>{escape(name)} <span>{escape(title)}</span></h3><ol>{rows}</ol></section>"
-    )
-
-
-def _presets_html(presets: dict[str, Likeness], text: Texts, usual: dict[str, float]) -> str:
-    """How alike each model's own answers to the two pictures are: the lesson."""
-    columns = ["model", "in_common", "angle", *(["usual"] if usual else [])]
-    heads = "".join(
-        f'<th scope="col">{escape(text(f"compare.column_{name}"))}</th>' for name in columns
-    )
-    rows = ""
-    for preset, alike in sorted(presets.items(), key=lambda item: item[1].share):
-        shared = escape(text("compare.of", shared=len(alike.words), of=WORDS))
-        cells = f"<td>{shared}</td><td>{text.number(alike.cosine)}</td>"
-        if usual:
-            cells += f"<td>{escape(text.percent(usual[preset])) if preset in usual else '–'}</td>"
-        name = text.get(f"preset.{preset}.name", preset)
-        rows += f'<tr data-preset="{escape(preset, quote=True)}"><th scope="row">'
-        rows += f"{escape(name)}</th>{cells}</tr>"
-    note = f'<p class="note">{escape(text("compare.usual"))}</p>' if usual else ""
-    return (
-        f'<section class="lesson"><h2>{escape(text("compare.lesson_title"))}</h2>'
-        f"<p>{escape(text('compare.lesson'))}</p>"
-        f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{note}</section>"
-    )
-
-
-def _sentence(told: str) -> str:
-    return f'<p class="sentence">{escape(told)}</p>'
+    answers = (comparison.first, comparison.second)
+    most = max(len(answer.words) for answer in answers)
+    level = 1 + sum(comparison.similarity.share >= limit for limit in ALIKE)
+    names = ("first", "second") if comparison.presets else ("same", "same")
+    sides = [(answer, text(f"compare.{name}")) for answer, name in zip(answers, names, strict=True)]
+    presets = sorted(comparison.presets.items(), key=lambda item: item[1].share)
+    return str(_HTML.comparison(comparison, most, level, sides, presets, usual, text))
 
 
 def _lesson(page: Page) -> list[Any]:
@@ -281,19 +238,17 @@ def _lesson(page: Page) -> list[Any]:
     return paths if len(paths) == 2 else []
 
 
-def _usual(guesser: ModelService) -> dict[str, float]:
-    """Preset → the evaluation's *alike*, as the manifest has it."""
+def _usual(models: ModelService) -> dict[str, float]:
+    """Preset → its answer overlap in the evaluation, as the manifest has it."""
     figures = {
-        preset: guesser.assets.files[f"{preset}.keras"].get("figures", {}).get("same_words")
-        for preset in guesser.assets.presets
+        preset: models.assets.files[f"{preset}.keras"].get("figures", {}).get("same_words")
+        for preset in models.assets.presets
     }
     return {preset: share for preset, share in figures.items() if share is not None}
 
 
-def _api(page: Page, pictures: list[Any], choices: list[Any]) -> None:
-    """The endpoint for programs."""
-    if not page.published:
-        return
+def _publish(tab: Compare) -> None:
+    page = tab.page
 
     def compare_pictures(
         first: str | None, second: str | None, first_preset: str, second_preset: str
@@ -318,12 +273,7 @@ def _api(page: Page, pictures: list[Any], choices: list[Any]) -> None:
                 raise UserError("compare.waiting")
             for path in (first, second):
                 page.check_picture(path)
-            return compare(page.guesser, first, second, first_preset, second_preset).to_dict()
+            return compare(page.models, first, second, first_preset, second_preset).to_dict()
 
     compare_pictures.__name__ = "compare"  # a tool of language models goes by its function's name
-    gr.Button(visible=False).click(
-        compare_pictures,
-        [*pictures, *choices],
-        gr.JSON(visible=False),
-        **page.api("compare"),
-    )
+    page.publish(compare_pictures, [*tab.pictures, *tab.choices])

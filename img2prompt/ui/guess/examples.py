@@ -60,7 +60,7 @@ def load_examples(assets: Path, language: str = "en") -> list[Example]:
     for entry in read_json(folder / LIST, Examples):
         path = folder / entry["file"]
         if not is_plain(entry["file"]) or not path.is_file():
-            raise UserError(f"{folder / LIST} names {entry['file']!r}, which is not beside it.")
+            raise UserError("ui.no_example", list=folder / LIST, file=entry["file"])
         told = entry.get("translations", {}).get(language, entry)
         examples.append(Example(path, told["title"], told["alt"], entry.get("prompt", "")))
     return examples

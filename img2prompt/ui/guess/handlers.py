@@ -65,7 +65,7 @@ class Handlers:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.text = page.text
-        self.models = page.guesser
+        self.models = page.models
 
     def answer(self, *values: Any) -> tuple[Any, ...]:
         """The answer to a `Question`; a picture that was not there before brings its own prompt.
@@ -178,7 +178,7 @@ class Endpoints:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.models = page.guesser
+        self.models = page.models
 
     def predict(self, image: str | None, preset: str, words: float) -> dict[str, Any]:
         """Predict which words of a Stable Diffusion prompt made a picture.

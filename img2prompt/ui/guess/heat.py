@@ -3,7 +3,7 @@
 import base64
 
 from img2prompt.core.texts import Texts
-from img2prompt.inference.occlusion import Explanation, describe, heat_png
+from img2prompt.inference.occlusion import OcclusionMaps, describe, heat_png
 from img2prompt.ui.templates import macros
 
 _HTML = macros("guess/heat")
@@ -38,7 +38,7 @@ def no_heat_html(text: Texts) -> str:
     return _HTML.heat(text("heat.title_none"), text("heat.waiting"), text)
 
 
-def heat_html(explanation: Explanation, word: str, size: tuple[int, int], text: Texts) -> str:
+def heat_html(explanation: OcclusionMaps, word: str, size: tuple[int, int], text: Texts) -> str:
     """One word's overlay and its sentence.
 
     Args:

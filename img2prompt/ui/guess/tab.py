@@ -6,16 +6,13 @@ from dataclasses import dataclass
 import gradio as gr
 
 from img2prompt.data.file_prompts.records import MAX_PROMPT
-from img2prompt.ui.context import QUIET, Asked, Page, html_part, one_of
+from img2prompt.ui.context import MAX_WORDS, QUIET, Asked, Page, html_part, one_of
 from img2prompt.ui.guess import answer, heat
 from img2prompt.ui.guess.examples import ON_LOAD as EXAMPLES_ON_LOAD
 from img2prompt.ui.guess.examples import examples_html
 from img2prompt.ui.guess.handlers import BY_KIND, BY_SCORE, Endpoints, Handlers, Read
 from img2prompt.ui.templates import macros
 from img2prompt.ui.upload_boxes import Picture
-
-MAX_WORDS = 20
-DEFAULT_WORDS = 10
 
 
 @dataclass(frozen=True)
@@ -54,19 +51,17 @@ def build(page: Page) -> Asked:
         with gr.Column(scale=7, min_width=300, elem_id="tell"):
             results = _results(page, handlers)
     _wire(page, handlers, controls, results)
-    page.linked("preset", controls.preset, one_of(page.guesser.assets.presets))
+    page.linked("preset", controls.preset, one_of(page.models.assets.presets))
     page.linked("words", controls.count, _between(1, MAX_WORDS))
     asked = Asked(controls.picture, controls.preset, controls.count, results.truth)
-    if page.published:
-        _publish(page, asked)
+    _publish(page, asked)
     return asked
 
 
 def _controls(page: Page) -> Controls:
-    guesser, text = page.guesser, page.text
+    text = page.text
     return Controls(
         picture=Picture(
-            text,
             label=text("guess.picture"),
             placeholder=text("guess.placeholder"),
             height=380,
@@ -79,22 +74,8 @@ def _controls(page: Page) -> Controls:
             js_on_load=EXAMPLES_ON_LOAD,
             visible=bool(page.examples),
         ),
-        preset=gr.Radio(
-            page.preset_choices(),
-            value=guesser.preset,
-            label=text("guess.preset"),
-            info=_description(page, guesser.preset),
-            elem_id="guess-preset",
-        ),
-        count=gr.Slider(
-            1,
-            MAX_WORDS,
-            value=DEFAULT_WORDS,
-            step=1,
-            label=text("guess.count"),
-            buttons=[],
-            elem_id="guess-count",
-        ),
+        preset=page.preset_switch("guess-preset", info=_description(page, page.models.preset)),
+        count=page.word_slider("guess-count"),
         minimum=gr.Slider(
             0,
             1,
@@ -109,7 +90,7 @@ def _controls(page: Page) -> Controls:
             [(text("guess.sort_score"), BY_SCORE), (text("guess.sort_kind"), BY_KIND)],
             value=BY_SCORE,
             label=text("guess.sort"),
-            visible=guesser.kinds is not None,
+            visible=page.models.kinds is not None,
             elem_id="guess-order",
         ),
     )
@@ -139,7 +120,7 @@ def _results(page: Page, handlers: Handlers) -> Results:
         elem_id="guess-truth",
     )
     compared, says = html_part("truth"), html_part("file-says")
-    mapped = page.guesser.map is not None
+    mapped = page.models.map is not None
     hint = text("guess.map_hint" if mapped else "guess.no_map")
     html_part("map-lead", macros("guess/answer").map_lead(text("guess.map"), hint))
     plot = gr.Plot(
@@ -210,11 +191,10 @@ def _wire(page: Page, handlers: Handlers, controls: Controls, results: Results) 
 
 
 def _publish(page: Page, asked: Asked) -> None:
-    endpoints, answered = Endpoints(page), gr.JSON(visible=False)
-    inputs = [asked.picture, asked.preset, asked.count, asked.truth]
-    for endpoint, taken in ((endpoints.predict, inputs[:3]), (endpoints.score, inputs)):
-        name = page.api(endpoint.__name__)
-        gr.Button(visible=False).click(endpoint, taken, answered, **name)
+    endpoints = Endpoints(page)
+    inputs = [asked.picture, asked.preset, asked.count]
+    page.publish(endpoints.predict, inputs)
+    page.publish(endpoints.score, [*inputs, asked.truth])
 
 
 def _description(page: Page, preset: str) -> str:

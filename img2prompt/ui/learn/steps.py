@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from img2prompt.core.texts import Texts
-from img2prompt.inference.activations import Anatomy, FeatureMaps
+from img2prompt.inference.activations import Activations, FeatureMaps
 from img2prompt.inference.occlusion import colours
 from img2prompt.ui.templates import macros
 
@@ -40,23 +40,23 @@ class Png(NamedTuple):
     height: int
 
 
-def steps_html(anatomy: Anatomy, preset: str, text: Texts) -> Markup:
+def steps_html(activations: Activations, preset: str, text: Texts) -> Markup:
     """The five steps.
 
     Args:
-        anatomy: the picture's way through the model.
+        activations: the picture's way through the model.
         preset: the model's name to read.
         text: the language.
     """
-    names = DEPTHS if len(anatomy.depths) == len(DEPTHS) else (DEPTHS[0], DEPTHS[-1])
-    depths = zip(names, anatomy.depths, strict=False)
-    said = anatomy.prediction
+    names = DEPTHS if len(activations.depths) == len(DEPTHS) else (DEPTHS[0], DEPTHS[-1])
+    depths = zip(names, activations.depths, strict=False)
+    said = activations.prediction
     return HTML.steps(
         text("learn.heading", preset=preset),
-        _pixels(anatomy.pixels),
+        _pixels(activations.pixels),
         [_maps(name, depth, text) for name, depth in depths],
-        _steps(anatomy),
-        _vectors(anatomy),
+        _steps(activations),
+        _vectors(activations),
         {"prompt": said.prompt, "words": {word.word for word in said.words}},
         text,
     )
@@ -120,11 +120,11 @@ def _maps(name: str, depth: FeatureMaps, text: Texts) -> tuple[str, list[tuple[P
     return text(f"learn.maps_{name}", total=total, height=height, width=width), images
 
 
-def _steps(anatomy: Anatomy) -> list[dict[str, Any]]:
+def _steps(activations: Activations) -> list[dict[str, Any]]:
     """Of each step: what the LSTM says and the vector, as pictures, and the nearest words."""
-    largest = max(float(np.abs(anatomy.vectors).max()), 1e-9)
+    largest = max(float(np.abs(activations.vectors).max()), 1e-9)
     steps = []
-    for step, vector in zip(anatomy.steps, anatomy.vectors, strict=True):
+    for step, vector in zip(activations.steps, activations.vectors, strict=True):
         units = len(step.output)
         # An LSTM's numbers lie in (−1, 1); few of them are far out.
         width = -(-units // STRIPE)
@@ -141,14 +141,14 @@ def _steps(anatomy: Anatomy) -> list[dict[str, Any]]:
     return steps
 
 
-def _vectors(anatomy: Anatomy) -> dict[str, Any]:
+def _vectors(activations: Activations) -> dict[str, Any]:
     """The vectors' cosines, each with its tint, and their mean."""
-    count, dimensions = anatomy.vectors.shape
+    count, dimensions = activations.vectors.shape
     pairs = max(count * (count - 1), 1)
     return {
         "dimensions": dimensions,
-        "rows": [[(value, _tint(value)) for value in row] for row in anatomy.cosines.tolist()],
-        "mean": float((anatomy.cosines.sum() - count) / pairs),
+        "rows": [[(value, _tint(value)) for value in row] for row in activations.cosines.tolist()],
+        "mean": float((activations.cosines.sum() - count) / pairs),
     }
 
 

@@ -20,7 +20,7 @@ class Handlers:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.text = page.text
-        self.models = page.guesser
+        self.models = page.models
 
     def tell(
         self, picture: str | None, preset: str, seen: bool, told: tuple[str | None, str]
@@ -61,7 +61,6 @@ class Handlers:
 
 def build(page: Page) -> None:
     """Lay the tab out and wire it; nothing is computed before somebody looks."""
-    assert page.asked is not None
     text, asked, handlers = page.text, page.asked, Handlers(page)
     lead = html_part("learn-lead", HTML.paragraph(text("learn.lead")), js_on_load=WATCH)
     take = gr.Button(
@@ -106,7 +105,7 @@ def build(page: Page) -> None:
 
 def _lesson(page: Page) -> str:
     names = {preset: name for name, preset in page.preset_choices()}
-    figures = figures_of(page.guesser.assets.manifest, names, page.text)
+    figures = figures_of(page.models.assets.manifest, names, page.text)
     return HTML.lesson([page.text(f"learn.{key}") for key in LESSON], figures, page.text)
 
 
@@ -114,7 +113,7 @@ def _card(page: Page) -> str:
     text = page.text
     rows = [(text(f"learn.card_{key}"), text(f"learn.card_{key}_text")) for key in CARD]
     rows.append((text("page.local_title"), text("page.local")))
-    data = page.guesser.assets.manifest.get("data")
+    data = page.models.assets.manifest.get("data")
     named = data if isinstance(data, str) else ""
     return HTML.definitions(rows, text("learn.card_data"), named)
 

@@ -18,7 +18,6 @@ from img2prompt.embedding.analogy import (
     solve,
 )
 from img2prompt.embedding.kinds import KINDS
-from img2prompt.evaluation import metrics
 from img2prompt.inference import export
 from img2prompt.ui.context import Page
 from img2prompt.ui.map import card
@@ -63,11 +62,11 @@ class Handlers:
     """
 
     def __init__(self, page: Page) -> None:
-        assert page.guesser.map is not None
+        assert page.models.map is not None
         self.page = page
         self.text = page.text
-        self.models = page.guesser
-        self.vocabulary = page.guesser.map
+        self.models = page.models
+        self.vocabulary = page.models.map
         self.names = page.figure_names()
 
     def draw(
@@ -130,7 +129,7 @@ class Handlers:
             prediction = self.models(picture, preset, round(count))
         except UserError as error:
             return card.HTML.sentence(error.told(self.text))
-        rows = metrics.true_words(truth, vectors)
+        rows = vectors.prompt_positions(truth)
         true = [vectors.words[row] for row in rows if vectors.shown[row]]
         part = picture_part(self.vocabulary, self.names, prediction, true, _depth(dimension))
         said = [word.word for word in prediction.words]

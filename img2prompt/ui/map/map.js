@@ -1,4 +1,4 @@
-// The Map tab: what lies upon the vocabulary's figure comes in parts (see map_figures.py), each in
+// The Map tab: what lies upon the vocabulary's figure comes in parts (see figures.py), each in
 // the HTML that tells of it, and is drawn over the figure here, so that 20,000 points travel once.
 (() => {
   const parts = {}; // name → part, or null

@@ -44,10 +44,9 @@ class Parts:
 
 def build(page: Page) -> None:
     """Lay the tab out and wire it; the figure is made when somebody looks."""
-    if page.guesser.map is None:
+    if page.models.map is None:
         html_part(None, card.HTML.sentence(page.text("guess.no_map")))
         return
-    assert page.asked is not None
     handlers = Handlers(page)
     parts = _parts(handlers)
     _wire(handlers, page.asked, parts)
@@ -186,13 +185,11 @@ def _wire(handlers: Handlers, asked: Asked, parts: Parts) -> None:
 
 def _publish(handlers: Handlers) -> None:
     endpoints, page = Endpoints(handlers), handlers.page
-    found, worked = gr.JSON(visible=False), gr.JSON(visible=False)
     word = gr.Textbox(visible=False, max_length=MAX_WORD)
     count = gr.Number(NEIGHBOURS, minimum=1, maximum=MOST_NEIGHBOURS, precision=0, visible=False)
     expression = gr.Textbox(visible=False, max_length=MOST_CHARACTERS)
-    hidden = partial(gr.Button, visible=False)
-    hidden().click(endpoints.neighbours, [word, count], found, **page.api("neighbours"))
-    hidden().click(endpoints.arithmetic, expression, worked, **page.api("arithmetic"))
+    page.publish(endpoints.neighbours, [word, count])
+    page.publish(endpoints.arithmetic, expression)
 
 
 def _short(value: str) -> str:

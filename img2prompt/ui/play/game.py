@@ -64,8 +64,7 @@ class Round:
     @property
     def winner(self) -> Winner:
         """Who has more points."""
-        person, model = self.points
-        return "nobody" if person == model else "person" if person > model else "model"
+        return _winner(*self.points)
 
 
 @dataclass(frozen=True)
@@ -97,16 +96,13 @@ class Game:
     @property
     def points(self) -> tuple[int, int]:
         """The person's and the model's over all rounds."""
-        return (
-            sum(one.points[0] for one in self.rounds),
-            sum(one.points[1] for one in self.rounds),
-        )
+        person, model = (sum(one.points[side] for one in self.rounds) for side in (0, 1))
+        return person, model
 
     @property
     def winner(self) -> Winner:
         """Who has more points so far."""
-        person, model = self.points
-        return "nobody" if person == model else "person" if person > model else "model"
+        return _winner(*self.points)
 
     def deal(self, puzzle: Puzzle) -> "Game":
         """Lay a puzzle on the table, in place of one that still waits, if any.
@@ -115,8 +111,23 @@ class Game:
             UserError: all rounds are played.
         """
         if self.over:
-            raise UserError("All rounds are played; start a new game.")
+            raise UserError("ui.game_over")
         return dataclasses.replace(self, puzzle=puzzle, open=True, used=self.used | {puzzle.name})
+
+    def to_play(self, typed: str) -> tuple[Puzzle, list[str]]:
+        """The puzzle that waits and a person's words for it.
+
+        Raises:
+            UserError: no puzzle waits, or the number of words is not in 1…`MOST_WORDS`.
+        """
+        if self.puzzle is None or not self.open:
+            raise UserError("play.not_open")
+        words = typed_words(typed)
+        if not words:
+            raise UserError("play.none_typed")
+        if len(words) > MOST_WORDS:
+            raise UserError("play.too_many", count=len(words), most=MOST_WORDS)
+        return self.puzzle, words
 
     def play(self, typed: str, prediction: Prediction, vectors: WordVectors) -> "Game":
         """Score a person's words and the model's, and close the round.
@@ -127,22 +138,18 @@ class Game:
             vectors: the embedding.
 
         Raises:
-            UserError: no puzzle waits, or the number of words is not in 1…`MOST_WORDS`.
+            UserError: as `to_play`.
         """
-        if self.puzzle is None or not self.open:
-            raise UserError("There is no picture to guess; take the next one.")
-        words = typed_words(typed)
-        if not 0 < len(words) <= MOST_WORDS:
-            raise UserError(f"Type one to {MOST_WORDS} words, not {len(words)}.")
+        puzzle, words = self.to_play(typed)
         said = [word.word for word in prediction.words[:MOST_WORDS]]
         played = Round(
             # Its picture stays on the table until the next one; five of them would be in memory as
             # long as the game.
-            dataclasses.replace(self.puzzle, picture=b""),
+            dataclasses.replace(puzzle, picture=b""),
             tuple(words),
             tuple(said),
-            score_words(words, self.puzzle.prompt, vectors),
-            score_words(said, self.puzzle.prompt, vectors, prediction.vectors),
+            score_words(words, puzzle.prompt, vectors),
+            score_words(said, puzzle.prompt, vectors, prediction.vectors),
             prediction.preset,
         )
         return dataclasses.replace(self, rounds=(*self.rounds, played), open=False)
@@ -150,6 +157,10 @@ class Game:
     def again(self) -> "Game":
         """A new game of the same person's, with other puzzles first."""
         return Game(used=self.used)
+
+
+def _winner(person: int, model: int) -> Winner:
+    return "nobody" if person == model else "person" if person > model else "model"
 
 
 def typed_words(typed: str) -> list[str]:

@@ -62,7 +62,6 @@ class _Formatter(logging.Formatter):
         return told
 
 
-def _show_warning(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any
-) -> None:
+def _show_warning(*told: Any, **_: Any) -> None:
+    category, filename, lineno = told[1:4]  # as `warnings.showwarning` gets them
     print(f"{category.__name__} at {filename}:{lineno}", file=sys.stderr)

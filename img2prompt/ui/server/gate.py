@@ -8,21 +8,22 @@ and of files only uploads of this server. It is an ASGI middleware, handed to Gr
 import ipaddress
 import json
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from gradio.route_utils import API_PREFIX
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from img2prompt.core.files import nests_deeper
 from img2prompt.core.texts import Texts
-from img2prompt.ui.server.receive import MAX_UPLOAD, Refused, limited, receive_files
-from img2prompt.ui.server.uploads import VISITOR, Uploads, is_private_file
+from img2prompt.ui.server.mistakes import refusal
+from img2prompt.ui.server.receive import MAX_UPLOAD, limited, receive_files
+from img2prompt.ui.server.uploads import VISITOR, Refused, Uploads, is_private_file
 
 JSON_BYTES = 2**20  # a batch of 2,000 pictures names each by 300 bytes
 MCP_BYTES = 4 * 2**20  # the protocol's own limit; a picture that is sent as text has 3 MB at most
@@ -35,6 +36,7 @@ QUERY_BYTES = 500  # behind an address of the API: names of that kind
 REFUSED: dict[str, Any] = {"refused": True}
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
+_IDS = ("session_hash", "event_id")
 _READ = ("GET", "HEAD")
 _NAME = r"[\w-]{1,100}"
 # (methods, path): what the page, its API's clients and MCP ask for. Nothing else of Gradio's is
@@ -132,20 +134,27 @@ class Gate:
         else:
             # MCP's tools become calls of this same server, which are checked when they come.
             tool = _MCP.fullmatch(path) is not None
-            body = await _body(limited(receive, MCP_BYTES if tool else JSON_BYTES, "body"))
+            within = limited(receive, MCP_BYTES if tool else JSON_BYTES, "body")
+            try:
+                body = await Request(scope, within).body()
+            except ClientDisconnect:  # nobody reads the answer
+                raise Refused(400, "json") from None
             # All tools of language models come in one session, which is nobody's own.
             own = Headers(scope=scope).get("x-gradio-user") != "mcp"
             body = checked_json(body, self.rules.uploads, texts=not tool, sessions=own)
-            told = scope | {VISITOR: self._client(scope)}
-            await self.app(_with_length(told, len(body)), _replay(body, receive), send)
+            headers = MutableHeaders(raw=list(scope["headers"]))
+            del headers["transfer-encoding"]
+            headers["content-length"] = str(len(body))
+            told = {**scope, VISITOR: self._client(scope), "headers": headers.raw}
+            await self.app(told, _replay(body, receive), send)
 
     def _tell(self, scope: Scope, refused: Refused) -> Response:
-        sentence = self._text(scope)(f"gate.{refused.key}", **refused.values)
+        sentence = refused.told(self._text(scope))
         # The rest of a body that was not read must not be taken for the next request.
         headers = {"connection": "close"} if scope["method"] == "POST" else None
         if _UPLOAD.fullmatch(_path(scope)):
             return PlainTextResponse(sentence, refused.status, headers)  # shown as it is
-        return JSONResponse({"detail": sentence, "error": sentence}, refused.status, headers)
+        return refusal(sentence, refused.status, headers)
 
     def _text(self, scope: Scope) -> Texts:
         """The language of the page that asks."""
@@ -257,57 +266,32 @@ def checked_json(body: bytes, uploads: Uploads, texts: bool = True, sessions: bo
         call = json.loads(body)
         if nests_deeper(call, MAX_DEPTH):
             raise Refused(400, "json")
-        _check_ids(call)
-        session = call.get("session_hash") if isinstance(call, dict) else None
-        known = session if sessions and isinstance(session, str) else None
-        refused = (lambda text: uploads.is_foreign(text, known)) if texts else (lambda _: False)
-        checked = _checked(call, lambda named: uploads.resolve(named, known), refused)
-        return json.dumps(checked).encode("ascii")
+        ids = [call.get(key) for key in _IDS] if isinstance(call, dict) else []
+        # Gradio keeps the names of sessions and events, however long, until it ends.
+        if any(isinstance(name, str) and len(name) > ID_LENGTH for name in ids):
+            raise Refused(400, "json")
+        session = ids[0] if sessions and ids and isinstance(ids[0], str) else None
+        return json.dumps(_checked(call, uploads, session, texts)).encode("ascii")
     except (ValueError, RecursionError):
         raise Refused(400, "json") from None
 
 
-def _checked(
-    node: Any, resolve: Callable[[str], str | None], is_foreign: Callable[[str], bool]
-) -> Any:
+def _checked(node: Any, uploads: Uploads, session: str | None, texts: bool) -> Any:
     if isinstance(node, list):
-        return [_checked(item, resolve, is_foreign) for item in node]
+        return [_checked(item, uploads, session, texts) for item in node]
     if isinstance(node, str):  # MCP hands its lists of files on as addresses alone
-        return REFUSED if is_foreign(node) else node
+        return REFUSED if texts and uploads.is_foreign(node, session) else node
     if not isinstance(node, dict):
         return node
-    if "path" not in node and not _is_meta(node.get("meta")):
-        return {key: _checked(value, resolve, is_foreign) for key, value in node.items()}
-    path = resolve(node["path"]) if isinstance(node.get("path"), str) else None
+    meta = node.get("meta")
+    if "path" not in node and not (isinstance(meta, dict) and "_type" in meta):
+        return {key: _checked(value, uploads, session, texts) for key, value in node.items()}
+    path = uploads.resolve(node["path"], session) if isinstance(node.get("path"), str) else None
     if path is None:
         return REFUSED
     told = {key: node.get(key) for key in ("orig_name", "mime_type")}
     names = {key: name[:NAME_LENGTH] for key, name in told.items() if isinstance(name, str)}
     return {"path": path, **names, "meta": {"_type": "gradio.FileData"}}
-
-
-def _is_meta(meta: Any) -> bool:
-    return isinstance(meta, dict) and "_type" in meta
-
-
-def _check_ids(call: Any) -> None:
-    """Gradio keeps the names of sessions and events, however long, until it ends."""
-    names = (
-        [call.get(key) for key in ("session_hash", "event_id")] if isinstance(call, dict) else []
-    )
-    if any(isinstance(name, str) and len(name) > ID_LENGTH for name in names):
-        raise ValueError("a name too long")
-
-
-async def _body(receive: Callable[[], Awaitable[Message]]) -> bytes:
-    parts = []
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise Refused(400, "json")  # gone; nobody reads the answer
-        parts.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(parts)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
@@ -322,15 +306,6 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay
-
-
-def _with_length(scope: Scope, length: int) -> Scope:
-    headers = [
-        (name, value)
-        for name, value in scope["headers"]
-        if name not in (b"content-length", b"transfer-encoding")
-    ]
-    return scope | {"headers": [*headers, (b"content-length", str(length).encode("ascii"))]}
 
 
 def _path(scope: Scope) -> str:

@@ -1,34 +1,57 @@
 """A visitor's mistake is one sentence in the page's language, and a fault of ours is one, too.
 
 Whatever calls an event (the browser's queue, a program's HTTP, Gradio's client, a language model)
-goes through `Blocks.process_api`. What Gradio would tell there by a traceback in the log and
-`{"error": null}` is a sentence here. What fails before an event is found is told by
-`http_mistakes`, and what a language model's own checks would say by `answer_models`.
+goes through `Blocks.process_api`. What Gradio would answer there by a traceback in the log and
+`{"error": null}` is a sentence here. `Sentences` answers what fails before an event is found: an
+endpoint that isn't there, a body that is no JSON, an answer that was fetched already.
+`answer_models` says what a language model's own checks would say.
 """
 
-import base64
-import binascii
 import errno
+import json
 import re
-from html import escape
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
 from gradio.block_function import BlockFunction
 from gradio.exceptions import ComponentProcessingError
+from gradio.route_utils import API_PREFIX, FnIndexInferError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import DISK_FULL
 from img2prompt.core.printable import encodable
 from img2prompt.core.texts import Texts
-from img2prompt.ui.server.arguments import Misunderstood, understood
+from img2prompt.ui.context import shown
+from img2prompt.ui.server.arguments import SHOWN_NAME, Arguments, data_of
 from img2prompt.ui.server.faults import log_fault
-from img2prompt.ui.server.uploads import VISITOR, FullError, Uploads
+from img2prompt.ui.server.uploads import VISITOR, Uploads
 
 # Of the disk, and of what one process may have open.
 FULL = {*DISK_FULL, errno.EMFILE, errno.ENFILE, errno.EIO}
-SHOWN_NAME = 40  # characters of a name that somebody made up
-_DATA = re.compile(r"data:[\w.+/-]*;base64,")
+# What Gradio's routes raise on an unknown event or a wrong argument; only these are a visitor's.
+MISTAKES = (
+    AttributeError,
+    FnIndexInferError,
+    HTTPException,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+_ANSWER = re.compile(rf"{API_PREFIX}/call/(?:v2/)?[^/]+/([^/]+)/?$")
+# How Gradio's and FastAPI's own words begin → our sentence.
+_SAID = {
+    "Queue is full": "mistake.full",
+    "There was an error parsing the body": "mistake.call",
+    "No function index": "mistake.call",
+    "Session hash": "mistake.call",
+}
 
 
 class Blocks(gr.Blocks):
@@ -41,32 +64,34 @@ class Blocks(gr.Blocks):
 
     texts: dict[str, Texts]
 
-    def text_of(self, block_fn: BlockFunction | None) -> Texts:
+    def text_of(self, event: BlockFunction | None) -> Texts:
         """The language that an event's page speaks."""
-        first = next(iter(self.texts.values()))
-        code = (block_fn.api_name or "").partition("_")[0] if block_fn is not None else ""
-        return self.texts.get(code, first)
+        code = (event.api_name or "").partition("_")[0] if event is not None else ""
+        return self.texts.get(code) or next(iter(self.texts.values()))
 
     async def preprocess_data(
         self, block_fn: BlockFunction, inputs: list[Any], *args: Any, **kwargs: Any
-    ) -> list[Any]:
-        """Gradio's, on arguments that were understood."""
-        text = self.text_of(block_fn)
-        inputs = read_arguments(block_fn, inputs, text)
+    ) -> Any:
+        """Gradio's, on arguments that were understood.
+
+        Raises:
+            UserError: what is wrong with one of them.
+        """
+        arguments = Arguments(block_fn)
+        inputs = arguments.read(inputs)
         try:
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
         except gr.Error as error:
             if not error.print_exception:
                 raise
         except (ValueError, OSError) as error:
-            # Gradio wraps what a component raises.
-            cause = error.__cause__ if isinstance(error, ComponentProcessingError) else error
-            if isinstance(cause, UserError):
-                raise _said(escape(cause.told(text))) from None
-            if not isinstance(cause, ValueError | OSError) or _is_full(cause):
+            cause = _cause(error)
+            if isinstance(cause, UserError) or not isinstance(cause, ValueError | OSError):
+                raise
+            if getattr(cause, "errno", None) in FULL:
                 raise
         # All else was read above: it is a file that was never uploaded here, or is gone.
-        raise _said(text(_of_files(block_fn, inputs))) from None
+        raise arguments.of_files(inputs) from None
 
     async def process_api(
         self,
@@ -80,36 +105,18 @@ class Blocks(gr.Blocks):
         """Gradio's; whatever goes wrong is a `gr.Error` of one sentence, already logged."""
         event = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
         text = self.text_of(event)
-        if event.fn is None or isinstance(request, list):
-            raise _said(text(_generic(event)))  # what the page never asks for
+        if event.fn is None or isinstance(request, list):  # what the page never asks for
+            raise shown(UserError(Arguments(event).generic), text)
         try:
             return await super().process_api(event, inputs, state, request, *args, **kwargs)
-        except UserError as error:
-            raise _said(escape(error.told(text))) from None
-        except gr.Error as error:
-            if not error.print_exception:
+        except Exception as error:
+            cause = _cause(error)
+            if isinstance(cause, UserError):
+                raise shown(cause, text) from None
+            if isinstance(error, gr.Error) and not error.print_exception:
                 raise
             log_fault(error)
-        except Exception as error:
-            log_fault(error)
-        raise _said(text("mistake.fault")) from None
-
-
-def read_arguments(block_fn: BlockFunction, inputs: list[Any], text: Texts) -> list[Any]:
-    """An event's arguments, each as its component takes it.
-
-    Raises:
-        gr.Error: with the sentence that says which one is wrong.
-    """
-    names = _names(block_fn)
-    if len(inputs) != len(block_fn.inputs):
-        if not _public(block_fn):
-            raise _said(text("mistake.page"))
-        raise _said(text("mistake.count", names=", ".join(names), given=len(inputs)))
-    return [
-        _read(block_fn, block, value, name, text)
-        for block, value, name in zip(block_fn.inputs, inputs, names, strict=True)
-    ]
+        raise shown(UserError("mistake.fault"), text) from None
 
 
 def answer_models(app: Blocks, uploads: Uploads) -> None:
@@ -134,131 +141,114 @@ def answer_models(app: Blocks, uploads: Uploads) -> None:
     async def call(request: Any) -> Any:
         asked = tools.mcp_server.request_context.request
         client = asked.scope.get(VISITOR, "") if asked is not None else ""
+        params, names = request.params, tools.tool_to_endpoint
+        event = tools.get_block_fn_from_endpoint_name(names.get(params.name, ""))
         try:
-            read = _tool_arguments(app, tools, request.params)
-            event = tools.get_block_fn_from_endpoint_name(
-                tools.tool_to_endpoint[request.params.name]
-            )
-            request.params.arguments = _kept(event, read, uploads, client, app.text_of(event))
-        except gr.Error as error:
-            said = types.TextContent(type="text", text=error.message)
+            if event is None:
+                name = encodable(params.name)[:SHOWN_NAME]
+                raise UserError("mistake.tool", name=name, names=", ".join(names))
+            required = tools.get_input_schema(params.name)[0].get("required", ())
+            arguments = Arguments(event)
+            read = arguments.read_named(params.arguments or {}, required)
+            for name in arguments.pictures:
+                if data := data_of(read.get(name) or ""):
+                    read[name] = uploads.keep(data, client)
+            params.arguments = read
+        except UserError as error:
+            told = shown(error, app.text_of(event)).message
+            said = types.TextContent(type="text", text=told)
             return types.ServerResult(types.CallToolResult(content=[said], isError=True))
         return await answer(request)
 
     handlers[types.CallToolRequest] = call
 
 
-def _tool_arguments(app: Blocks, tools: Any, params: Any) -> dict[str, Any]:
-    """What a tool is called with, read; `tools` is Gradio's server of tools."""
-    names = tools.tool_to_endpoint
-    event = tools.get_block_fn_from_endpoint_name(names.get(params.name, ""))
-    text = app.text_of(event)
-    if event is None:
-        shown = escape(encodable(params.name)[:SHOWN_NAME])
-        raise _said(text("mistake.tool", name=shown, names=", ".join(names)))
-    read = _named(event, params.arguments or {}, text)
-    for name in tools.get_input_schema(params.name)[0].get("required", ()):
-        if name not in read:
-            raise _said(text("mistake.missing", name=name))
-    return read
+def app_kwargs(text: Texts) -> dict[str, Any]:
+    """What `launch(app_kwargs=…)` takes to the web server.
+
+    Args:
+        text: the language of the page's first address.
+    """
+
+    def not_understood(*_: Any) -> Response:
+        return refusal(text("mistake.call"), 400)
+
+    def refused(_: Any, error: HTTPException) -> Response:
+        for begins, key in _SAID.items():
+            if isinstance(error.detail, str) and error.detail.startswith(begins):
+                return refusal(text(key), error.status_code)
+        return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+
+    return {
+        "exception_handlers": {RequestValidationError: not_understood, HTTPException: refused},
+        "middleware": [Middleware(Sentences, text=text)],
+    }
 
 
-def _named(block_fn: BlockFunction, sent: dict[str, Any], text: Texts) -> dict[str, Any]:
-    """A tool's arguments; files are addresses there, and what has a default may be missing."""
-    names = _names(block_fn)
-    for name in sent:
-        if name not in names:
-            shown = escape(encodable(name)[:SHOWN_NAME])
-            raise _said(text("mistake.name", name=shown, names=", ".join(names)))
-    read = {}
-    for block, name in zip(block_fn.inputs, names, strict=True):
-        value = sent.get(name)
-        if isinstance(block, gr.Image | gr.File):
-            if value is not None:
-                read[name] = _addresses(block, value, name, text)
-        elif name in sent:
-            read[name] = _read(block_fn, block, value, name, text)
-    return read
+class Sentences:
+    """The ASGI layer around Gradio's routes that turns what they raise into one sentence."""
+
+    def __init__(self, app: ASGIApp, text: Texts) -> None:
+        self.app, self.text = app, text
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; answer it where nothing else can."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if _is_gone(scope):
+            told = json.dumps({"error": self.text("mistake.gone")})
+            response = Response(f"event: error\ndata: {told}\n\n", media_type="text/event-stream")
+            await response(scope, receive, send)
+            return
+        started = ended = False
+
+        async def noted(message: Message) -> None:
+            nonlocal started, ended
+            started = started or message["type"] == "http.response.start"
+            ended = started and not message.get("more_body", "body" not in message)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        except Exception as error:
+            mistake = _is_mistake(error)
+            if not mistake:
+                log_fault(error)
+            if not started:
+                key, status = ("mistake.call", 400) if mistake else ("mistake.fault", 500)
+                await refusal(self.text(key), status)(scope, receive, send)
+            elif not ended:  # an answer that only ends would be told as an error in the log
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _kept(
-    block_fn: BlockFunction, read: dict[str, Any], uploads: Uploads, client: str, text: Texts
-) -> dict[str, Any]:
-    """A tool's arguments, pictures that came as data among the uploads of who sent them."""
-    kept = dict(read)
-    for block, name in zip(block_fn.inputs, _names(block_fn), strict=True):
-        value = read.get(name)
-        if isinstance(block, gr.Image) and isinstance(value, str) and value.startswith("data:"):
-            try:
-                kept[name] = uploads.keep(_data(value) or b"", client)
-            except FullError:
-                raise _said(text("gate.full")) from None
-    return kept
+def refusal(sentence: str, status: int, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """An answer that is only a sentence: Gradio's routes call it "detail", its events "error"."""
+    return JSONResponse({"detail": sentence, "error": sentence}, status, headers)
 
 
-def _addresses(block: Any, value: Any, name: str, text: Texts) -> Any:
-    """A file's address, or a list of them, if they look like one."""
-    many = isinstance(block, gr.File)
-    for address in value if many and isinstance(value, list) else [value]:
-        right = isinstance(address, str) and not (many and not isinstance(value, list))
-        if right and address.startswith("data:") and not many:
-            right = bool(_data(address))
-        elif right:
-            right = address.startswith(("http://", "https://"))
-        if not right:
-            raise _said(text("mistake.addresses" if many else "mistake.address", name=name))
-    return value
+def _cause(error: BaseException) -> BaseException | None:
+    """The error itself; Gradio wraps what a component raises."""
+    return error.__cause__ if isinstance(error, ComponentProcessingError) else error
 
 
-def _data(address: str) -> bytes | None:
-    head = _DATA.match(address)
-    try:
-        return base64.b64decode(address[head.end() :], validate=True) if head is not None else None
-    except (ValueError, binascii.Error):
-        return None
+def _is_mistake(error: BaseException | None) -> bool:
+    """Whether an exception, or the one that led to it, tells of a wrong request."""
+    while error is not None:
+        if isinstance(error, MISTAKES):
+            return True
+        error = error.__cause__
+    return False
 
 
-def _read(block_fn: BlockFunction, block: Any, value: Any, name: str, text: Texts) -> Any:
-    if value is None and not _public(block_fn) and isinstance(block, gr.Slider):
-        return block.value  # the box was emptied, mostly to write another number
-    try:
-        return understood(block, value)
-    except Misunderstood as wrong:
-        if wrong.key == "call":
-            raise _said(text(_generic(block_fn))) from None
-        raise _said(text(f"mistake.{wrong.key}", name=name, **wrong.values)) from None
+def _is_gone(scope: Scope) -> bool:
+    """Whether an answer is asked for that was fetched already, or never was to be.
 
-
-def _names(block_fn: BlockFunction) -> list[str]:
-    """What a caller knows the inputs by: a program its parameters, a person the labels."""
-    labels = [str(getattr(block, "label", None) or "") for block in block_fn.inputs]
-    if not _public(block_fn):
-        return labels
-    return [
-        parameter or label
-        for parameter, label in zip(block_fn.input_parameter_names, labels, strict=True)
-    ]
-
-
-def _public(block_fn: BlockFunction) -> bool:
-    return block_fn.api_visibility == "public"
-
-
-def _generic(block_fn: BlockFunction) -> str:
-    return "mistake.call" if _public(block_fn) else "mistake.page"
-
-
-def _of_files(block_fn: BlockFunction, inputs: list[Any]) -> str:
-    """The sentence for what only Gradio found wrong; it is about a file where there is one."""
-    pairs = zip(block_fn.inputs, inputs, strict=False)
-    if any(isinstance(block, gr.Image | gr.File) and value for block, value in pairs):
-        return "mistake.upload"
-    return _generic(block_fn)
-
-
-def _is_full(error: BaseException) -> bool:
-    return getattr(error, "errno", None) in FULL
-
-
-def _said(sentence: str) -> gr.Error:
-    return gr.Error(sentence, duration=15, print_exception=False)
+    Gradio lets such a caller wait for ever.
+    """
+    asked = _ANSWER.search(scope["path"]) if scope["method"] == "GET" else None
+    if asked is None:
+        return False
+    # An event stands there from the moment it is asked for until its answer was fetched.
+    pending = scope["app"].get_blocks()._queue.pending_event_ids_session
+    return not any(asked[1] in events for events in pending.values())

@@ -17,9 +17,9 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive
 
-from img2prompt.core.files import DISK_FULL
+from img2prompt.core.files import DISK_FULL, format_bytes
 from img2prompt.data.images import MAX_BYTES
-from img2prompt.ui.server.uploads import CLIENT_BYTES, Delivery, FullError, Uploads
+from img2prompt.ui.server.uploads import CLIENT_BYTES, Delivery, Refused, Uploads
 
 MAX_FILES = 1_000  # in one form; a browser sends more in several
 IDLE_SECONDS = 20.0  # without a byte
@@ -27,20 +27,6 @@ LONGEST = 3_000.0  # for one body; a file that is older is swept, whether others
 SLOWEST = 10_000  # bytes a second on average, after IDLE_SECONDS
 NAME_BYTES = 120  # most systems take 255, and the name is shown
 MAX_UPLOAD = CLIENT_BYTES + 2**20  # bytes of one form, with what stands between its files
-
-
-class Refused(Exception):
-    """What the gate does not let in.
-
-    Attributes:
-        status: of the HTTP answer.
-        key: of the sentence in the locales, below `gate`.
-        values: for the sentence's placeholders.
-    """
-
-    def __init__(self, status: int, key: str, **values: object) -> None:
-        super().__init__(key)
-        self.status, self.key, self.values = status, key, values
 
 
 def limited(receive: Receive, most: int, key: str) -> Receive:
@@ -67,7 +53,7 @@ def limited(receive: Receive, most: int, key: str) -> Receive:
             raise Refused(408, "slow") from None
         taken += len(message.get("body", b""))
         if taken > most:
-            raise Refused(413, key, most=readable_size(most))
+            raise Refused(413, key, most=format_bytes(most, 1024))
         return message
 
     return receive_within
@@ -102,7 +88,7 @@ async def receive_files(request: Request, uploads: Uploads, client: str) -> list
                 file.file.close()
                 Path(file.file.name).rename(path)
                 arriving.kept[str(path)] = path.stat().st_size
-        except (FullError, MultiPartException, ClientDisconnect, OSError, Refused) as error:
+        except (MultiPartException, ClientDisconnect, OSError, Refused) as error:
             arriving.kept.clear()
             parser.close()
             raise _refusal(error) from None
@@ -154,19 +140,15 @@ class _Parser(GradioMultiPartParser):
             self.upload_progress.set_done(self.upload_id)
 
 
-def _refusal(error: Exception) -> Refused:
+def _refusal(error: Exception) -> Exception:
+    """What a failed upload is refused with; a fault of ours stays what it is."""
     if isinstance(error, Refused):
         return error
-    if isinstance(error, FullError):
-        return Refused(507, "full")
-    if isinstance(error, ClientDisconnect):
-        return Refused(400, "form")  # nobody reads it
     if isinstance(error, OSError):
-        if error.errno not in DISK_FULL:
-            raise error
-        return Refused(507, "full")
-    if "maximum allowed size of" in error.message and "File" in error.message:
-        return Refused(413, "large", most=readable_size(MAX_BYTES))
+        return Refused(507, "full") if error.errno in DISK_FULL else error
+    told = error.message if isinstance(error, MultiPartException) else ""
+    if "maximum allowed size of" in told and "File" in told:
+        return Refused(413, "large", most=format_bytes(MAX_BYTES, 1024))
     return Refused(400, "form")
 
 
@@ -174,8 +156,3 @@ def _name(filename: str | None, number: int) -> str:
     """A file's place below its delivery's folder: numbered, so that equal names may meet."""
     name = strip_invalid_filename_characters(Path(filename or "").name, NAME_BYTES)
     return f"{number}/{name.lstrip('.') or 'file'}"
-
-
-def readable_size(count: int) -> str:
-    """Bytes as whole megabytes or gigabytes, as limits are told."""
-    return f"{count // 2**30} GB" if count >= 2**30 else f"{count // 2**20} MB"

@@ -5,7 +5,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from types import FrameType
 
 # What still runs then (a batch, a heat map) is not waited for; hosts kill after five to ten.
 GRACE_SECONDS = 4.0
@@ -46,7 +45,7 @@ def at_stop(callback: Callable[[], None]) -> None:
     _last.append(callback)
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
+def _stop(*_: object) -> None:
     for again in (signal.SIGTERM, signal.SIGINT):
         signal.signal(again, signal.SIG_IGN)  # once is enough
     timer = threading.Timer(GRACE_SECONDS, _end)

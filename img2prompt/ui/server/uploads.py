@@ -28,6 +28,7 @@ from gradio.route_utils import API_PREFIX
 from gradio.utils import get_upload_folder
 from gradio_client.utils import is_http_url_like
 
+from img2prompt.core.errors import UserError
 from img2prompt.ui.server.stop import at_stop
 
 HOUR = 3600.0
@@ -49,8 +50,18 @@ _LENT = "lent"  # beside it: pictures of ours that any visitor may use
 _PRIVATE = 0o700
 
 
-class FullError(Exception):
-    """There is no room for an upload: the client's share, the folder or the disk is full."""
+class Refused(UserError):
+    """What the server does not take in.
+
+    Args:
+        status: of the HTTP answer.
+        key: of the sentence in the locales, below `gate`.
+        values: for the sentence's placeholders.
+    """
+
+    def __init__(self, status: int, key: str, **values: object) -> None:
+        super().__init__(f"gate.{key}", **values)
+        self.status = status
 
 
 @dataclass
@@ -125,28 +136,29 @@ class Uploads:
         """Count bytes and files that are about to be written for a delivery.
 
         Raises:
-            FullError: there is no room for them.
+            Refused: the client's share, the folder or the disk has no room for them.
         """
         with self._lock:
             arriving.size += size
             arriving.files += files
-            stored = [u for u in self._files.values() if u.size is not None]
-            mine = [u for u in stored if u.client == arriving.client]
-            coming = [d for d in self._deliveries if d.client == arriving.client]
+            # (client, files, bytes) of all that is stored or on its way.
+            stored = [(u.client, 1, u.size) for u in self._files.values() if u.size is not None]
+            stored += [(d.client, d.files, d.size) for d in self._deliveries]
+            mine = [one for one in stored if one[0] == arriving.client]
             if (
-                len(mine) + sum(d.files for d in coming) > CLIENT_FILES
-                or len(stored) + sum(d.files for d in self._deliveries) > ALL_FILES
-                or sum(u.size for u in mine) + sum(d.size for d in coming) > CLIENT_BYTES
-                or sum(u.size for u in stored) + sum(d.size for d in self._deliveries) > ALL_BYTES
+                sum(files for _, files, _ in mine) > CLIENT_FILES
+                or sum(files for _, files, _ in stored) > ALL_FILES
+                or sum(size for *_, size in mine) > CLIENT_BYTES
+                or sum(size for *_, size in stored) > ALL_BYTES
                 or shutil.disk_usage(self._root).free < FREE_BYTES
             ):
-                raise FullError
+                raise Refused(507, "full")
 
     def keep(self, data: bytes, client: str) -> str:
         """Write a file that came within a call; its address on this server.
 
         Raises:
-            FullError: there is no room for it.
+            Refused: there is no room for it.
         """
         with self.delivery(client) as arriving:
             self.count(arriving, size=len(data), files=1)
@@ -231,7 +243,7 @@ def private_folder() -> Path:
     # Gradio reads the first at every use; its MCP server read it once, when it was imported.
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     if (mcp := sys.modules.get("gradio.mcp")) is not None:
-        mcp.DEFAULT_TEMP_DIR = str(folder)
+        vars(mcp)["DEFAULT_TEMP_DIR"] = str(folder)
     # A file that another thread still writes is no reason to fail.
     remove = partial(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(remove)
@@ -239,14 +251,15 @@ def private_folder() -> Path:
     return folder
 
 
-def lend(path: str | os.PathLike) -> str:
+def lend(path: str | os.PathLike[str]) -> str:
     """A copy of one of our own pictures where every visitor may name it; its path."""
-    copy = processing_utils.save_file_to_cache(path, str(Path(get_upload_folder()) / _LENT))
+    folder = Path(get_upload_folder()) / _LENT
+    copy = str(processing_utils.save_file_to_cache(path, str(folder)))
     os.utime(copy)  # its age counts from now, not from when the picture was made
     return copy
 
 
-def is_private_file(path: str | os.PathLike) -> bool:
+def is_private_file(path: str | os.PathLike[str]) -> bool:
     """Whether a path is that of a plain file in the private folder, without links or detours."""
     try:
         real = os.path.realpath(path)

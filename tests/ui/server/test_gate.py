@@ -2,13 +2,11 @@
 
 import base64
 import contextlib
-import http.server
 import itertools
 import json
 import shutil
 import socket
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import httpx
 import pytest
 import small_page
 from gradio_client import Client, handle_file
+from hosted import stranger
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL.PngImagePlugin import PngInfo
@@ -107,23 +106,9 @@ def site(small_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture(scope="module")
 def asked() -> Iterator[list[str]]:
     """What a server of somebody else's was asked; its address stands first."""
-    paths: list[str] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            paths.append(self.path)
-            self.send_error(404)
-
-        do_HEAD = do_GET
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as other:
-        threading.Thread(target=other.serve_forever, daemon=True).start()
-        paths.append(f"http://127.0.0.1:{other.server_port}")
+    with stranger() as (url, paths):
+        paths.append(url)
         yield paths
-        other.shutdown()
 
 
 def foreign_files(site: Site, other: str) -> list[str]:
@@ -454,7 +439,7 @@ def _no_files(node: Any) -> None:
     "body", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"[" * 300 + b"]" * 300, b"9" * 5000]
 )
 def test_what_is_no_json_is_refused(body: bytes, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="json"):
+    with pytest.raises(Refused, match="JSON"):
         checked_json(body, Uploads(tmp_path / "start"))
 
 

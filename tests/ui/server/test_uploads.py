@@ -15,7 +15,7 @@ from waiting import wait_until
 
 from img2prompt.ui.server import receive, uploads
 from img2prompt.ui.server.receive import Refused, limited, receive_files
-from img2prompt.ui.server.uploads import FullError, Uploads
+from img2prompt.ui.server.uploads import Uploads
 
 HOST = {"Host": "localhost"}
 
@@ -66,12 +66,12 @@ def test_there_is_room_for_so_much(
     monkeypatch.setattr(uploads, limit, value)
     first = put(store)
     put(store)
-    with pytest.raises(FullError):
+    with pytest.raises(Refused):
         put(store)
     if limit.startswith("CLIENT"):
         put(store, client="somebody else")
     else:
-        with pytest.raises(FullError):
+        with pytest.raises(Refused):
             put(store, client="somebody else")
     Path(first).unlink()
     store.sweep()
@@ -80,7 +80,7 @@ def test_there_is_room_for_so_much(
 
 def test_some_of_the_disk_stays_free(store: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "FREE_BYTES", 2**60)
-    with pytest.raises(FullError):
+    with pytest.raises(Refused):
         put(store)
 
 
@@ -159,7 +159,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(
         "query_string": b"",
         "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
     }
-    with pytest.raises(Refused, match="full") as refused:
+    with pytest.raises(Refused, match="no room") as refused:
         anyio.run(receive_files, Request(scope, sent), store, "me")
     assert refused.value.status == 507 and not any(store.folder.iterdir())
 
@@ -232,6 +232,6 @@ def test_a_file_within_a_call_counts_as_an_upload(
     path = store.resolve(address, None)
     assert path is not None and Path(path).read_bytes() == b"1234"
     monkeypatch.setattr(uploads, "CLIENT_BYTES", 7)
-    with pytest.raises(FullError):
+    with pytest.raises(Refused):
         store.keep(b"1234", "me")
     store.keep(b"1234", "you")

@@ -12,9 +12,9 @@ from paths import ROOT
 
 from img2prompt.core.errors import UserError
 from img2prompt.data.data_account import account
-from img2prompt.data.diffusiondb import LocalParts, iter_sourced_prompts
-from img2prompt.data.folder_prompts import folder_prompts
+from img2prompt.data.diffusiondb import LocalParts
 from img2prompt.data.prepare import prepare
+from img2prompt.data.prompts import folder_prompts, iter_prompts
 from img2prompt.data.shards import PrepareSettings
 
 SETTINGS = PrepareSettings(size=32, keep_unscored=True)
@@ -66,7 +66,7 @@ def test_the_command_writes_what_the_embedding_reads(
     assert done.returncode == 0, done.stderr
     assert f"2 prompts of {diffusiondb_folder}" in done.stdout
     told = [("a fox", True, "mine"), ("a dog by X", False, "")]
-    assert list(iter_sourced_prompts(out)) == told
+    assert list(iter_prompts(out)) == told
     for arguments, expected in (
         ((), "Give --data FOLDER"),
         (("--data", diffusiondb_folder, "--subset", "2m"), "Give --data FOLDER"),
@@ -104,3 +104,59 @@ def test_folders_tell_what_they_hold(
     assert account([tmp_path / "hub"]) == of_hub
     with pytest.raises(UserError, match="no prepared shards"):
         account([tmp_path])
+
+
+# --- files of prompts ---------------------------------------------------------------------------
+
+
+def test_parquet_damaged_inside_is_refused(tmp_path: Path, make_metadata) -> None:
+    rows = [(f"{i}.png", f"a dog {i}", 1, i / 100, i / 100) for i in range(100)]
+    path = make_metadata(tmp_path / "metadata.parquet", rows)
+    data = bytearray(path.read_bytes())
+    footer = int.from_bytes(data[-8:-4], "little")
+    for place in range(4, len(data) - footer - 16):  # every page, not the schema
+        data[place] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"metadata\.parquet"):
+        list(iter_prompts(path))
+
+
+def test_prompts_of_another_type_are_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"prompt": [1, 2]}), tmp_path / "prompts.parquet")
+    with pytest.raises(UserError, match="prompt"):
+        list(iter_prompts(tmp_path / "prompts.parquet"))
+
+
+def test_prompts_of_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.parquet"
+    prompts = ["a dog", None, "", "a cat", "a fox", "a dog by ARTIST"]
+    exact = [True, True, True, None, True, False]
+    pq.write_table(pa.table({"prompt": prompts, "prompt_exact": exact}), path)
+    expected = [("a dog", True), ("a cat", True), ("a fox", True), ("a dog by ARTIST", False)]
+    assert [row[:2] for row in iter_prompts(path)] == expected
+    assert [row[:2] for row in iter_prompts(path, batch_rows=2)] == expected
+
+
+def test_prompts_without_the_packs_column_are_all_written(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.parquet"
+    pq.write_table(pa.table({"prompt": pa.array(["a dog", "a cat"], pa.large_string())}), path)
+    assert list(iter_prompts(path)) == [("a dog", True, ""), ("a cat", True, "")]
+
+
+def test_prompts_of_a_text_file(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_bytes("\ufeffa dog\r\n\n  a cat  \nein Füchslein".encode())
+    assert [row.prompt for row in iter_prompts(path)] == ["a dog", "a cat", "ein Füchslein"]
+
+
+def test_prompt_files_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no file"):
+        list(iter_prompts(tmp_path / "none.parquet"))
+    with pytest.raises(UserError, match="no file"):
+        list(iter_prompts(tmp_path))
+    (tmp_path / "latin.txt").write_bytes("F\xfcchslein".encode("latin-1"))
+    with pytest.raises(UserError, match="UTF-8"):
+        list(iter_prompts(tmp_path / "latin.txt"))
+    pq.write_table(pa.table({"text": ["a dog"]}), tmp_path / "wrong.parquet")
+    with pytest.raises(UserError, match="lacks the column prompt"):
+        list(iter_prompts(tmp_path / "wrong.parquet"))

@@ -1,0 +1,76 @@
+"""Words for many picture files, a batch a task: in this process, in several, or on a cluster."""
+
+import functools
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+
+from img2prompt.core.executors import in_order
+from img2prompt.data.images import ImageError
+from img2prompt.inference.artifacts import load
+from img2prompt.inference.predictor import BATCH, Prediction, Predictor, predict_files
+
+Labelled = tuple[str, Prediction | ImageError]
+_LOADING = threading.Lock()
+
+
+def label_files(
+    executor: Executor,
+    files: Sequence[str | os.PathLike[str]],
+    preset: str | None = None,
+    revision: str | None = None,
+    words: int = 10,
+) -> Iterator[Labelled]:
+    """Predict files with an executor of `core.executors`; each worker loads the model once.
+
+    Args:
+        executor: where to predict; all its workers see the files and the model under these paths.
+        files: pictures.
+        preset, revision: as for `load`.
+        words: how many a picture, 1–50.
+
+    Yields:
+        Each file's name and its `Prediction`, or why it cannot be used, in order.
+
+    Raises:
+        UserError: as `load`, or `words` out of range.
+    """
+    names = [os.fspath(file) for file in files]
+    # The batches are those of `predict_many`, so that the answers are the same to the last bit.
+    batches = (names[start : start + BATCH] for start in range(0, len(names), BATCH))
+    folder = str(Path.cwd())
+    tasks = ((preset, revision, folder, batch, words) for batch in batches)
+    for rows in in_order(executor, _label, tasks):
+        yield from rows
+
+
+def _label(
+    preset: str | None, revision: str | None, folder: str, names: list[str], words: int
+) -> list[Labelled]:
+    """Predict one batch; relative names are of `folder`, a worker's own may be another."""
+    here = folder == str(Path.cwd())
+    if not here and preset is not None and Path(folder, preset).is_dir():
+        preset = str(Path(folder, preset))
+    with _LOADING:  # a cluster's worker has threads
+        predictor = _load(preset, revision)
+    paths = names if here else [str(Path(folder, name)) for name in names]
+    rows = [row for _, row in predict_files(predictor, paths, words)]
+    return [
+        (name, row if here or isinstance(row, Prediction) else _renamed(row, path, name))
+        for name, path, row in zip(names, paths, rows, strict=True)
+    ]
+
+
+@functools.lru_cache(maxsize=1)
+def _load(preset: str | None, revision: str | None) -> Predictor:
+    return load(preset, revision=revision)
+
+
+def _renamed(error: ImageError, path: str, name: str) -> ImageError:
+    """The error as it is told where the file has the name that was given."""
+    values = {
+        key: Path(name) if str(value) == path else value for key, value in error.values.items()
+    }
+    return type(error)(error.key.replace(path, str(Path(name))), **values)

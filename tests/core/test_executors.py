@@ -1,0 +1,84 @@
+"""Executors: order, few tasks ahead, errors with their traceback, processes that are killed."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+
+import pytest
+
+from img2prompt.core.errors import UserError
+from img2prompt.core.executors import AHEAD, Inline, in_order, local, usable_cores, workers_of
+
+
+def slow_first(number: int) -> tuple[int, int]:
+    time.sleep(0.3 if number == 0 else 0)
+    return number, os.getpid()
+
+
+def refuse(number: int) -> int:
+    raise UserError("core.workers", workers=number)
+
+
+def fail(number: int) -> int:
+    return 1 // number
+
+
+def die_while_sending() -> bytes:
+    """More than a pipe holds; the process is killed when half of it is on its way."""
+
+    def send_half(pipe: Connection, data: bytes) -> None:
+        if len(data) > 1_000:  # not the length, which comes before
+            os.write(pipe.fileno(), bytes(data[: len(data) // 2]))
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.write(pipe.fileno(), data)
+
+    Connection._send = send_half
+    return bytes(60_000)
+
+
+def test_answers_come_in_order_and_few_tasks_wait() -> None:
+    asked = 0
+
+    def tasks() -> Iterator[tuple[int]]:
+        nonlocal asked
+        for number in range(30):
+            asked += 1
+            yield (number,)
+
+    with local(2) as executor:
+        assert workers_of(executor) == 2
+        processes = set()
+        for number, (answer, process) in enumerate(in_order(executor, slow_first, tasks())):
+            assert answer == number and asked - number <= 2 + AHEAD + 2
+            processes.add(process)
+    assert len(processes) == 2 and os.getpid() not in processes
+
+
+def test_one_worker_or_one_task_is_this_process() -> None:
+    assert isinstance(local(1), Inline)
+    for workers, tasks in ((1, 3), (2, 1)):
+        with local(workers) as executor:
+            answers = list(
+                in_order(executor, slow_first, ((number + 1,) for number in range(tasks)))
+            )
+        assert answers == [(number + 1, os.getpid()) for number in range(tasks)]
+    with local() as executor:
+        assert workers_of(executor) == usable_cores()
+
+
+def test_errors_of_a_process_come_back_whole() -> None:
+    with local(2) as executor:
+        with pytest.raises(UserError, match="must be 1 or more, not 7"):
+            executor.submit(refuse, 7).result()
+        with pytest.raises(ZeroDivisionError) as caught:
+            executor.submit(fail, 0).result()
+        assert "in fail" in caught.value.__notes__[0]
+        assert executor.submit(fail, 1).result() == 1  # it works on
+
+
+def test_a_process_that_is_killed_while_it_answers_is_told() -> None:
+    # The standard library's pool would wait for the other half for ever.
+    with pytest.raises(UserError, match="was killed, perhaps for want of memory"), local(2) as two:
+        two.submit(die_while_sending).result()
