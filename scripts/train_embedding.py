@@ -42,13 +42,8 @@ def main() -> None:
             flag, type=int, default=getattr(defaults, name), help="default %(default)s"
         )
     parser.add_argument("--cbow", action="store_true", help="the original's CBOW")
-    parser.add_argument(
-        "--workers",
-        type=_workers,
-        default=1,
-        metavar="N",
-        help="a number, or `all` for every core; over 1 is not reproducible",
-    )
+    workers = "a number, or `all` for every core; over 1 is not reproducible"
+    parser.add_argument("--workers", type=_workers, default=1, metavar="N", help=workers)
     parser.add_argument("--include-test", action="store_true", help="keep test-split prompts")
     parser.add_argument("--export", choices=("text", "binary"), help="also write word2vec format")
     args = parser.parse_args()

@@ -324,23 +324,20 @@ def fit_kinds(
     )
     chances = model.fit(table[rows], truth, weights).predict_proba(table)
     codes = np.zeros(len(vectors), dtype=np.uint8)
-    thresholds = [
-        _threshold(first[:, n], truth == n, weights, precision) for n in range(1, len(names))
-    ]
-    for number, threshold in enumerate(thresholds, start=1):
+    numbers = range(1, len(names))
+    thresholds = [_threshold(first[:, n], truth == n, weights, precision) for n in numbers]
+    for number, threshold in zip(numbers, thresholds, strict=True):
         codes[vectors.answerable & (chances[:, number] >= threshold)] = number
     codes[rows] = truth
     reports = []
-    for number, threshold in enumerate(thresholds, start=1):
+    for number, threshold in zip(numbers, thresholds, strict=True):
         given, right = second[:, number] >= threshold, truth == number
         reports.append(
             KindReport(
                 KINDS[number - 1],
                 int(right.sum()),
                 threshold,
-                float(weights[given & right].sum() / weights[given].sum())
-                if given.any()
-                else float("nan"),
+                _share(right, given, weights),
                 float((given & right).sum() / right.sum()),
                 int(((codes == number) & vectors.answerable).sum()),
             )
@@ -350,6 +347,13 @@ def fit_kinds(
         f"held-out seeds are right to {precision:.0%}"
     )
     return Kinds(vectors, codes, method), reports
+
+
+def _share(
+    right: NDArray[np.bool_], given: NDArray[np.bool_], weights: NDArray[np.float64]
+) -> float:
+    """How much of what is given is right, by weight; nan where nothing is given."""
+    return float(weights[given & right].sum() / weights[given].sum()) if given.any() else np.nan
 
 
 def _threshold(
