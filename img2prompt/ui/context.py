@@ -68,8 +68,6 @@ class Page:
         text: the texts in the page's language.
         published: whether this page's endpoints are in the API; one page's are.
         examples: the shipped pictures.
-        tabs: the row of tabs, `gr.Tabs(selected=…)`.
-        first: the components of the Guess tab, which is built first; see `asked`.
         links: (query name, component, parser) of the state that an address carries; see `linked`.
     """
 
@@ -77,15 +75,7 @@ class Page:
     text: Texts
     published: bool
     examples: "list[Example]" = field(default_factory=list)
-    tabs: gr.Tabs | None = None
-    first: Asked | None = None
     links: list[tuple[str, Any, Any]] = field(default_factory=list)
-
-    @property
-    def asked(self) -> Asked:
-        """The Guess tab's components, for the tabs after it."""
-        assert self.first is not None
-        return self.first
 
     @property
     def language(self) -> str:

@@ -5,8 +5,8 @@ import ipaddress
 import json
 import os
 import threading
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,12 +17,13 @@ from gradio.utils import get_space
 from starlette.middleware import Middleware
 
 from img2prompt.core.errors import UserError
+from img2prompt.core.html import macros
 from img2prompt.core.texts import ENGLISH, Texts, languages
 from img2prompt.data import images
 from img2prompt.inference.artifacts import Assets
 from img2prompt.ui.batch import tab as batch
 from img2prompt.ui.compare import tab as compare
-from img2prompt.ui.context import Asked, Page, html_part
+from img2prompt.ui.context import Page, html_part
 from img2prompt.ui.guess import tab as guess
 from img2prompt.ui.guess.examples import load_examples
 from img2prompt.ui.learn import tab as learn
@@ -32,25 +33,15 @@ from img2prompt.ui.server import faults, mistakes
 from img2prompt.ui.server.gate import LOCAL_NAMES, Gate, Rules, host_name
 from img2prompt.ui.server.uploads import Uploads, private_folder
 from img2prompt.ui.service import ModelService
-from img2prompt.ui.templates import macros
 from img2prompt.ui.theme import theme
 
-# Id of a tab → what builds it, in the order of the tabs. The first one has what others refer to.
-TABS: dict[str, Callable[[Page], Any]] = {
-    "guess": guess.build,
-    "map": map_tab.build,
-    "compare": compare.build,
-    "batch": batch.build,
-    "play": play.build,
-    "learn": learn.build,
-}
 _HERE = Path(__file__).parent
 _STYLES = [_HERE / "style.css", *sorted(_HERE.glob("*/*.css"))]
 _SCRIPTS = [_HERE / "page.js", _HERE / "plain_http.js", _HERE / "map" / "map.js"]
 SESSIONS = 1_000  # whose state is kept at a time; the longest idle goes first
 # Sites of the hub that show a Space in a frame.
 _HUB = ("https://huggingface.co", "https://*.hf.space")
-_HTML = macros("page")
+_HTML = macros("ui/page")
 
 
 @dataclass(frozen=True)
@@ -237,21 +228,31 @@ def _build_page(page: Page, texts: dict[str, Texts]) -> None:
         "window.img2prompt.arrive();"
         "if (window.img2prompt.query().get('present') === '1') window.img2prompt.present(true);",
     )
-    built: dict[str, Any] = {}
+    built: dict[str, gr.Tab] = {}
     with gr.Tabs(elem_id="tabs") as tabs:
-        page = replace(page, tabs=tabs)
-        for name, build in TABS.items():
-            with gr.Tab(text(f"page.tab_{name}"), id=name, elem_id=f"tab-{name}") as built[name]:
-                parts = build(page)
-            if isinstance(parts, Asked):
-                page = replace(page, first=parts)
+        with _tab(text, "guess") as built["guess"]:
+            asked = guess.build(page)
+        with _tab(text, "map") as built["map"]:
+            map_tab.build(page, asked)
+        with _tab(text, "compare") as built["compare"]:
+            compare.build(page, asked, tabs)
+        with _tab(text, "batch") as built["batch"]:
+            batch.build(page)
+        with _tab(text, "play") as built["play"]:
+            play.build(page, asked)
+        with _tab(text, "learn") as built["learn"]:
+            learn.build(page, asked)
     html_part("foot", _HTML.foot(text))
 
     for name, tab in built.items():
-        _remember_on(tab.select, "tab", next(iter(TABS)), value=name)
+        _remember_on(tab.select, "tab", "guess", value=name)
     for name, component, _ in page.links:
         _remember_on(component.change, name, component.value, component)
     _restore(page)
+
+
+def _tab(text: Texts, name: str) -> gr.Tab:
+    return gr.Tab(text(f"page.tab_{name}"), id=name, elem_id=f"tab-{name}")
 
 
 def _restore(page: Page) -> None:

@@ -149,7 +149,8 @@ class ModelService:
             if preset not in self._predictors:
                 predictor = self.assets.predictor(preset, self.vectors)
                 # The first call traces and compiles; better now than on a visitor's picture.
-                predictor.predict_vectors(np.zeros((1, predictor.side, predictor.side, 3)))
+                blank = np.zeros((1, predictor.side, predictor.side, 3), np.float32)
+                predictor.predict_vectors(blank)
                 self._predictors[preset] = predictor
             return self._predictors[preset]
 

@@ -167,7 +167,7 @@ def test_the_truth_of_a_file_stands_beside_the_guess(open_page, tmp_path: Path) 
     picture = tmp_path / "told.png"
     Image.open(EXAMPLE).save(picture, pnginfo=told)
     choose(page, picture)
-    page.wait_for_selector("#truth .mark")
+    page.locator("#truth .mark.missed", has_text="cathedral").wait_for()
     assert page.input_value("#guess-truth textarea").startswith(f"a {guessed[0]} and")
     assert "carries its prompt" in page.inner_text("#truth .note")
     marks = {

@@ -3,15 +3,15 @@
 import base64
 
 from img2prompt.core.errors import UserError
+from img2prompt.core.html import macros
 from img2prompt.core.printable import one_line
 from img2prompt.core.texts import Texts
 from img2prompt.inference.batch import THUMBNAIL, Row, Run
-from img2prompt.ui.templates import macros
 
 SHOWN_ROWS = 500  # a browser draws them at once; the files to save hold all
 SHOWN_COUNTS = 20
 SHOWN_PROMPT = 300  # characters of a true prompt in the table; the files hold all of it
-_HTML = macros("batch/table")
+_HTML = macros("ui/batch/table")
 
 
 def progress_html(run: Run, text: Texts) -> str:

@@ -7,13 +7,13 @@ from typing import Any
 import gradio as gr
 
 from img2prompt.core.errors import UserError
+from img2prompt.core.html import macros
 from img2prompt.core.texts import Texts
 from img2prompt.inference.predictor import Prediction
 from img2prompt.inference.similarity import Similarity, similarity
-from img2prompt.ui.context import QUIET, Page, html_part, shown
+from img2prompt.ui.context import QUIET, Asked, Page, html_part, shown
 from img2prompt.ui.server.uploads import lend
 from img2prompt.ui.service import ModelService
-from img2prompt.ui.templates import macros
 from img2prompt.ui.upload_boxes import Picture
 
 WORDS = 10  # as many as the evaluation compares
@@ -23,7 +23,7 @@ ALIKE = (0.1, 0.25, 0.5, 0.7)
 # them stand the figures over all test pictures.
 _LESSON = ("06-sushi.jpg", "12-moon.jpg")
 _LESSON_PRESET = "original"
-_HTML = macros("compare/comparison")
+_HTML = macros("ui/compare/comparison")
 
 
 @dataclass(frozen=True)
@@ -170,15 +170,15 @@ class Compare:
         return next((name for _, name in self.presets if name != preset), preset)
 
 
-def build(page: Page) -> Compare:
-    """Lay the tab out and wire it."""
+def build(page: Page, asked: Asked, tabs: gr.Tabs) -> Compare:
+    """Lay the tab out and wire it; when it is selected among `tabs`, the guessed picture comes."""
     tab = Compare(page)
-    _wire(tab)
+    _wire(tab, asked, tabs)
     _publish(tab)
     return tab
 
 
-def _wire(tab: Compare) -> None:
+def _wire(tab: Compare, asked: Asked, tabs: gr.Tabs) -> None:
     private = tab.page.private
     asking: list[Any] = [*tab.pictures, *tab.choices]
     tab.example.click(tab.show_lesson, None, asking, **private("compare_example"), **QUIET)
@@ -189,10 +189,9 @@ def _wire(tab: Compare) -> None:
         **private("compare_pair"),
         **QUIET,
     )
-    tabs: Any = tab.page.tabs
     tabs.select(
         tab.bring,
-        [tab.page.asked.picture, tab.pictures[0], tab.brought],
+        [asked.picture, tab.pictures[0], tab.brought],
         [tab.pictures[0], tab.brought],
         **private("compare_bring"),
         **QUIET,

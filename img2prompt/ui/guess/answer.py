@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from img2prompt.core.html import macros
 from img2prompt.core.texts import Texts
 from img2prompt.embedding.kinds import KINDS
 from img2prompt.inference.export import as_csv, as_json, as_text
 from img2prompt.inference.predictor import PredictedWord, Prediction
-from img2prompt.ui.templates import macros
 
-_HTML = macros("guess/answer")
+_HTML = macros("ui/guess/answer")
 # From how much chance on the plain words say more: sure_2 … sure_5 of the texts.
 SURE = (0.1, 0.25, 0.5, 0.8)
 

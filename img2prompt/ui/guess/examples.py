@@ -10,8 +10,8 @@ from PIL import ImageOps
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import is_plain, read_json
 from img2prompt.core.forms import Examples
+from img2prompt.core.html import macros
 from img2prompt.data.images import open_image
-from img2prompt.ui.templates import macros
 
 FOLDER = "examples"
 LIST = "examples.json"
@@ -69,7 +69,7 @@ def load_examples(assets: Path, language: str = "en") -> list[Example]:
 def examples_html(examples: list[Example], label: str) -> str:
     """Buttons with the pictures inside the page itself, so that the server shares no folder."""
     pictures = [(example, _thumbnail(example.path)) for example in examples]
-    return macros("guess/examples").examples(label, pictures, _SIDE // 2)
+    return macros("ui/guess/examples").examples(label, pictures, _SIDE // 2)
 
 
 def _thumbnail(path: Path) -> str:

@@ -2,11 +2,11 @@
 
 import base64
 
+from img2prompt.core.html import macros
 from img2prompt.core.texts import Texts
 from img2prompt.inference.occlusion import OcclusionMaps, describe, heat_png
-from img2prompt.ui.templates import macros
 
-_HTML = macros("guess/heat")
+_HTML = macros("ui/guess/heat")
 
 # The overlay is a background of the picture's own frame, so that it lies exactly on it.
 ON_LOAD = """

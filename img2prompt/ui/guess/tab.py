@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from img2prompt.core.html import macros
 from img2prompt.data.file_prompts.records import MAX_PROMPT
 from img2prompt.ui.context import MAX_WORDS, QUIET, Asked, Page, html_part, one_of
 from img2prompt.ui.guess import answer, heat
 from img2prompt.ui.guess.examples import ON_LOAD as EXAMPLES_ON_LOAD
 from img2prompt.ui.guess.examples import examples_html
 from img2prompt.ui.guess.handlers import BY_KIND, BY_SCORE, Endpoints, Handlers, Read
-from img2prompt.ui.templates import macros
 from img2prompt.ui.upload_boxes import Picture
 
 
@@ -122,7 +122,7 @@ def _results(page: Page, handlers: Handlers) -> Results:
     compared, says = html_part("truth"), html_part("file-says")
     mapped = page.models.map is not None
     hint = text("guess.map_hint" if mapped else "guess.no_map")
-    html_part("map-lead", macros("guess/answer").map_lead(text("guess.map"), hint))
+    html_part("map-lead", macros("ui/guess/answer").map_lead(text("guess.map"), hint))
     plot = gr.Plot(
         handlers.map(),
         show_label=False,

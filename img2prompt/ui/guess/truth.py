@@ -5,14 +5,14 @@ Below it stands what else the file says of its making.
 
 import re
 
+from img2prompt.core.html import macros
 from img2prompt.core.texts import Texts
 from img2prompt.data import text as words_of
 from img2prompt.data.block_list import mask
 from img2prompt.data.file_prompts.reading import Reading
 from img2prompt.evaluation.score import Score
-from img2prompt.ui.templates import macros
 
-_HTML = macros("guess/truth")
+_HTML = macros("ui/guess/truth")
 MAX_SHOWN = 600  # characters of a negative prompt; whole lists of faults stand there
 
 

@@ -9,10 +9,10 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
+from img2prompt.core.html import macros
 from img2prompt.core.texts import Texts
 from img2prompt.inference.activations import Activations, FeatureMaps
 from img2prompt.inference.occlusion import colours
-from img2prompt.ui.templates import macros
 
 PATCH = 8  # pixels a side, few enough to read their numbers
 DEPTHS = ("early", "middle", "late")
@@ -21,7 +21,7 @@ STRIPE = 4  # rows of an LSTM step's stripes
 BELOW, ZERO, ABOVE = (179, 84, 10), (246, 246, 242), (36, 84, 168)
 # Tints under dark text: the contrast stays above 7.
 LOW_TINT, NO_TINT, HIGH_TINT = (242, 184, 140), (250, 250, 248), (140, 176, 240)
-HTML = macros("learn/steps")
+HTML = macros("ui/learn/steps")
 _INKS = {"#000": (0, 0, 0), "#fff": (255, 255, 255)}
 READABLE = 7.0  # contrast of the numbers on pixels (WCAG 2, level AAA)
 NEAREST = 4  # words of each vector that step five shows

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from img2prompt.core.errors import UserError
-from img2prompt.ui.context import WATCH, Page, html_part, looked_at_now, shown
+from img2prompt.ui.context import WATCH, Asked, Page, html_part, looked_at_now, shown
 from img2prompt.ui.learn.steps import HTML, figures_of, steps_html
 from img2prompt.ui.server.uploads import lend
 
@@ -59,9 +59,9 @@ class Handlers:
         return lend(self.page.examples[0].path)
 
 
-def build(page: Page) -> None:
+def build(page: Page, asked: Asked) -> None:
     """Lay the tab out and wire it; nothing is computed before somebody looks."""
-    text, asked, handlers = page.text, page.asked, Handlers(page)
+    text, handlers = page.text, Handlers(page)
     lead = html_part("learn-lead", HTML.paragraph(text("learn.lead")), js_on_load=WATCH)
     take = gr.Button(
         text("learn.take"), visible=bool(page.examples), elem_id="learn-take", size="lg"

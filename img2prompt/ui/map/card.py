@@ -4,14 +4,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from img2prompt.core.html import macros
 from img2prompt.core.texts import Texts
 from img2prompt.embedding.analogy import Solution
 from img2prompt.embedding.word_map import VocabularyMap
 from img2prompt.inference.export import table_as_csv
 from img2prompt.inference.predictor import Prediction
-from img2prompt.ui.templates import macros
 
-HTML = macros("map/card")
+HTML = macros("ui/map/card")
 THEME_WORDS = 12  # of each theme, in the table
 SUMS = ("portrait - painting + photo", "king - man + woman", "castle + night", "cat + robot")
 

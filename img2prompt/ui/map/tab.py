@@ -42,14 +42,14 @@ class Parts:
     whole: gr.DownloadButton
 
 
-def build(page: Page) -> None:
+def build(page: Page, asked: Asked) -> None:
     """Lay the tab out and wire it; the figure is made when somebody looks."""
     if page.models.map is None:
         html_part(None, card.HTML.sentence(page.text("guess.no_map")))
         return
     handlers = Handlers(page)
     parts = _parts(handlers)
-    _wire(handlers, page.asked, parts)
+    _wire(handlers, asked, parts)
     page.linked("dims", parts.dimension, one_of((PLANE, SPACE)))
     page.linked("colour", parts.colour, one_of((BY_KIND, BY_THEME)))
     page.linked("word", parts.search, _short)

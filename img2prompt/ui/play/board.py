@@ -4,17 +4,17 @@ import base64
 import io
 import re
 
+from img2prompt.core.html import macros
 from img2prompt.core.texts import Texts
 from img2prompt.data import text as words_of
 from img2prompt.data.block_list import mask
 from img2prompt.data.images import open_image
 from img2prompt.evaluation.score import Score
 from img2prompt.ui.play.game import MOST_WORDS, ROUNDS, Game, Round
-from img2prompt.ui.templates import macros
 
 SIDE = 768  # longer side of the shown picture; a data address keeps names and metadata away
 WHO = ("person", "model")
-_HTML = macros("play/board")
+_HTML = macros("ui/play/board")
 
 
 def lead_html(text: Texts) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from img2prompt.ui.context import QUIET, Page, html_part
+from img2prompt.ui.context import QUIET, Asked, Page, html_part
 from img2prompt.ui.play import board
 from img2prompt.ui.play.game import MOST_WORDS, Game, Puzzle, choose, typed_words
 from img2prompt.ui.play.random_picture import PairError
@@ -155,14 +155,14 @@ class Play:
         )
 
 
-def build(page: Page) -> Play:
+def build(page: Page, asked: Asked) -> Play:
     """Lay the tab out and wire it."""
     tab = Play(page)
-    _wire(tab)
+    _wire(tab, asked)
     return tab
 
 
-def _wire(tab: Play) -> None:
+def _wire(tab: Play, asked: Asked) -> None:
     private = tab.page.private
     dealt: dict[str, Any] = {
         "inputs": [tab.state, tab.source],
@@ -184,7 +184,7 @@ def _wire(tab: Play) -> None:
     gr.on(
         [tab.go.click, tab.guess.submit],
         tab.reveal,
-        [tab.state, tab.guess, tab.page.asked.preset],
+        [tab.state, tab.guess, asked.preset],
         [*shown, tab.go, tab.result, tab.onward, tab.anew],
         show_progress="minimal",
         show_progress_on=tab.result,

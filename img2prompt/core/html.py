@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 _ENVIRONMENT = Environment(
-    loader=PackageLoader("img2prompt", "ui"),
+    loader=PackageLoader("img2prompt", "."),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
@@ -30,6 +30,6 @@ def macros(name: str) -> Macros:
     it. A name that the template does not know is an error.
 
     Args:
-        name: of the file without `.html.jinja`, from this folder on: "guess/answer".
+        name: of the file without `.html.jinja`, from the package on: "ui/guess/answer".
     """
     return cast(Macros, _ENVIRONMENT.get_template(f"{name}.html.jinja").module)
