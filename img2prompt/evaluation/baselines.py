@@ -75,7 +75,7 @@ class Ridge:
         self._gram = np.zeros((width, width), np.float32)
         self._cross = np.zeros((outputs, width), np.float32)
         self._features, self._targets = np.zeros(width), np.zeros(outputs)
-        self._weight = 0.0
+        self._weights: list[NDArray[np.float32]] = []
 
     def add(
         self,
@@ -95,21 +95,22 @@ class Ridge:
         # (wᵀ y) and (w ∘ y)ᵀ x as products, which sparse targets know too.
         self._targets += targets.T @ weights
         self._features += weights @ x
-        self._weight += float(weights.sum())
+        self._weights.append(weights)
         self._cross += targets.T @ (x * weights[:, None])
         x *= np.sqrt(weights)[:, None]
         self._gram += x.T @ x
 
     def solve(self, penalty: float) -> None:
         """Fit to all blocks added, once; `predict` needs it."""
-        self._mean = (self._features / self._weight).astype(np.float32)
-        self._base = (self._targets / self._weight).astype(np.float32)
+        total = float(np.concatenate(self._weights).sum())
+        self._mean = (self._features / total).astype(np.float32)
+        self._base = (self._targets / total).astype(np.float32)
         # Sums about the mean, from sums about zero.
-        self._gram -= self._weight * np.outer(self._mean, self._mean)
-        self._cross -= self._weight * np.outer(self._base, self._mean)
+        self._gram -= total * np.outer(self._mean, self._mean)
+        self._cross -= total * np.outer(self._base, self._mean)
         self._gram[np.diag_indices(len(self._gram))] += penalty
         self._coefficients = np.linalg.solve(self._gram, self._cross.T)  # (F, T)
-        del self._gram, self._cross
+        del self._gram, self._cross, self._weights
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Features (b, F), not standardised → expected targets float32 (b, T)."""
