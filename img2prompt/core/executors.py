@@ -5,6 +5,7 @@ still running; a process of this machine also ends when the run that started it 
 """
 
 import itertools
+import logging
 import multiprocessing
 import os
 import signal
@@ -184,6 +185,8 @@ class Cluster(_Outside):
             from distributed import Client, KilledWorker
         except ImportError:
             raise UserError("core.no_dask") from None
+        # What matters comes as an exception and is told in a sentence; its log has tracebacks.
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         try:
             self._client = Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
         except (OSError, ValueError):
