@@ -21,7 +21,7 @@ from img2prompt.core.printable import LAYOUT, visible
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="prepared folders")
     parser.add_argument("--assets", type=Path, help="folder with a manifest; unset, the shipped")
     parser.add_argument("--presets", nargs="*", help="unset, all; also folders of training runs")

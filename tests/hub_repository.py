@@ -6,6 +6,7 @@ batch, upload and verification, commits as NDJSON, `resolve` with a file server 
 
 import base64
 import contextlib
+import functools
 import gzip
 import hashlib
 import json
@@ -15,10 +16,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import pytest
 import yaml
+
+from img2prompt.core.hub import HubRepository
+from img2prompt.inference import artifacts
 
 WRITER, READER = "hf_writer", "hf_reader"  # tokens: of the user `ann`, and one that only reads
 OWNER = "ann"
@@ -417,6 +423,20 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             pass
 
     return Handler
+
+
+@contextmanager
+def serve_models(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[Hub]:
+    """A hub that `publish` and `load` of this process use, with an empty cache."""
+    with serve() as served:
+        monkeypatch.setenv("HF_TOKEN", WRITER)
+        # The loopback hub has no Xet storage; the real client would ask for nothing else.
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
+        # huggingface_hub reads its address and folder when it is imported.
+        there = functools.partial(HubRepository, endpoint=served.endpoint, cache=cache)
+        monkeypatch.setattr(artifacts, "HubRepository", there)
+        yield served
 
 
 @contextmanager

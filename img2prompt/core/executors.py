@@ -5,6 +5,7 @@ still running; a process of this machine also ends when the run that started it 
 """
 
 import itertools
+import logging
 import multiprocessing
 import os
 import signal
@@ -21,6 +22,7 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     wait,
 )
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -116,7 +118,7 @@ class Processes(_Outside):
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._threads = ThreadPoolExecutor(workers, initializer=_leave_ctrl_c)
+        self._threads = ThreadPoolExecutor(workers)
         self._own = threading.local()  # a thread's `pipe` to its process
         self._started: list[tuple[BaseProcess, Connection]] = []
 
@@ -142,6 +144,10 @@ class Processes(_Outside):
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        # Ctrl-C is for the run, which then ends its processes. They inherit this thread's mask from
+        # their first line on; the tracker's start would lift it.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         process.start()
         theirs.close()  # so that reading ends when the process does
         self._started.append((process, ours))
@@ -179,6 +185,8 @@ class Cluster(_Outside):
             from distributed import Client, KilledWorker
         except ImportError:
             raise UserError("core.no_dask") from None
+        # What matters comes as an exception and is told in a sentence; its log has tracebacks.
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         try:
             self._client = Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
         except (OSError, ValueError):
@@ -285,11 +293,6 @@ def _in_thread(gate: threading.Semaphore, function: Callable[..., T], name: str)
 
     threading.Thread(target=run, daemon=True).start()
     return future
-
-
-def _leave_ctrl_c() -> None:
-    """In a thread: Ctrl-C is for the run, which then ends its processes; they inherit the mask."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def _serve(pipe: Connection) -> None:

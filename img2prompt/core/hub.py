@@ -164,11 +164,9 @@ class HubRepository:
         with explained(Asked(self.repo, entry, self.commit)), understood(self.repo):
             try:
                 HfApi(endpoint=self._endpoint).model_info(self.repo, revision=self.commit)
-            except HfHubHTTPError as error:
-                if error.response.status_code < 500:
+            except (HTTPError, OfflineModeIsEnabled) as error:
+                if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
                     raise
-                self._offline = True
-            except (HTTPError, OfflineModeIsEnabled):
                 self._offline = True
 
 
@@ -286,13 +284,9 @@ def failure(error: BaseException, asked: Asked, damaged: bool = False) -> UserEr
         return None
     answered = isinstance(met, HfHubHTTPError)
     status = f"{met.response.status_code}" if answered else ""
-    return _told(
-        "damaged" if damaged and key == "not_cached" else key,
-        asked,
-        status=status,
-        status_note=_quoted(status),
-        said=_quoted(met.server_message if answered else met.__cause__ or met),
-    )
+    said = _quoted(met.server_message if answered else met.__cause__ or met)
+    key = "damaged" if damaged and key == "not_cached" else key
+    return _told(key, asked, status=status, status_note=_quoted(status), said=said)
 
 
 def _told(key: str, asked: Asked, **values: str) -> UserError:

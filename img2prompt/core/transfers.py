@@ -1,7 +1,7 @@
-"""What a server may send us: no more than was declared, not for ever, and no login page.
+"""Limits on what a server may send: no more bytes than declared, no endless drip, no login page.
 
-huggingface_hub reads an answer to its end, whatever its length. Within `limited` its client, which
-all our transfers go through, stops reading at a limit.
+huggingface_hub reads an answer to its end, whatever its length. Within `limited`, its client, which
+all our transfers go through, stops at a limit.
 """
 
 import re
@@ -23,11 +23,11 @@ _NAME = re.compile(r'(W/)?"?[0-9A-Za-z_-]*"?')  # of what becomes a file's name 
 
 
 class TooMuchError(UserError):
-    """A server sends, or means to send, more than was declared."""
+    """A server sends, or announces, more than was declared."""
 
 
 class LoginPageError(SharedFailureError):
-    """A web page came where a file or the hub's answer should."""
+    """A web page came in the place of a file or of the hub's answer."""
 
 
 class SlowError(SharedFailureError):
@@ -36,7 +36,7 @@ class SlowError(SharedFailureError):
 
 @dataclass
 class _Limit:
-    """Of the answers within one `limited`."""
+    """The arguments of `limited`."""
 
     name: str | UserError
     most: int
@@ -48,12 +48,12 @@ _LIMIT: ContextVar[_Limit | None] = ContextVar("limit", default=None)
 
 @contextmanager
 def limited(name: str | UserError, most: int, start: int = 0) -> Iterator[None]:
-    """Within it, answers to huggingface_hub's client in this thread are read up to a limit.
+    """Within this context, huggingface_hub's client reads answers in this thread up to a limit.
 
     Args:
         name: what is fetched: a file's name, or the words of a locale.
         most: bytes of one answer.
-        start: as many fewer where the server sends a part of the file from there.
+        start: where a partial answer (206) begins; it may have that many bytes fewer.
 
     Raises:
         TooMuchError, LoginPageError, SlowError: while an answer is read.

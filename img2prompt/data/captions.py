@@ -1,8 +1,8 @@
-"""True prompts that lie beside pictures: a caption a picture, a tool's JSON, a table of many.
+"""True prompts from text files beside pictures: one caption a picture, or a table of many.
 
-`NAME.txt`, `NAME.caption` and `NAME.json` tell the prompt of `NAME.png` in the same folder (LoRA
-training's captions, the web UI's text files, what AI Horde's pages download); so does
-`NAME.png.txt`. A table tells those of many: DiffusionDB's `part-000001.json`, `metadata.jsonl` and
+`NAME.txt`, `NAME.caption` and `NAME.json` hold the prompt of `NAME.png` in the same folder (LoRA
+training's captions, the web UI's text files, downloads from AI Horde); so does `NAME.png.txt`. A
+table holds the prompts of many: DiffusionDB's `part-000001.json`, `metadata.jsonl` and
 `metadata.csv` (Hugging Face's image folders), a `captions.txt` of "a.png: a dog". They come from
 anybody, so every size is bounded.
 """
@@ -24,7 +24,7 @@ from img2prompt.data.picture_files.kinds import sniff
 
 MAX_TABLE = 4 * 2**20  # bytes of one file; DiffusionDB's thousand prompts have half of one
 MAX_ALL = 16 * 2**20  # bytes of all files beside the pictures of a set
-# What is text by its name: no picture, whatever became of it.
+# Suffixes of text files.
 TEXTS = (
     *(".txt", ".caption", ".json", ".jsonl", ".csv", ".tsv", ".md", ".yaml", ".yml", ".toml"),
     *(".xml", ".html", ".htm", ".log", ".ini", ".nfo", ".url"),
@@ -114,7 +114,7 @@ class Captions:
 
 
 def read_caption(name: str, data: bytes) -> str | dict[str, str] | None:
-    """What a text tells: one prompt, a table of folded picture name → prompt, or nothing."""
+    """The prompt in a text, or its table of folded picture name → prompt; None for neither."""
     text = decoded(data)
     if text is None:
         return None

@@ -1,4 +1,4 @@
-"""What prepared folders hold, in a sentence for the manifest: from their own records."""
+"""One sentence for the manifest about the pictures in prepared folders, from their records."""
 
 import os
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Where pairs come from: any folder in DiffusionDB's layout.
+"""Pictures with their prompts, from any folder in DiffusionDB's layout.
 
 DiffusionDB (Wang et al. 2022, arXiv 2210.14896) keeps `images/part-000001.zip` …, each with up to
 1,000 pictures and `part-000001.json`: file name → {"p": prompt, "se": seed, "c": cfg, "st": steps,
@@ -9,14 +9,12 @@ DiffusionDB (Wang et al. 2022, arXiv 2210.14896) keeps `images/part-000001.zip` 
 import contextlib
 import json
 import os
-import struct
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 from img2prompt.core.errors import UserError
 from img2prompt.core.printable import encodable
@@ -43,21 +41,26 @@ class Pair:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A picture that cannot be paired, and why: `missing prompt`, `empty prompt`, `too large`,
-    `unreadable`, `repeated name` for each of several pictures of one name, of which nobody knows
-    which one was scored, or `missing picture` for a name that only the JSON has."""
+    """A picture that is left out of a part.
+
+    Attributes:
+        name: its file name.
+        reason: `missing prompt`, `empty prompt`, `too large`, `unreadable`, `repeated name` (each
+            of several pictures of one name: their scores cannot be told apart), or `missing
+            picture` (a name that only the JSON has).
+    """
 
     name: str
     reason: str
 
 
 class Parts(Protocol):
-    """Parts to prepare, wherever they lie: `LocalParts` in a folder, `hub.HubParts` on the hub.
+    """Parts to prepare: `LocalParts` of a folder, or `hub_parts.HubParts` of the hub.
 
     Attributes:
         stems: names of the parts in order, `part-000001` …
-        origin: where they come from, as JSON holds it; {} for a folder. Written beside the shards,
-            which never mix origins.
+        origin: where they come from, as a JSON object; {} for a folder. It is written beside the
+            shards; one prepared folder holds shards of one origin only.
     """
 
     stems: list[str]
@@ -76,7 +79,7 @@ class Parts(Protocol):
         ...
 
     def identity(self, stem: str) -> str:
-        """What a shard remembers of its part, so that another part 1 does not pass for it."""
+        """What a shard records about its part: tells apart the same part of different sets."""
         ...
 
     def metadata(self) -> Path | None:
@@ -152,7 +155,7 @@ def read_part(path: str | os.PathLike[str]) -> Iterator[Pair | Skipped]:
             this one's name.
     """
     path = Path(path)
-    with _opened(path) as (archive, pictures, prompts), path.open("rb") as raw:
+    with _opened(path) as (archive, pictures, prompts):
         seen = Counter(name for name, _ in pictures)
         for name, entry in pictures:
             if seen[name] > 1:
@@ -165,7 +168,7 @@ def read_part(path: str | os.PathLike[str]) -> Iterator[Pair | Skipped]:
                 yield Skipped(name, "too large")
             else:
                 try:
-                    data = _read_stored(raw, entry) or archive.read(entry)
+                    data = archive.read(entry)
                 except READ_ERRORS:
                     yield Skipped(name, "unreadable")
                     continue
@@ -184,23 +187,6 @@ def read_prompts(path: str | os.PathLike[str]) -> dict[str, str]:
     with _opened(Path(path)) as (_, pictures, prompts):
         seen = Counter(name for name, _ in pictures)
         return {n: prompts[n] for n in seen if seen[n] == 1 and prompts.get(n, "").strip()}
-
-
-def _read_stored(raw: BinaryIO, entry: zipfile.ZipInfo) -> bytes | None:
-    """A member that is not compressed, if its checksum is right; else None, for zipfile to judge.
-
-    Pictures are stored as they are, and zipfile's own way to a small one takes a twentieth of the
-    time that decoding it does.
-    """
-    if entry.compress_type != zipfile.ZIP_STORED or not 0 <= entry.header_offset < 2**62:
-        return None
-    raw.seek(entry.header_offset)
-    header = raw.read(30)  # its last four bytes: the lengths of name and extra field
-    if len(header) < 30 or not header.startswith(b"PK\x03\x04"):
-        return None
-    raw.seek(sum(struct.unpack_from("<HH", header, 26)), os.SEEK_CUR)
-    data = raw.read(entry.file_size)
-    return data if zlib.crc32(data) == entry.CRC and len(data) == entry.file_size else None
 
 
 @contextlib.contextmanager

@@ -11,8 +11,8 @@ PICTURES = 1_000  # of one part, at most
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a preparation from the hub costs; all sizes in bytes.
+class DownloadPlan:
+    """What preparing parts from the hub costs; all sizes in bytes.
 
     Attributes:
         prepared: how many of the `parts` have their shards already.
@@ -68,7 +68,7 @@ class Plan:
 
 
 def shard_bytes(size: int) -> int:
-    """Of one full part's pixels at a side of `size` pixels."""
+    """Bytes of the pixels of one full part at a side of `size` pixels."""
     return PICTURES * size * size * 3
 
 

@@ -36,7 +36,7 @@ from img2prompt.core.files import (
 from img2prompt.core.hub import MAIN, Asked, dataset_commit, retried, shortened, understood
 from img2prompt.core.transfers import limited, login_page
 from img2prompt.data.diffusiondb import READ_ERRORS, REPOSITORY
-from img2prompt.data.download_plan import Plan, by_disk, shard_bytes
+from img2prompt.data.download_plan import DownloadPlan, by_disk, shard_bytes
 from img2prompt.data.part_names import stem_of
 from img2prompt.data.shards import is_whole
 from img2prompt.data.subsets import DRAW, select
@@ -155,7 +155,7 @@ class HubParts:
         size: int,
         bandwidth: float = 100.0,
         workers: int | None = None,
-    ) -> Plan:
+    ) -> DownloadPlan:
         """What preparing all parts into `out` costs; asks nothing further of the hub.
 
         Args:
@@ -178,7 +178,7 @@ class HubParts:
         here[table.path] = self._here(table, self._cache)
         missing[table.path] = table.size - here[table.path]
         needs.append((self._cache, missing[table.path]))
-        return Plan(
+        return DownloadPlan(
             repository=REPOSITORY,
             revision=self.revision,
             parts=len(self.stems),

@@ -1,14 +1,17 @@
-"""`metadata.parquet` in constant memory: its rows sorted by part in a scratch file, and the caps.
+"""`metadata.parquet` without holding it in memory: its rows by part, and which ones the caps drop.
 
-DiffusionDB's metadata has 2 or 14 million rows, gigabytes as Python objects. Here the file is
-streamed twice, once to count the rows of each part and once to put each into its place in a file of
-fixed-size rows (a counting sort); a part's worker reads its own thousand.
+DiffusionDB's metadata has 2 or 14 million rows, gigabytes as Python objects. The file is streamed
+twice: once to count the rows of each part, once to write each row to its place in a scratch file of
+fixed-size rows (a counting sort). The worker of a part then reads the thousand rows of its part.
 
-Caps (so many pictures a near-duplicate prompt, a user) are decided here, before anything is
-decoded: of the pairs that pass the filters of `filters.py`, and `min_size` where the metadata knows
-`width` and `height`, the first in part order stay, within a
-part those of the smaller hash of the name. So a part's own caps depend on the parts before it and
-on nothing else: parts that are added behind never change it.
+Caps (at most so many pictures of near-duplicate prompts, or of one user) are applied here, before
+any picture is decoded. They count the pairs that pass the filters of `filters.py`, and `min_size`
+where the metadata has `width` and `height`. The first ones are kept: in the order of the parts,
+within a part in the order of the hashed names. So what is kept of a part depends on the parts
+before it only, and adding parts at the end changes nothing.
+
+DuckDB's `row_number()` was measured instead: the same bytes, but of 14 million rows in 749 MB and
+26 seconds of computing against 479 MB and 5 (a limit of 128 MB is too little for it).
 """
 
 import dataclasses
@@ -60,12 +63,12 @@ SIDES = ("width", "height")  # columns of the metadata, in pixels
 
 @dataclass(frozen=True)
 class PartRows:
-    """What is known of one part's pictures.
+    """What is known about the pictures of one part.
 
     Attributes:
-        rows: of dtype `ROW`, sorted by `name`.
-        sources: what `source` counts.
-        rated: whether the rows are the metadata's, or only the plan's.
+        rows: dtype `ROW`, sorted by `name`.
+        sources: the names that the column `source` numbers.
+        rated: whether there are scores; rows from the parts themselves have none.
     """
 
     rows: np.ndarray
@@ -74,7 +77,7 @@ class PartRows:
 
     @classmethod
     def none(cls) -> "PartRows":
-        """Of a part of which nothing is known."""
+        """For a part about which nothing is known."""
         return cls(np.zeros(0, ROW), ("diffusiondb",), False)
 
     def find(self, name: str) -> np.void | None:
@@ -87,11 +90,11 @@ class PartRows:
         return {name: place for place, name in enumerate(self.rows["name"].tolist())}
 
     def source(self, row: np.void | None) -> str:
-        """The pack's extra column `source`; DiffusionDB has none, so all is `diffusiondb`."""
+        """The source of a picture; `diffusiondb` where the metadata has no such column."""
         return "diffusiondb" if row is None else self.sources[row["source"]]
 
     def plan(self) -> str:
-        """A digest of what the caps leave out of this part."""
+        """A digest of the pictures of this part that the caps drop: 32 hexadecimal digits."""
         capped = self.rows[self.rows["cap"] > 0]
         data = capped["name"].tobytes() + capped["cap"].tobytes()
         return hashlib.blake2b(data, digest_size=16).hexdigest()
@@ -99,12 +102,12 @@ class PartRows:
 
 @dataclass(frozen=True)
 class RowTable:
-    """The scratch file: the rows of the parts asked for, part after part.
+    """The scratch file: the rows of the requested parts, part after part.
 
     Attributes:
-        path: of `ROW`s without a header.
-        places: part → (first row, number of rows).
-        sources: what `source` counts.
+        path: the file, of `ROW`s without a header.
+        places: name of a part → (first row, number of rows).
+        sources: the names that the column `source` numbers.
         rated: as in `PartRows`.
     """
 
@@ -289,7 +292,7 @@ def _is_whole_numbers(file: pq.ParquetFile, name: str) -> bool:
 def _places(
     batch: pa.RecordBatch, wanted: np.ndarray, order: dict[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows are of wanted parts, and which part, by position among the parts, each is of."""
+    """The positions of the rows of wanted parts, and the position of each one's part: (n,) each."""
     numbers = pc.fill_null(batch.column("part_id").cast(pa.int64(), safe=False), -1)
     numbers = numbers.to_numpy(zero_copy_only=False)
     if not len(wanted):
@@ -329,7 +332,7 @@ def _sort_parts(path: Path, places: dict[str, tuple[int, int]]) -> None:
 
 
 def _agree(rows: np.ndarray) -> None:
-    """Give rows of one name, which lie side by side, the worst score of them; none is the worst."""
+    """Give neighbouring rows of one name the worst of their scores; no score is the worst."""
     first = np.r_[True, rows["name"][1:] != rows["name"][:-1]][: len(rows)]
     if first.all():
         return
@@ -342,7 +345,7 @@ def _agree(rows: np.ndarray) -> None:
 
 
 def _decide_caps(path: Path, settings: PrepareSettings) -> None:
-    """Fill in `cap`. Holds ten bytes a picture, and about 25 more while it sorts."""
+    """Fill in `cap`. Needs 10 bytes of memory a picture, and about 25 more while it sorts."""
     total = path.stat().st_size // ROW.itemsize
     eligible = np.empty(total, bool)
     cap = np.zeros(total, np.uint8)

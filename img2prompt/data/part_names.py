@@ -1,8 +1,8 @@
-"""What the parts of a data set are called, and what lies in a folder in their place.
+"""The names of a data set's parts, and errors about files with names that are almost right.
 
-A part's number is how the metadata knows its pictures, so a name that is not exactly a part's
-(`part-000001 (1).zip`, `part-1.zip`) is refused rather than read: its pictures would miss the NSFW
-filter, or be counted twice.
+The metadata refers to pictures by the number of their part. So a name that is not exactly a part's
+(`part-000001 (1).zip`, `part-1.zip`) is refused: its pictures would miss the NSFW filter, or be
+counted twice.
 """
 
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 from img2prompt.core.errors import UserError
 
 STEM = re.compile(r"part-(\d{6})", re.ASCII)
-# What a download or a person made of a part: `Part-1.ZIP`, `part-000001-copy.zip`,
+# Names that downloads and people give a part: `Part-1.ZIP`, `part-000001-copy.zip`,
 # `part-000001.zip.part`, `part-000001.zip.crdownload`, `Copy of part-000001.zip`.
 _MEANT = re.compile(r"(.*\W)?part[\W_]*\d.*\.zip(\W.*)?", re.IGNORECASE | re.DOTALL)
 _UNPACKED = re.compile(r"part-\d{6}(\.zip)?", re.ASCII)
@@ -58,7 +58,7 @@ def zips_in(folder: Path) -> list[Path]:
 
 
 def _check_unpacked(seen: list[Path], zipped: set[str]) -> None:
-    """Raise where a part lies among these files unpacked, and not as a zip beside it too."""
+    """Raise where a part lies among these files unpacked, without its zip beside it."""
     for path in seen:
         stem = path.name.removesuffix(".zip") if path.is_dir() else path.stem
         folder = path.is_dir() and _UNPACKED.fullmatch(path.name)

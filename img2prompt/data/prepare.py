@@ -263,12 +263,9 @@ def _make_shard(job: Job) -> ShardCounts:
         _write_header(file, (0, *shape))
         for item in diffusiondb.read_part(job.zip_):
             row = known.find(item.name)
-            if isinstance(item, diffusiondb.Skipped):
-                made: NDArray[np.uint8] | str = item.reason
-            else:
-                made = _pixels_or_reason(item, row, settings, pair_filter)
+            made = _pixels_or_reason(item, row, settings, pair_filter)
             if isinstance(item, diffusiondb.Skipped) or isinstance(made, str):
-                skipped.append({"part": job.zip_.name, "name": item.name, "reason": made})
+                skipped.append({"part": job.zip_.name, "name": item.name, "reason": str(made)})
                 continue
             file.write(made.data)
             rows["name"].append(item.name)
@@ -295,12 +292,14 @@ def _make_shard(job: Job) -> ShardCounts:
 
 
 def _pixels_or_reason(
-    pair: diffusiondb.Pair,
+    pair: diffusiondb.Pair | diffusiondb.Skipped,
     row: np.void | None,
     settings: PrepareSettings,
     pair_filter: PairFilter,
 ) -> NDArray[np.uint8] | str:
     """The picture, uint8 (size, size, 3), or why it is left out."""
+    if isinstance(pair, diffusiondb.Skipped):
+        return pair.reason
     reason = pair_filter.reason(pair.prompt, *_scores(row))
     if reason is None and row is not None:
         reason = CAPS[row["cap"]]

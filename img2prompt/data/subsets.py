@@ -13,7 +13,7 @@ from img2prompt.core.errors import UserError
 from img2prompt.data.diffusiondb import METADATA_NAMES
 from img2prompt.data.part_names import stem_of
 
-# Which of the parts a `random` subset takes: the same on every machine and for ever.
+# Decides the parts of a `random` subset: always the same ones, on every machine.
 DRAW_SEED = 0
 DRAW = (
     f"the parts with the lowest BLAKE2b of 'seed:part', seed {DRAW_SEED}; a smaller draw lies "
@@ -110,10 +110,10 @@ def select(subset: str, parts: str | None = None) -> Selection:
 
 
 def parse_parts(text: str) -> tuple[int, ...]:
-    """`1-3,7` → (1, 2, 3, 7), ascending and each once.
+    """Parse numbers of parts: `1-3,7` → (1, 2, 3, 7), ascending and each once.
 
     Raises:
-        UserError: something else.
+        UserError: the text has another form.
     """
     numbers: set[int] = set()
     for piece in text.split(","):
@@ -126,7 +126,7 @@ def parse_parts(text: str) -> tuple[int, ...]:
 
 
 def format_parts(numbers: Iterable[int]) -> str:
-    """(1, 2, 3, 7) → `1-3,7`: the other way round than `parse_parts`."""
+    """The inverse of `parse_parts`: (1, 2, 3, 7) → `1-3,7`."""
     runs: list[list[int]] = []
     for number in sorted(numbers):
         if runs and number == runs[-1][1] + 1:

@@ -1,7 +1,7 @@
-"""Artifacts → a model repository on the hub, in one commit, so that nobody sees half of it.
+"""A folder of artifacts → a model repository on the hub, in one commit.
 
-What is pushed is what a manifest lists, each file after its checksum held, the manifest, and the
-model card with the documents that it links to. `artifacts.load("user/name")` reads it back.
+Pushed are the files that the manifest lists (after their checksums were verified), the manifest,
+and the model card with the documents that it links to. `artifacts.load("user/name")` reads it back.
 """
 
 import os

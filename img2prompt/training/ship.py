@@ -25,7 +25,7 @@ from img2prompt.inference.artifacts import DEFAULT_PRESET, MANIFEST, Assets
 from img2prompt.inference.decoder import DECODER_PROVENANCE, DECODER_SUFFIX, Decoder
 from img2prompt.inference.model_files import WEIGHTS, check_model_file
 
-_OF_BYTES = ("sha256", "size")  # what the manifest says of a file's bytes and not of its making
+_OF_BYTES = ("sha256", "size")  # keys of the manifest about a file's bytes, not its making
 # Figures of docs/evaluation.json that the manifest repeats.
 FIGURES = (
     "f1",

@@ -1,10 +1,11 @@
-"""Whether heat maps are more than decoration: cover the hottest and the coldest quarter, compare.
+"""Checks occlusion maps: covers the hottest and the coldest quarter of the picture and compares.
 
     python scripts/dev/check_explanation.py --data prepared/main-192
 
 For pictures of the test split and the first words of their answers: how far a word's cosine falls
-when the hottest quarter of its heat map is covered, and the coldest. A map without meaning has both
-alike and "hottest falls more" at a half. A hundred pictures take four minutes on two CPU cores.
+when the hottest quarter of its occlusion map is covered, and the coldest. For a random map both
+falls are the same and "hottest falls more" is a half. A hundred pictures take four minutes on two
+CPU cores.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from img2prompt.core.errors import UserError, run_command
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="prepared folders")
     parser.add_argument("--assets", type=Path, help="folder with a manifest; unset, the shipped")
     parser.add_argument("--preset", help="which model; unset, the default")
@@ -27,7 +28,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     if args.pictures < 1:
-        raise UserError("Give --pictures of at least 1.")
+        raise UserError("scripts.no_pictures")
 
     from img2prompt.data.images import to_float
     from img2prompt.data.sampling import sampling_weights
@@ -39,12 +40,12 @@ def main() -> None:
     made = settings_of(args.data[0])
     if (made.size, made.fit) != (predictor.side, predictor.fit):
         raise UserError(
-            f"{predictor.preset} takes pictures of {predictor.side} pixels by {predictor.fit}; "
-            f"prepare the data with --size {predictor.side} --fit {predictor.fit}."
-        )
+            "scripts.other_pictures",
+            preset=predictor.preset, side=predictor.side, fit=predictor.fit,
+        )  # fmt: skip
     records = load_records(args.data).of_split("test")
     if not len(records):
-        raise UserError("The test split is empty; prepare more parts.")
+        raise UserError("scripts.empty_test_split")
     # Drawn as training draws, so that two thirds of them are not one source's four subjects.
     chosen = np.random.default_rng(args.seed).choice(
         len(records), min(args.pictures, len(records)), replace=False, p=sampling_weights(records)

@@ -1,6 +1,5 @@
 """What a server may send us: no more than declared, not for ever, no login page."""
 
-import functools
 import gzip
 import json
 import time
@@ -10,13 +9,11 @@ from pathlib import Path
 import hub_repository
 import hub_server
 import pytest
-from hub_repository import WRITER, Hub, Repository
+from hub_repository import Hub, Repository
 
 from img2prompt.core import transfers
 from img2prompt.core.errors import UserError
-from img2prompt.core.hub import HubRepository
 from img2prompt.data.hub_parts import HubParts
-from img2prompt.inference import artifacts
 from img2prompt.inference.artifacts import load
 from img2prompt.training.publish import plan_publication, publish
 from img2prompt.ui.play.random_picture import PairError, RandomPairs
@@ -29,12 +26,7 @@ PART = "part-000001.zip"
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     """A hub that `load` of this process uses, with an empty cache."""
-    with hub_repository.serve() as served:
-        monkeypatch.setenv("HF_TOKEN", WRITER)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
-        there = functools.partial(HubRepository, endpoint=served.endpoint, cache=tmp_path / "cache")
-        monkeypatch.setattr(artifacts, "HubRepository", there)
+    with hub_repository.serve_models(monkeypatch, tmp_path / "cache") as served:
         yield served
 
 

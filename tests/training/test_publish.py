@@ -1,6 +1,5 @@
 """Publishing to a hub repository and loading from one, against a loopback hub and its client."""
 
-import functools
 import json
 import os
 import pty
@@ -23,7 +22,6 @@ from waiting import PATIENCE
 from img2prompt.__main__ import main
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import sha256_of, write_json
-from img2prompt.core.hub import HubRepository
 from img2prompt.inference import artifacts
 from img2prompt.inference.artifacts import Assets, load, open_assets
 from img2prompt.training.publish import plan_publication, publish
@@ -41,14 +39,7 @@ It learned from [nothing](docs/data.md#why "why"), see ![this](docs/a%20dot.svg)
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     """A hub, which `publish` and `load` of this process use with an empty cache."""
-    with hub_repository.serve() as served:
-        monkeypatch.setenv("HF_TOKEN", WRITER)
-        # The loopback hub has no Xet storage; the real client would ask for nothing else.
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
-        # huggingface_hub reads its address and folder when it is imported.
-        there = functools.partial(HubRepository, endpoint=served.endpoint, cache=tmp_path / "cache")
-        monkeypatch.setattr(artifacts, "HubRepository", there)
+    with hub_repository.serve_models(monkeypatch, tmp_path / "cache") as served:
         yield served
 
 
