@@ -72,7 +72,7 @@ def check_options(size: int, workers: int | None) -> None:
 
 
 def measure(
-    data: str | os.PathLike, parts: int, size: int, workers: int | None = None
+    data: str | os.PathLike[str], parts: int, size: int, workers: int | None = None
 ) -> Throughput:
     """Prepare the first `parts` parts of a folder, and decode the same bytes alone.
 
@@ -105,7 +105,11 @@ def measure(
 
 
 def make_parts(
-    folder: str | os.PathLike, parts: int, pictures: int = 1_000, side: int = 512, seed: int = 0
+    folder: str | os.PathLike[str],
+    parts: int,
+    pictures: int = 1_000,
+    side: int = 512,
+    seed: int = 0,
 ) -> None:
     """Write parts of DiffusionDB's real size: PNG of smooth shapes under fine grain, as photographs
     have, about 450 kB each at 512 pixels.
