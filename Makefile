@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := $(PIP) --require-hashes --only-binary :all:
 NICE ?= nice
 
-.PHONY: run test test-all train-setup lint format lock licences coverage mutation fuzz clean
+.PHONY: assets run test test-all train-setup lint format lock licences coverage mutation fuzz clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python app.py $(ARGS)
@@ -90,6 +90,64 @@ mutation: $(VENV)/tools.stamp
 # A minute a family; ARGS="--seconds 600 --family pictures".
 fuzz: $(VENV)/dev.stamp
 	$(NICE) $(BIN)/python scripts/dev/fuzz.py $(ARGS)
+
+# Every artifact of the page, each by its command, and a manifest that tells what made them, in
+# MADE/assets. DATA is a folder in DiffusionDB's layout (README) with prompts.parquet in it, and
+# pictures that only teach words in its folder auxiliary/ if there are some. A step whose result is
+# newer than what it is made of is skipped; a training run that was stopped goes on. Hours.
+ifneq ($(filter assets,$(MAKECMDGOALS)),)
+$(if $(DATA),,$(error give the folder of the data: make assets DATA=FOLDER))
+endif
+MADE ?= mine
+PRESETS ?= gaze original notebook
+SIZE_gaze ?= 192
+SIZE_original ?= 128
+SIZE_notebook ?= 128
+ARTIFACTS := $(MADE)/assets
+PROMPTS ?= $(DATA)/prompts.parquet
+METADATA := $(wildcard $(DATA)/metadata.parquet)
+AUXILIARY := $(wildcard $(DATA)/auxiliary/images)
+RUNS := $(PRESETS:%=$(MADE)/runs/%)
+SCRIPT = $(NICE) $(BIN)/python scripts
+
+assets: $(ARTIFACTS)/manifest.json
+
+$(MADE)/prepared/main-%/report.json: $(METADATA) $(wildcard $(DATA)/images/*) | $(VENV)/train.stamp
+	$(SCRIPT)/prepare_data.py --data $(DATA) --size $* --out $(@D)
+
+$(MADE)/prepared/auxiliary-%/report.json: $(wildcard $(DATA)/auxiliary/*.parquet \
+	$(DATA)/auxiliary/images/*) | $(VENV)/train.stamp
+	$(SCRIPT)/prepare_data.py --data $(DATA)/auxiliary --size $* --train-only --out $(@D)
+
+EMBEDDED := $(PROMPTS) $(METADATA) $(wildcard $(DATA)/auxiliary/metadata.parquet)
+$(ARTIFACTS)/embedding.npz: $(EMBEDDED) | $(VENV)/train.stamp
+	$(SCRIPT)/train_embedding.py --prompts $(EMBEDDED) --out $@ $(ARGS_embedding)
+
+$(ARTIFACTS)/class_words.npz: $(ARTIFACTS)/embedding.npz $(PROMPTS)
+	$(SCRIPT)/count_class_words.py --prompts $(PROMPTS) --embedding $< --out $@
+
+$(ARTIFACTS)/kinds.npz: $(ARTIFACTS)/embedding.npz $(PROMPTS) $(METADATA)
+	$(SCRIPT)/build_kinds.py --prompts $(PROMPTS) $(METADATA) --embedding $< --out $@ $(ARGS_kinds)
+
+$(ARTIFACTS)/map.npz: $(ARTIFACTS)/embedding.npz
+	$(SCRIPT)/build_map.py --embedding $< --out $@ $(ARGS_map)
+
+# A finished run that is older than what it learned from is trained anew.
+$(MADE)/runs/%/model.keras: $(ARTIFACTS)/embedding.npz
+	if [ -e $@ ]; then rm -r $(@D); fi
+	$(SCRIPT)/train_model.py --preset $* --data $(MADE)/prepared/main-$(SIZE_$*) \
+		$(if $(AUXILIARY_$*),--auxiliary $(AUXILIARY_$*)) --embedding $< --out $(@D) \
+		$$(if [ -e $(@D)/config.json ]; then echo --resume; fi) $(ARGS_$*)
+
+AUXILIARY_gaze := $(if $(AUXILIARY),$(MADE)/prepared/auxiliary-$(SIZE_gaze))
+$(MADE)/runs/gaze/model.keras: $(MADE)/prepared/main-$(SIZE_gaze)/report.json \
+	$(AUXILIARY_gaze:%=%/report.json) $(ARTIFACTS)/class_words.npz
+$(MADE)/runs/original/model.keras: $(MADE)/prepared/main-$(SIZE_original)/report.json
+$(MADE)/runs/notebook/model.keras: $(MADE)/prepared/main-$(SIZE_notebook)/report.json
+
+$(ARTIFACTS)/manifest.json: $(ARTIFACTS)/class_words.npz $(ARTIFACTS)/kinds.npz \
+	$(ARTIFACTS)/map.npz $(RUNS:%=%/model.keras)
+	$(SCRIPT)/build_assets.py --runs $(RUNS) --out $(ARTIFACTS)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis build mutants

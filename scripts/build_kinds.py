@@ -4,7 +4,8 @@
         --embedding assets/embedding.npz --out assets/kinds.npz
 
 Prints each kind's precision and recall on held-out seeds, and how much of the vocabulary is given
-a kind. Where a manifest lies beside the file, it takes the figures. Two minutes for 550,000
+a kind. What made the file and the figures are written beside it, `NAME.report.json`, and into a
+manifest that lies there. Two minutes for 550,000
 prompts; needs scikit-learn (requirements-train.txt), which the app does not.
 """
 
@@ -13,18 +14,17 @@ import sys
 from pathlib import Path
 
 from img2prompt.core.errors import run_command
-from img2prompt.core.files import provenance
 from img2prompt.embedding.kinds import (
     PRECISION,
     SEEDS_FILE,
     count_contexts,
     coverage,
-    figures,
     fit_kinds,
     read_seeds,
+    summary,
 )
 from img2prompt.embedding.vectors import WordVectors
-from img2prompt.inference.artifacts import MANIFEST
+from img2prompt.training.ship import record
 
 
 def main() -> None:
@@ -49,11 +49,7 @@ def main() -> None:
         )
     words, uses = coverage(kinds)
     print(f"{words:.1%} of the answerable words have a kind, {uses:.1%} of their uses in prompts")
-    if (args.out.parent / MANIFEST).is_file():
-        from img2prompt.training.ship import build_manifest
-
-        made = provenance(["python", *sys.argv]) | {"figures": figures(reports)}
-        build_manifest(args.out.parent, made={args.out.name: made})
+    record(args.out, ["python", *sys.argv], figures=summary(reports))
 
 
 if __name__ == "__main__":

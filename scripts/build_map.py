@@ -2,9 +2,10 @@
 
     python scripts/build_map.py --embedding assets/embedding.npz --out assets/map.npz
 
-Prints how well each layout keeps neighbourhoods, and the themes. Where a manifest lies beside the
-file, it takes the figures. Ten minutes for 20,000 words on two CPU cores. Needs scikit-learn
-(requirements-train.txt); the app that reads the map does not.
+Prints how well each layout keeps neighbourhoods, and the themes. What made the map and its figures
+are written beside it, `NAME.report.json`, and into a manifest that lies there. Ten minutes for
+20,000 words on two CPU cores. Needs scikit-learn (requirements-train.txt); the app that reads the
+map does not.
 """
 
 import argparse
@@ -15,11 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from img2prompt.core.errors import run_command
-from img2prompt.core.files import provenance
 from img2prompt.data.block_list import BLOCKED_WORDS
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.embedding.word_map import DIMENSIONS, MAP_WORDS, build_map, neighbourhood_recall
-from img2prompt.inference.artifacts import MANIFEST
+from img2prompt.training.ship import record
 
 
 def main() -> None:
@@ -41,11 +41,7 @@ def main() -> None:
         print(f"{d}-D: {kept:.1%} of a word's ten nearest are among its ten nearest on the map")
     sizes = np.bincount(vocabulary.themes, minlength=len(vocabulary.labels))
     print("; ".join(f"{name} ({n})" for name, n in zip(vocabulary.labels, sizes, strict=True)))
-    if (args.out.parent / MANIFEST).is_file():
-        from img2prompt.training.ship import build_manifest
-
-        made = provenance(["python", *sys.argv]) | {"figures": figures}
-        build_manifest(args.out.parent, made={args.out.name: made})
+    record(args.out, ["python", *sys.argv], figures=figures)
 
 
 if __name__ == "__main__":

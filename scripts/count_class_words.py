@@ -4,7 +4,7 @@
         --embedding assets/embedding.npz --out assets/class_words.npz
 
 A minute for 500,000 prompts. Training `gaze` reads the file; prompts of the test split are left
-out.
+out. What made it is written beside it, `NAME.report.json`.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 from img2prompt.core.errors import UserError, run_command
 from img2prompt.embedding.class_words import count_class_words, left_out_text, read_class_names
 from img2prompt.embedding.vectors import WordVectors
+from img2prompt.training.ship import record
 
 SHOWN = ("tabby cat", "castle", "espresso", "sports car", "volcano")
 
@@ -25,10 +26,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the .npz to write")
     args = parser.parse_args()
     if args.out.is_dir():
-        raise UserError(f"{args.out} is a folder; give the name of the .npz to write.")
+        raise UserError("scripts.out_is_folder", path=args.out)
     vectors = WordVectors.load(args.embedding)
     found, counts = count_class_words(args.prompts, vectors)
     found.save(args.out)
+    record(args.out, ["python", *sys.argv], figures=counts)
     print(f"prompts: {counts['prompts']:,}; background over {counts['sources']} sources")
     print(left_out_text(counts))
     print(f"classes without a known word: {counts['classes_unknown']} of {len(found.words)}")

@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--class-words", type=Path, help="of a run that was trained with a prior")
     args = parser.parse_args()
 
-    from img2prompt.training.trainer import refit_decoder
+    from img2prompt.training.calibration import refit_decoder
 
     decoder = refit_decoder(args.run, args.data, args.class_words, ["python", *sys.argv])
     print("ranking value → confidence")

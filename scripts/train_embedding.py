@@ -8,8 +8,8 @@ reproducible: the same input gives the same bytes. `--workers all` trains on all
 faster and not reproducible; reading the prompts takes all cores either way. The log (stderr) tells
 words a second and the hours to go. Prompts of the test split are left out, because
 an embedding that saw them has learned which of their words go together; `--include-test` keeps
-them. The report lies beside the embedding: nearest neighbours of twenty probe words and the
-odd-one-out score of `img2prompt/embedding/probes.py`.
+them. The report lies beside the embedding, `NAME.report.json`: what made it, nearest neighbours of
+twenty probe words and the odd-one-out score of `img2prompt/embedding/probes.py`.
 """
 
 import argparse
@@ -21,9 +21,11 @@ from typing import Any
 
 from img2prompt.core.errors import UserError, run_command
 from img2prompt.core.executors import usable_cores
-from img2prompt.core.files import write_json
 from img2prompt.embedding.probes import PROBES, odd_one_out
 from img2prompt.embedding.vectors import WordVectors
+from img2prompt.training.ship import record
+
+NUMBERS = ("epochs", "dimensions", "window", "min_count", "seed")  # of EmbeddingConfig
 
 
 def main() -> None:
@@ -34,32 +36,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prompts", type=Path, nargs="+", required=True, help="parquet or text")
     parser.add_argument("--out", type=Path, required=True, help="the .npz to write")
-    parser.add_argument("--epochs", type=int, default=defaults.epochs)
-    parser.add_argument("--dimensions", type=int, default=defaults.dimensions)
-    parser.add_argument("--window", type=int, default=defaults.window)
-    parser.add_argument("--min-count", type=int, default=defaults.min_count)
-    parser.add_argument("--seed", type=int, default=defaults.seed)
+    for name in NUMBERS:
+        flag = f"--{name.replace('_', '-')}"
+        parser.add_argument(
+            flag, type=int, default=getattr(defaults, name), help="default %(default)s"
+        )
     parser.add_argument("--cbow", action="store_true", help="the original's CBOW")
-    parser.add_argument(
-        "--workers",
-        type=_workers,
-        default=1,
-        metavar="N",
-        help="a number, or `all` for every core; over 1 is not reproducible",
-    )
+    workers = "a number, or `all` for every core; over 1 is not reproducible"
+    parser.add_argument("--workers", type=_workers, default=1, metavar="N", help=workers)
     parser.add_argument("--include-test", action="store_true", help="keep test-split prompts")
     parser.add_argument("--export", choices=("text", "binary"), help="also write word2vec format")
     args = parser.parse_args()
     if args.out.is_dir():  # said before the training, not after it
-        raise UserError(f"{args.out} is a folder; give the name of the .npz to write.")
-    config = EmbeddingConfig(
-        dimensions=args.dimensions,
-        skip_gram=not args.cbow,
-        window=args.window,
-        min_count=args.min_count,
-        epochs=args.epochs,
-        seed=args.seed,
-    )
+        raise UserError("scripts.out_is_folder", path=args.out)
+    numbers = {name: getattr(args, name) for name in NUMBERS}
+    config = EmbeddingConfig(skip_gram=not args.cbow, **numbers)
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("img2prompt").setLevel(logging.INFO)  # gensim's own would be three a second
     vectors, counts = train_embedding(
@@ -70,7 +61,7 @@ def main() -> None:
         suffix = ".w2v.txt" if args.export == "text" else ".w2v.bin"
         export_word2vec(vectors, args.out.with_suffix(suffix), args.export == "binary")
     report = describe(vectors) | {"corpus": counts, "config": asdict(config)}
-    write_json(args.out.with_suffix(".report.json"), report)
+    record(args.out, ["python", *sys.argv], **report)
     print(f"corpus: {counts['prompts']:,} prompts, {counts['words']:,} words")
     print(
         f"left out: {counts['repeated']:,} repeated, {counts['test_prompts']:,} of the test split"

@@ -12,10 +12,11 @@ precision is used, and XLA for `original` and `notebook`. `--without` leaves sou
 a run on them. Watch with `tensorboard --logdir runs`.
 
 Killed, the same command with `--resume` goes on from the last whole epoch. On the same machine it
-ends with the weights of a run that nobody disturbed: where the random numbers of dropout and of the
-loss stand is saved, too.
+ends with the weights of a run that nobody disturbed: the state of the random numbers of dropout and
+of the loss is saved, too.
 
-`--stream` reads the shards from front to back, for data that no memory holds. `--strategy mirrored`
+`--stream` draws pictures in the order of the shards, so that an epoch reads its part of the disk
+once: for more data than memory holds. It draws other pictures than without. `--strategy mirrored`
 uses all GPUs of this machine; for several machines start the same command on each with `--strategy
 multiworker` and its own TF_CONFIG (docs/scaling.md). A worker that is lost ends all others with
 exit code 2; start all of them again with `--resume`.
@@ -25,13 +26,16 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 from img2prompt.core.errors import run_command
 
 
 def main() -> None:
+    from img2prompt.models.presets import PRESETS
+    from img2prompt.training.config import TrainConfig, TrainJob, default_config
     from img2prompt.training.distributed import STRATEGIES, task_of
-    from img2prompt.training.trainer import PRESETS, TrainConfig, default_config, train
+    from img2prompt.training.trainer import train
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="gaze", help=f"one of {', '.join(PRESETS)}")
@@ -42,31 +46,25 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the run's folder")
     parser.add_argument("--resume", action="store_true", help="go on with a stopped run")
     parser.add_argument("--strategy", default="none", help=f"one of {', '.join(STRATEGIES)}")
-    for field in dataclasses.fields(TrainConfig):
-        if field.name != "preset":
-            flag = "--" + field.name.replace("_", "-")
-            if field.type is bool:
-                parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None)
-            else:
-                parser.add_argument(flag, type=field.type, default=None)
+    settings = [field for field in dataclasses.fields(TrainConfig) if field.name != "preset"]
+    for field in settings:
+        kind: Any = field.type
+        how = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
+        parser.add_argument("--" + field.name.replace("_", "-"), default=None, **how)
     args = parser.parse_args()
-    changes = {
-        field.name: getattr(args, field.name)
-        for field in dataclasses.fields(TrainConfig)
-        if field.name != "preset"
-    }
+    changes = {field.name: getattr(args, field.name) for field in settings}
     config = default_config(args.preset, **changes)
-    train(
-        config,
+    job = TrainJob(
         args.data,
         args.embedding,
         args.out,
-        resume=args.resume,
         auxiliary=args.auxiliary,
         class_words=args.class_words,
-        command=["python", *sys.argv],
+        resume=args.resume,
         strategy=args.strategy,
+        command=["python", *sys.argv],
     )
+    train(config, job)
     if task_of(args.strategy).rank > 0:
         return
     print(f"model: {args.out / 'model.keras'}")

@@ -218,9 +218,9 @@ def _picture(seed: int = 0, size: tuple[int, int] = (24, 16)) -> Image.Image:
     return Image.fromarray(noise).resize(size, Image.Resampling.BILINEAR)
 
 
-def _encode(picture: Image.Image, format: str = "PNG", **options: Any) -> bytes:
+def _encode(picture: Image.Image, file_format: str = "PNG", **options: Any) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format, **options)
+    picture.save(buffer, file_format, **options)
     return buffer.getvalue()
 
 

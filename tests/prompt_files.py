@@ -21,18 +21,18 @@ def png(texts: dict[str, str], **options: Any) -> bytes:
     return saved("PNG", pnginfo=info)
 
 
-def saved(format: str, picture: Image.Image = PICTURE, **options: Any) -> bytes:
+def saved(file_format: str, picture: Image.Image = PICTURE, **options: Any) -> bytes:
     """The picture as a file's bytes."""
     buffer = io.BytesIO()
-    picture.save(buffer, format, **options)
+    picture.save(buffer, file_format, **options)
     return buffer.getvalue()
 
 
-def commented(format: str, comment: bytes) -> bytes:
+def commented(file_format: str, comment: bytes) -> bytes:
     """As piexif writes a UserComment: in EXIF's own folder, an encoding's name before it."""
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x9286] = comment
-    return saved(format, exif=exif)
+    return saved(file_format, exif=exif)
 
 
 def unicode_comment(text: str, order: str = "be") -> bytes:
@@ -40,24 +40,24 @@ def unicode_comment(text: str, order: str = "be") -> bytes:
     return b"UNICODE\0" + text.encode(f"utf-16-{order}")
 
 
-def comfy_exif(format: str, graph: dict, workflow: dict) -> bytes:
+def comfy_exif(file_format: str, graph: dict, workflow: dict) -> bytes:
     """As ComfyUI's SaveAnimatedWEBP: the graph in the tag of the camera's model."""
     exif = Image.Exif()
     exif[0x0110] = f"prompt:{json.dumps(graph)}"
     exif[0x010F] = f"workflow:{json.dumps(workflow)}"
-    return saved(format, exif=exif)
+    return saved(file_format, exif=exif)
 
 
-def fooocus_exif(format: str, text: str, scheme: str) -> bytes:
+def fooocus_exif(file_format: str, text: str, scheme: str) -> bytes:
     """As Fooocus: the comment as plain text in the first folder."""
     exif = Image.Exif()
     exif[0x9286] = text
     exif[0x0131] = "Fooocus v2.5.5"
     exif[0x927C] = scheme
-    return saved(format, exif=exif)
+    return saved(file_format, exif=exif)
 
 
-def exif_file(format: str, tags: dict[int, Any], inner: dict[int, Any] | None = None) -> bytes:
+def exif_file(file_format: str, tags: dict[int, Any], inner: dict[int, Any] | None = None) -> bytes:
     """A picture with EXIF tags in the first folder, and in EXIF's own one."""
     exif = Image.Exif()
     exif[0x0132] = "2026:01:01 00:00:00"  # Pillow writes no empty first folder into a PNG
@@ -65,10 +65,10 @@ def exif_file(format: str, tags: dict[int, Any], inner: dict[int, Any] | None = 
         exif[tag] = value
     for tag, value in (inner or {}).items():
         exif.get_ifd(0x8769)[tag] = value
-    return saved(format, exif=exif)
+    return saved(file_format, exif=exif)
 
 
-def xmp_file(format: str, body: str, attributes: str = "") -> bytes:
+def xmp_file(file_format: str, body: str, attributes: str = "") -> bytes:
     """A picture with a packet of XMP, `body` within its one description."""
     packet = (
         '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -78,22 +78,24 @@ def xmp_file(format: str, body: str, attributes: str = "") -> bytes:
         f'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" {attributes}>'
         f"{body}</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end='w'?>"
     )
-    if format == "PNG":
+    if file_format == "PNG":
         info = PngImagePlugin.PngInfo()
         info.add_itxt("XML:com.adobe.xmp", packet)
         return saved("PNG", pnginfo=info)
-    if format == "TIFF":
+    if file_format == "TIFF":
         return exif_file("TIFF", {700: packet.encode()})
-    return saved(format, xmp=packet.encode())
+    return saved(file_format, xmp=packet.encode())
 
 
-def hidden_file(text: str, format: str = "PNG", packed: bool = True) -> bytes:
+def hidden_file(text: str, file_format: str = "PNG", packed: bool = True) -> bytes:
     """A picture with a text in the lowest bits of its alpha, down the columns."""
     data = gzip.compress(text.encode()) if packed else text.encode()
-    return hidden_bits(b"stealth_pngcomp" if packed else b"stealth_pnginfo", data, format)
+    return hidden_bits(b"stealth_pngcomp" if packed else b"stealth_pnginfo", data, file_format)
 
 
-def hidden_bits(name: bytes, data: bytes, format: str = "PNG", length: int | None = None) -> bytes:
+def hidden_bits(
+    name: bytes, data: bytes, file_format: str = "PNG", length: int | None = None
+) -> bytes:
     """The same of raw bytes, with any length told."""
     told = struct.pack(">I", len(data) * 8 if length is None else length)
     bits = np.unpackbits(np.frombuffer(name + told + data, np.uint8))
@@ -103,7 +105,9 @@ def hidden_bits(name: bytes, data: bytes, format: str = "PNG", length: int | Non
     picture = PICTURE.resize((side, side)).convert("RGBA")
     picture.putalpha(Image.fromarray(alpha.reshape(side, side).T.copy()))
     buffer = io.BytesIO()
-    picture.save(buffer, format, **({"lossless": True, "exact": True} if format == "WEBP" else {}))
+    picture.save(
+        buffer, file_format, **({"lossless": True, "exact": True} if file_format == "WEBP" else {})
+    )
     return buffer.getvalue()
 
 

@@ -156,8 +156,8 @@ def everywhere(table: dict) -> dict[str, bytes]:
     """A table in PNG's "parameters", and in the comment of the other formats."""
     written = json.dumps(table, indent=2)
     files = {"png": png({"parameters": written})}
-    for format in ("JPEG", "WEBP"):
-        files[format] = commented(format, unicode_comment(written, "le"))
+    for file_format in ("JPEG", "WEBP"):
+        files[file_format] = commented(file_format, unicode_comment(written, "le"))
     return files
 
 
@@ -165,8 +165,8 @@ def keyed(texts: dict[str, str]) -> dict[str, bytes]:
     """Texts under keys of their own, and the same as one JSON in a comment."""
     written = json.dumps(texts)
     files = {"png": png(texts)}
-    for format in ("JPEG", "WEBP"):
-        files[format] = commented(format, b"ASCII\0\0\0" + written.encode())
+    for file_format in ("JPEG", "WEBP"):
+        files[file_format] = commented(file_format, b"ASCII\0\0\0" + written.encode())
     return files
 
 
@@ -183,8 +183,8 @@ FORMS = {
     "JSON": everywhere(HORDE),
     "NovelAI": keyed(NOVEL) | {"hidden": hidden_file(json.dumps(NOVEL))},
     "Draw Things": {
-        format: xmp_file(format, DRAW_XMP, 'xmp:CreatorTool="Draw Things"')
-        for format in ("PNG", "JPEG", "WEBP")
+        file_format: xmp_file(file_format, DRAW_XMP, 'xmp:CreatorTool="Draw Things"')
+        for file_format in ("PNG", "JPEG", "WEBP")
     },
     "Midjourney": {
         "png": png({"Description": JOB, "Author": "somebody"}),

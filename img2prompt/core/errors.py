@@ -35,7 +35,7 @@ class UserError(ValueError):
         """The sentence in a language."""
         key = next((key for key in (f"error.{self.key}", self.key) if key in text), None)
         if key is None:  # being moved into the locales: the sentence itself
-            return text.sentence(self.key)
+            return self.key
         values = {
             name: value.told(text) if isinstance(value, UserError) else value
             for name, value in self.values.items()

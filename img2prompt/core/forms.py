@@ -1,7 +1,7 @@
-"""What the JSON files of this project look like: types that `files.read_json` checks them by.
+"""Schemas of this project's JSON files; `files.read_json` checks files against them.
 
-Only what is read is described; other keys may stand beside it, from an older or a newer version.
-Numbers are finite, and nothing is converted: "5" is no number.
+Only keys that are read are described; a file of an older or a newer version may hold others.
+Numbers are finite, and nothing is converted: "5" is not a number.
 """
 
 from typing import Annotated, Any
@@ -36,6 +36,13 @@ class Entry(Made):
     bound: Made = Made()
 
 
+class Artifact(Made):
+    """`NAME.report.json`, what made `NAME.npz` and how good it is: `ship.record`."""
+
+    sha256: str = ""  # of the file; other bytes were made by something else
+    figures: dict[str, Number | dict[str, Number]] = {}
+
+
 class Manifest(_Form):
     """`manifest.json`; the names of its files are checked where they are used."""
 
@@ -54,7 +61,7 @@ class Run(_Form):
 
 
 class Prepared(_Form):
-    """A prepared folder's `settings.json`: `dataset.PrepareSettings`."""
+    """A prepared folder's `settings.json`: `shards.PrepareSettings`."""
 
     size: int = 0
     fit: str = ""
@@ -71,7 +78,7 @@ class Prepared(_Form):
 
 
 class Settings(_Form):
-    """What any version's `config.json` is: a table, and what a run was trained without."""
+    """The part of a run's `config.json` that every version has: the source it left out."""
 
     without: str = ""
 

@@ -4,7 +4,6 @@ A locale is a TOML file with the same keys and placeholders as the English one; 
 copy `en.toml`, translate it, and name it by its code.
 """
 
-import re
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -43,16 +42,6 @@ class Texts:
         """The text, or `default` where there is none."""
         return self._texts.get(key, default)
 
-    def sentence(self, english: str) -> str:
-        """What the rooms below the page say in English, in this language.
-
-        The table `error` holds what they can say to a visitor; another sentence stays as it is.
-        """
-        for key, pattern in _sentences():
-            if found := pattern.fullmatch(english):
-                return self(key, **found.groupdict())
-        return english
-
     def names(self, table: str = "") -> list[str]:
         """All keys of a table, in the file's order."""
         return [key for key in self._texts if key.startswith(table)]
@@ -80,20 +69,6 @@ def languages() -> tuple[str, ...]:
     """The codes of the locales, English first."""
     codes = sorted(path.stem for path in LOCALES.glob("*.toml"))
     return (ENGLISH, *(code for code in codes if code != ENGLISH))
-
-
-@cache
-def _sentences() -> list[tuple[str, re.Pattern[str]]]:
-    """The keys of the table `error`, and what finds each one's English again."""
-    english = Texts()
-    patterns = []
-    for key in (key for key in english.names("error.") if key.count(".") == 1):
-        parts = Formatter().parse(english(key))
-        written = "".join(
-            re.escape(told) + (f"(?P<{name}>.+)" if name else "") for told, name, _, _ in parts
-        )
-        patterns.append((key, re.compile(written, re.DOTALL)))
-    return patterns
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""Words that a class should not meet: the published block list, and a mask for free text.
+"""The block list of words unsuitable for a class, and a mask for free text.
 
-The list, `blocked_words.txt` beside this module, is our own. `WordVectors.hiding` keeps its words
-out of every answer; a text that a person or a file brought is shown through `mask`.
+`blocked_words.txt` beside this module was written for this project. `WordVectors.hiding` keeps its
+words out of every answer; `mask` hides them in texts that come from a person or a file.
 """
 
 import unicodedata
@@ -25,14 +25,16 @@ BLOCKED_WORDS = _read(BLOCK_LIST)
 def mask(text: str, hidden: Container[str]) -> str:
     """A text with every hidden word replaced by "•••".
 
-    Words are those that `text.words` finds, so case, punctuation and underscores around a word
-    hide nothing, and a longer word that contains a hidden one ("Sussex") stays. Neither do
-    characters that nobody sees, soft hyphens and zero-width spaces say, in the middle of one. A
-    text without hidden words comes back as it is; one with them in Unicode's NFKC form.
+    Words are split as `text.words` does, so a hidden word is found in any case and between
+    punctuation and underscores, but not inside a longer word ("Sussex"). Invisible characters in a
+    word (soft hyphens, zero-width spaces) are ignored.
 
     Args:
-        text: any text, a prompt say.
+        text: any text, for example a prompt.
         hidden: words as `text.words` gives them, lower case.
+
+    Returns:
+        The text unchanged where nothing is hidden, else in Unicode's NFKC form.
 
     >>> mask("A NUDE_study, Sussex", {"nude", "sex"})
     'A •••_study, Sussex'
@@ -43,8 +45,8 @@ def mask(text: str, hidden: Container[str]) -> str:
     parts, end = [], 0
     for found in WORD.finditer(seen):
         start, stop = places[found.start()], places[found.end() - 1] + 1
-        # Unseen characters may stand in a word or between two: both readings count. Lower case
-        # can split a word ("İ" is two characters), and `text.words` splits after it.
+        # An invisible character may be inside a word or between two: both readings count. Lower
+        # case can split a word ("İ" becomes two characters), so it comes before the splitting.
         read = found[0].lower() + " " + normal[start:stop].lower()
         if any(word in hidden for word in WORD.findall(read)):
             parts += [normal[end:start], MASK]

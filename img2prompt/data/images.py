@@ -1,7 +1,7 @@
-"""The first room: whatever a person hands over → an upright RGB picture → the model's input.
+"""Image loading and preprocessing: path, bytes, PIL image or array → the model's input.
 
-This is the only preprocessing in the project. Training shards store `to_pixels`, serving calls
-`preprocess`, and both go through the same lines.
+Training and serving share this code: shards store what `to_pixels` returns, the predictor calls
+`preprocess`.
 """
 
 import contextlib
@@ -10,38 +10,37 @@ import os
 import threading
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from img2prompt.core.errors import UserError
-from img2prompt.data.picture_files import checks as picture_files
-from img2prompt.data.picture_files import exif
-from img2prompt.data.picture_files import kinds as picture_kinds
+from img2prompt.data.picture_files import checks, exif, kinds
 
 SIZE = 128  # the original project's 128×128×3
 Fit = Literal["stretch", "crop", "pad"]
 FITS: tuple[Fit, ...] = ("stretch", "crop", "pad")
 
-# Formats are named rather than left to Pillow's full list: every decoder is attack surface.
+# Only these of Pillow's formats, because every decoder can be attacked.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_BYTES = 50 * 2**20
 MAX_PIXELS = 50_000_000  # 200 MB once decoded to RGB; Pillow itself only warns at 89 Mpx
-# Resizing and turning go by columns too, and of a picture a pixel wide every row has a pointer.
+# Resizing and rotating also work by columns, and Pillow keeps a pointer for every row.
 MAX_SIDE = 32_768
-# Bytes that one picture takes while it is read, its file included. With what answering it takes, a
-# request stays under 300 MB: scripts/dev/measure_pictures.py.
+# Bytes that one picture takes while it is read, its file included, so that a whole request stays
+# under 300 MB: scripts/dev/measure_pictures.py.
 MAX_MEMORY = 280_000_000
-LARGE = 8_000_000  # pixels from which on pictures are decoded one after the other
+LARGE = 8_000_000  # pixels; larger pictures are decoded one at a time
 WHITE = np.float32(255)  # the largest value of a pixel
 BACKGROUND = (255, 255, 255)  # transparent pixels become white, as on a web page
 
-# Bytes of a pixel in memory, by Pillow's mode; most modes have four, RGB too.
+# Bytes a pixel in memory, by Pillow's mode; most modes, RGB among them, take four.
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 _BYTES_OTHERWISE = _RGB_BYTES = 4
-_STRIP = 2**17  # pixels that are converted at once
-_TURNS = {  # what makes a picture upright, by its EXIF orientation
+_STRIP = 2**17  # pixels that are converted at a time
+_TURNS = {  # EXIF orientation → what makes the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -51,30 +50,30 @@ _TURNS = {  # what makes a picture upright, by its EXIF orientation
     8: Image.Transpose.ROTATE_90,
 }
 _ONE_LARGE = threading.Lock()
-# Pillow asks for memory in blocks. glibc keeps freed ones of up to 32 MB for the thread that had
-# them, so every thread would hold a whole picture for ever; larger ones it gives back.
-Image.core.set_block_size(64 * 2**20)
-_CUT = "The picture is cut off: its last part is missing; save or download it again."
+# Pillow allocates memory in blocks. glibc keeps freed blocks of up to 32 MB for the thread that had
+# them, so every thread would hold a whole picture for ever; it returns larger ones to the system.
+Image.core.set_block_size(64 * 2**20)  # type: ignore[attr-defined]  # Pillow's C part has no types
 
-ImageSource = str | os.PathLike | bytes | Image.Image | np.ndarray
+EncodedSource = str | os.PathLike[str] | bytes
+ImageSource = EncodedSource | Image.Image | NDArray[Any]
 
 
 class ImageError(UserError):
-    """A picture that cannot be used; the message is one sentence for the person."""
+    """A picture that cannot be used."""
 
 
 def open_image(source: ImageSource) -> Image.Image:
-    """Decode `source` into an upright RGB picture without transparency.
+    """Decode a picture: upright, RGB, without transparency.
 
-    Where a second copy of a large picture would not fit in `MAX_MEMORY` (turned, transparent or not
-    RGB, and over some 30 million pixels), it comes with its sides halved, or halved again.
+    A large picture whose second copy would not fit into `MAX_MEMORY` (rotated, transparent or not
+    RGB, and over some 30 million pixels) is decoded at half or a quarter of its side.
 
     Args:
         source: a path, encoded bytes, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4),
             uint8 in 0–255 or floating in [0, 1].
 
     Returns:
-        A PIL image in mode RGB, EXIF rotation applied, transparency laid on white. Of an
+        A PIL image in mode RGB: EXIF orientation applied, transparent pixels white. Of an
         animation, the first frame.
 
     Raises:
@@ -86,59 +85,63 @@ def open_image(source: ImageSource) -> Image.Image:
     if isinstance(source, Image.Image):
         _check_size(source.size)
         opened = _decode(source)
-        # Of a picture in memory never the very same one: who gets it may paint on it.
+        # A copy, because the caller may change the picture.
         return opened.copy() if opened is source and not hasattr(source, "file") else opened
     return _decode(open_encoded(source))
 
 
-def open_encoded(source: str | os.PathLike | bytes) -> Image.Image:
-    """Check a picture file and open it without decoding its pixels: its header and metadata.
+def open_encoded(source: EncodedSource) -> Image.Image:
+    """Check a picture file and open it without decoding its pixels: header and metadata only.
 
-    What of its texts and its EXIF can be read stands in `.info`, wherever in the file it was, and
-    what is damaged, oversized or of no use to us is left out (`picture_files.tidy`). `.fp` is a
-    `BytesIO` of the file as it was left. Ask `read_exif` for its EXIF: Pillow's own `getexif`
-    decodes a PNG first.
+    `.info` holds the texts and EXIF that can be read, wherever in the file they were; damaged,
+    oversized and unused parts are removed beforehand (`checks.tidy`). `.fp` is a `BytesIO` of the
+    cleaned file. Use `read_exif` for EXIF: Pillow's own `getexif` decodes a PNG first.
+
+    Args:
+        source: a path or encoded bytes.
 
     Raises:
-        ImageError: as `open_image`, but for damage that only decoding shows.
+        ImageError: as `open_image`, except for damage that only decoding shows.
     """
     if isinstance(source, bytes):
         data = source
         if len(data) > MAX_BYTES:
-            raise ImageError(_too_large(len(data)))
+            raise _too_large(len(data))
     else:
         data = _read(Path(source))
     if not data:
-        raise ImageError("The file is empty; choose a picture.")
-    format = picture_kinds.sniff(data)
-    if format is None:
-        raise ImageError(_no_picture(data))
+        raise ImageError("images.empty")
+    kind = kinds.sniff(data)
+    if kind is None:
+        raise _no_picture(data)
     file = None
     try:
-        file = picture_files.tidy(data, format)
-        # The tidied file stands beside what the caller holds.
+        file = checks.tidy(data, kind)
+        # The cleaned copy exists beside the bytes that the caller holds.
         file.held = len(data) if isinstance(source, bytes) and file.data is not source else 0
         del data
         with warnings.catch_warnings():
-            # Our own pixel limit below is lower than Pillow's warning; both must stop here.
+            # Our own pixel limit is lower than Pillow's; both end here.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(file.data), formats=[format])
+            image = Image.open(io.BytesIO(file.data), formats=[kind])
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ImageError(_too_many_pixels()) from None
+        raise _too_many_pixels() from None
     except Exception:  # Pillow's header parsers raise many types on hostile bytes
-        raise ImageError(_CUT if file is not None and file.cut else _unusual(format)) from None
+        if file is not None and file.cut:
+            raise ImageError("images.cut") from None
+        raise ImageError("images.odd", format=kind) from None
     _check_size(image.size)
-    file.held += len(file.data) * (2 if format == "WEBP" else 1)  # Pillow keeps a copy of WebP
-    file.data = b""  # it lives in `image.fp` now
-    image.file = file
-    _shrink(image)  # refuses what would not fit
+    file.held += len(file.data) * (2 if kind == "WEBP" else 1)  # Pillow keeps a copy of WebP
+    file.data = b""  # `image.fp` has it
+    image.file = file  # type: ignore[attr-defined]  # what `_decode` has to know of the file
+    _shrink(image)  # raises where it would not fit
     return image
 
 
 def read_exif(image: Image.Image) -> Image.Exif:
-    """The EXIF of a picture from `open_encoded`; empty where there is none that can be read.
+    """The EXIF of a picture from `open_encoded`; empty where there is none or it is damaged.
 
-    Never decodes pixels, which `getexif` does for a PNG without EXIF.
+    Never decodes pixels, as `getexif` does for a PNG without EXIF.
     """
     try:
         return Image.Image.getexif(image)
@@ -146,14 +149,14 @@ def read_exif(image: Image.Image) -> Image.Exif:
         return Image.Exif()
 
 
-def to_pixels(image: Image.Image, size: int = SIZE, fit: Fit = "stretch") -> np.ndarray:
+def to_pixels(image: Image.Image, size: int = SIZE, fit: Fit = "stretch") -> NDArray[np.uint8]:
     """Resize an RGB picture to a square: uint8 (size, size, 3) in 0–255.
 
     Args:
         image: as `open_image` returns it.
         size: side in pixels.
-        fit: `stretch` as the original did (aspect not kept), `crop` the centre square, or `pad`
-            with black to a square.
+        fit: `stretch` as the original did (aspect not kept), `crop` to the centre square, or `pad`
+            with black.
 
     Raises:
         UserError: unknown `fit`.
@@ -164,36 +167,40 @@ def to_pixels(image: Image.Image, size: int = SIZE, fit: Fit = "stretch") -> np.
         resized = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
     elif fit == "pad":
         # Not Pillow's own `pad`, which fails where the short side rounds to nothing.
-        inner = [max(1, round(length * size / max(image.size))) for length in image.size]
+        width, height = (max(1, round(side * size / max(image.size))) for side in image.size)
+        inner = image.resize((width, height), Image.Resampling.BICUBIC)
         resized = Image.new("RGB", (size, size))
-        corner = [round((size - length) / 2) for length in inner]
-        resized.paste(image.resize(inner, Image.Resampling.BICUBIC), corner)
+        resized.paste(inner, (round((size - width) / 2), round((size - height) / 2)))
     else:
-        raise UserError(f"Unknown fit {fit!r}; choose one of {', '.join(FITS)}.")
+        raise UserError("images.fit", fit=fit, known=", ".join(FITS))
     return np.asarray(resized, dtype=np.uint8)  # (size, size, 3)
 
 
-def to_float(pixels: np.ndarray) -> np.ndarray:
+def to_float(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """uint8 (…, 3) in 0–255 → float32 in [0, 1], what every model takes."""
     return np.asarray(pixels, dtype=np.float32) / WHITE
 
 
-def preprocess(source: ImageSource, size: int = SIZE, fit: Fit = "stretch") -> np.ndarray:
+def preprocess(source: ImageSource, size: int = SIZE, fit: Fit = "stretch") -> NDArray[np.float32]:
     """Any picture → the model's input: float32 (size, size, 3) in [0, 1].
+
+    Args:
+        source: as `open_image`.
+        size, fit: as `to_pixels`.
 
     Raises:
         ImageError: as `open_image`.
+        UserError: unknown `fit`.
     """
     return preprocess_sized(source, size, fit)[0]
 
 
 def preprocess_sized(
     source: ImageSource, size: int = SIZE, fit: Fit = "stretch"
-) -> tuple[np.ndarray, tuple[int, int]]:
-    """What `preprocess` returns, and the upright picture's width and height.
+) -> tuple[NDArray[np.float32], tuple[int, int]]:
+    """As `preprocess`, and the upright picture's width and height in pixels.
 
-    The decoded picture is gone when this returns, and of large ones only one at a time stands in
-    memory, however many threads ask.
+    However many threads call this, only one large picture at a time is in memory.
 
     Raises:
         ImageError: as `open_image`.
@@ -214,27 +221,27 @@ def _read(path: Path) -> bytes:
                 data = file.read(MAX_BYTES + 1)  # a pipe has no size to check beforehand
             length = len(data)
     except FileNotFoundError:
-        raise ImageError(f"There is no file {path}.") from None
+        raise ImageError("images.missing", path=path) from None
     except PermissionError:
-        raise ImageError(f"The file {path} may not be read; check its permissions.") from None
+        raise ImageError("images.forbidden", path=path) from None
     except (OSError, ValueError):  # a name too long, or with a null byte
-        raise ImageError("That file name cannot be opened; choose a picture.") from None
+        raise ImageError("images.name") from None
     if path.is_dir():
-        raise ImageError(f"{path} is a folder; name the pictures in it.")
+        raise ImageError("images.folder", path=path)
     if length > MAX_BYTES:
-        raise ImageError(_too_large(length))
+        raise _too_large(length)
     return data
 
 
 def _decode(image: Image.Image) -> Image.Image:
-    file = getattr(image, "file", None)
+    file = _file(image)
     try:
         shrink = _shrink(image)
         turn = _orientation(image)
         image.seek(0)
         if shrink > 1 and image.format == "JPEG":
-            # The decoder itself makes it smaller, and so takes less memory for it.
-            image.draft(None, tuple(side // shrink for side in image.size))
+            # The decoder scales it down itself, which takes less memory.
+            image.draft(None, (image.width // shrink, image.height // shrink))
             shrink = 1
         image.load()
         return _upright_rgb(image, turn, shrink)
@@ -242,21 +249,26 @@ def _decode(image: Image.Image) -> Image.Image:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error … on bad data
         if file.cut if file is not None else "truncated" in str(error):
-            raise ImageError(_CUT) from None
-        # Of TIFF there are many kinds, and Pillow calls those it cannot decode damaged.
+            raise ImageError("images.cut") from None
+        # Pillow calls kinds of TIFF that it cannot decode damaged.
         if image.format == "TIFF":
-            raise ImageError(_unusual(image.format)) from None
-        raise ImageError("The picture is damaged; save or download it again.") from None
+            raise ImageError("images.odd", format=image.format) from None
+        raise ImageError("images.damaged") from None
+
+
+def _file(image: Image.Image) -> checks.PictureFile | None:
+    """What `open_encoded` found out; None for a picture that it did not open."""
+    return getattr(image, "file", None)
 
 
 def _shrink(image: Image.Image) -> int:
-    """By what the sides are divided so that decoding stays within `MAX_MEMORY`: 1, 2, 4 or 8.
+    """The divisor of the sides that keeps decoding within `MAX_MEMORY`: 1, 2, 4 or 8.
 
     Raises:
-        ImageError: it does not, whatever the divisor.
+        ImageError: even 8 takes too much.
     """
-    file = getattr(image, "file", None)
-    if file is None:  # in memory already, or opened by somebody else
+    file = _file(image)
+    if file is None:  # in memory already, or not opened here
         return 1
     pixels = image.size[0] * image.size[1]
     plain = image.mode == "RGB" and "transparency" not in image.info and _orientation(image) == 1
@@ -267,15 +279,12 @@ def _shrink(image: Image.Image) -> int:
         first = native / shrink**2 if image.format == "JPEG" else native
         if fixed + (first + second / shrink**2) * pixels <= MAX_MEMORY:
             return shrink
-    raise ImageError(
-        f"A {image.format} of {pixels / 1e6:.0f} million pixels, saved this way, takes too much "
-        "memory; make it smaller."
-    )
+    raise ImageError("images.memory", format=image.format, size=f"{pixels / 1e6:.0f}")
 
 
 def _orientation(image: Image.Image) -> int:
-    """1 to 8, as EXIF counts; 1 where it is broken or missing."""
-    file = getattr(image, "file", None)
+    """The EXIF orientation, 1 to 8; 1 where it is damaged or missing."""
+    file = _file(image)
     if file is None:
         number = read_exif(image).get(exif.ORIENTATION, 1)
         return number if number in range(1, 9) else 1
@@ -290,11 +299,11 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _upright_rgb(image: Image.Image, turn: int, shrink: int) -> Image.Image:
-    """Turned, flattened and converted in strips, so that only the result stands beside it.
+    """Rotate, flatten and convert in strips, so that memory holds only one copy beside it.
 
     Args:
         image: decoded.
-        turn: how it is stored, 1 to 8 as EXIF counts.
+        turn: its EXIF orientation, 1 to 8.
         shrink: what its sides are divided by.
     """
     if image.mode == "RGB" and not image.has_transparency_data and turn == 1 and shrink == 1:
@@ -303,10 +312,12 @@ def _upright_rgb(image: Image.Image, turn: int, shrink: int) -> Image.Image:
     rows = max(_STRIP // width // 8, 1) * 8
     strips = [(top, min(top + rows, height)) for top in range(0, height, rows)]
     unit = 1.0
-    if image.mode == "F":  # in [0, 1] or in [0, 255]: only the whole picture tells
-        unit = max(np.nanmax(_strip(image, strip), initial=0.0) for strip in strips)
-    small = [-(-side // shrink) for side in image.size]
-    result = Image.new("RGB", (small[1], small[0]) if turn > 4 else tuple(small))
+    if image.mode == "F":  # in [0, 1] or in [0, 255]: only the whole picture shows which
+        unit = max(
+            float(np.nanmax(np.asarray(_strip(image, strip)), initial=0.0)) for strip in strips
+        )
+    small = (-(-width // shrink), -(-height // shrink))
+    result = Image.new("RGB", small[::-1] if turn > 4 else small)
     for top, bottom in strips:
         piece = _to_rgb(_strip(image, (top, bottom)), 255.0 if unit <= 1.0 else 1.0)
         if shrink > 1:
@@ -325,7 +336,7 @@ def _strip(image: Image.Image, rows: tuple[int, int]) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image, white: float) -> Image.Image:
-    """RGB without transparency; `white` is what 1.0 of a picture of floats is multiplied by."""
+    """RGB without transparency; values of a float picture are multiplied by `white`."""
     if image.mode.startswith("I") or image.mode == "F":
         # Pillow's own conversion clips 16-bit grey to white.
         values = np.asarray(image, dtype=np.float64)
@@ -336,7 +347,7 @@ def _to_rgb(image: Image.Image, white: float) -> Image.Image:
         if isinstance(clear, int) and image.mode != "F":
             grey = np.where(values == clear, np.uint8(BACKGROUND[0]), grey)
         return Image.fromarray(grey).convert("RGB")
-    if image.mode == "La":  # Pillow converts it to LA alone
+    if image.mode == "La":  # Pillow can convert it only to LA
         image = image.convert("LA")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
@@ -345,54 +356,41 @@ def _to_rgb(image: Image.Image, white: float) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _from_array(array: np.ndarray) -> Image.Image:
+def _from_array(array: NDArray[Any]) -> Image.Image:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
-        raise ImageError(
-            f"An array of shape {array.shape} is not a picture; "
-            "use (height, width), (height, width, 3) or (height, width, 4)."
-        )
+        raise ImageError("images.shape", shape=array.shape)
     _check_size((array.shape[1], array.shape[0]))
     if np.issubdtype(array.dtype, np.floating):
         values, array = array, np.empty(array.shape, np.uint8)
-        for row, line in enumerate(values):  # copies of the whole would take ten times its bytes
+        for row, line in enumerate(values):  # by row: the whole would take ten times its bytes
             if not (np.min(line) >= 0 and np.max(line) <= 1):  # NaN is neither
-                raise ImageError("Floating-point pictures must lie in [0, 1].")
+                raise ImageError("images.range")
             array[row] = np.rint(line * 255)
     if array.dtype != np.uint8:
-        raise ImageError(f"Pixels must be uint8 or floating point, not {array.dtype}.")
+        raise ImageError("images.dtype", dtype=array.dtype)
     return Image.fromarray(array)
 
 
 def _check_size(size: tuple[int, int]) -> None:
     if 0 in size:
-        raise ImageError("The picture has no pixels.")
+        raise ImageError("images.no_pixels")
     if size[0] * size[1] > MAX_PIXELS:
-        raise ImageError(_too_many_pixels())
+        raise _too_many_pixels()
     if max(size) > MAX_SIDE:
-        raise ImageError(
-            f"The picture's longer side has {max(size)} pixels, the limit is {MAX_SIDE}; "
-            "make it smaller."
-        )
+        raise ImageError("images.side", size=max(size), most=MAX_SIDE)
 
 
-def _too_many_pixels() -> str:
-    return f"The picture has over {MAX_PIXELS // 10**6} million pixels; make it smaller."
+def _too_many_pixels() -> ImageError:
+    return ImageError("images.pixels", most=MAX_PIXELS // 10**6)
 
 
-def _too_large(length: int) -> str:
-    return (
-        f"The file has {length / 2**20:.0f} MB, the limit is {MAX_BYTES // 2**20} MB; "
-        "make it smaller."
-    )
+def _too_large(length: int) -> ImageError:
+    size, most = f"{length / 2**20:.0f}", MAX_BYTES // 2**20
+    return ImageError("images.large", size=size, most=most)
 
 
-def _unusual(format: str) -> str:
-    return f"This {format} is written in a way we cannot read; save it as PNG or JPEG."
-
-
-def _no_picture(data: bytes) -> str:
-    formats = ", ".join(FORMATS)
-    kind = picture_kinds.other_kind(data)
+def _no_picture(data: bytes) -> ImageError:
+    formats, kind = ", ".join(FORMATS), kinds.other_kind(data)
     if kind is None:
-        return f"This is not a picture we can read; use one of {formats}."
-    return f"This file is {kind}, not a picture we can read; use one saved as {formats}."
+        return ImageError("images.unreadable", formats=formats)
+    return ImageError("images.other_kind", kind=kind, formats=formats)

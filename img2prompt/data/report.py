@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from img2prompt.data import text
 from img2prompt.data.shards import prompt_hashes, read_table, settings_of, shard_files
@@ -33,9 +34,9 @@ class ShardCounts:
     """
 
     stem: str
-    prompts: np.ndarray
+    prompts: NDArray[np.uint64]
     sources: tuple[str, ...]
-    source: np.ndarray
+    source: NDArray[np.uint16]
     splits: Counter[tuple[str, str]]
     words: Counter[str]
     skipped: Counter[str]
@@ -90,8 +91,8 @@ class DataReport:
 
     def __init__(self) -> None:
         self._stems: list[str] = []
-        self._prompts: list[np.ndarray] = []
-        self._source: list[np.ndarray] = []
+        self._prompts: list[NDArray[Any]] = []
+        self._source: list[NDArray[Any]] = []
         self._sources: dict[str, int] = {}
         self._splits: Counter[tuple[str, str]] = Counter()
         self._words: Counter[str] = Counter()

@@ -97,7 +97,7 @@ def read_rows(path: Path, rows: NDArray[np.integer]) -> NDArray[Any]:
                 done = stop
             return found
     except (OSError, EOFError, ValueError):
-        raise UserError(f"{path} is missing or damaged; prepare again.") from None
+        raise UserError("data.damaged_rows", path=path) from None
 
 
 def row_form(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -110,12 +110,12 @@ def row_form(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
         with open(path, "rb") as file:
             return array_head(file)[:2]
     except (OSError, EOFError, ValueError):
-        raise UserError(f"{path} is missing or damaged; prepare again.") from None
+        raise UserError("data.damaged_rows", path=path) from None
 
 
 def _fill(file: BinaryIO, data: NDArray[Any]) -> int:
     """Read until `data` is full or the file ends; the bytes read."""
-    view = memoryview(data.reshape(-1).view(np.uint8))
+    view = memoryview(data.reshape(-1).view(np.uint8).data)
     done = 0
     while done < len(view) and (more := file.readinto(view[done:])):  # type: ignore[attr-defined]
         done += more

@@ -71,16 +71,16 @@ class PrepareSettings:
 
     def __post_init__(self) -> None:
         if not 32 <= self.size <= 1024:
-            raise UserError(f"The size must lie in 32…1024 pixels, not {self.size}.")
+            raise UserError("data.size", size=self.size)
         if self.fit not in images.FITS:
-            raise UserError(f"Unknown fit {self.fit!r}; choose one of {', '.join(images.FITS)}.")
+            raise UserError("data.no_fit", fit=self.fit, fits=", ".join(images.FITS))
         for name in ("min_size", "min_words", "max_per_prompt", "max_per_user"):
             if getattr(self, name) < 0:
-                raise UserError(f"--{name.replace('_', '-')} must be 0 (off) or more.")
+                raise UserError("data.negative", option=f"--{name.replace('_', '-')}")
         if self.max_words is not None and self.max_words < max(1, self.min_words):
-            raise UserError("--max-words must be at least 1 and at least --min-words.")
+            raise UserError("data.max_words")
         if isinstance(self.languages, str):
-            raise UserError("The languages must be a list of codes, such as en and de.")
+            raise UserError("data.languages")
         # One order, so that "en,de" and "de,en" are the same settings; JSON gives a list.
         codes = tuple(sorted({code.strip().lower() for code in self.languages}))
         object.__setattr__(self, "languages", codes)
@@ -182,7 +182,7 @@ class Records(Pictures):
     def of_split(self, split: str) -> "Records":
         """The rows of one split; unknown names are an error."""
         if split not in SPLITS:
-            raise UserError(f"Unknown split {split!r}; choose one of {', '.join(SPLITS)}.")
+            raise UserError("data.no_split", split=split, splits=", ".join(SPLITS))
         return self.take(self.split == split)
 
 
@@ -306,31 +306,31 @@ def read_table(path: Path, columns: list[str]) -> pa.Table:
     try:
         return pq.read_table(path, columns=columns)
     except (pa.ArrowException, OSError):
-        raise UserError(f"{path} is damaged; delete it and prepare again.") from None
+        raise UserError("data.damaged_table", path=path) from None
 
 
 def check_alike(folders: Iterable[Path]) -> None:
     """Raise `UserError` where the pictures of prepared folders differ in size or fit."""
     if len({(settings_of(folder).size, settings_of(folder).fit) for folder in folders}) > 1:
-        raise UserError("These folders differ in --size or --fit; prepare them alike.")
+        raise UserError("data.not_alike")
 
 
-def settings_of(folder: str | os.PathLike) -> PrepareSettings:
+def settings_of(folder: str | os.PathLike[str]) -> PrepareSettings:
     """The settings a prepared folder was made with."""
     path = Path(folder) / SETTINGS_FILE
     try:
         return PrepareSettings(**read_json(path, Prepared))
     except (TypeError, AttributeError):  # not a dictionary, other names, other types
-        raise UserError(f"{path} does not hold the settings of prepared shards.") from None
+        raise UserError("data.no_shard_settings", path=path) from None
 
 
-def origin_of(folder: str | os.PathLike) -> dict:
+def origin_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Where the parts of a prepared folder came from, as `Parts.origin` said; {} for a folder."""
     path = Path(folder) / ORIGIN_FILE
     return read_json(path, Origin) if path.exists() else {}
 
 
-def is_whole(folder: str | os.PathLike, stem: str) -> bool:
+def is_whole(folder: str | os.PathLike[str], stem: str) -> bool:
     """Whether a part is prepared: its rows are readable and its pixels are as many.
 
     Reads only the heads of both files. What is missing or damaged is to be made again.
@@ -343,7 +343,7 @@ def is_whole(folder: str | os.PathLike, stem: str) -> bool:
     return len(pixels) == rows
 
 
-def shard_files(folder: str | os.PathLike) -> list[Path]:
+def shard_files(folder: str | os.PathLike[str]) -> list[Path]:
     """The parquet files of a prepared folder's shards, in order.
 
     Raises:
@@ -353,13 +353,13 @@ def shard_files(folder: str | os.PathLike) -> list[Path]:
     shards = sorted(Path(folder).glob("part-*.parquet"))
     for path in shards:
         if not STEM.fullmatch(path.stem):
-            raise UserError(f"{path} is not a shard's name; delete it if it is a copy.")
+            raise UserError("data.no_shard_name", path=path)
     if not shards:
-        raise UserError(f"{folder} holds no prepared shards; run scripts/prepare_data.py.")
+        raise UserError("data.no_shards", folder=folder)
     return shards
 
 
-def read_skipped(folder: Path) -> Iterator[dict]:
+def read_skipped(folder: Path) -> Iterator[dict[str, Any]]:
     """What was left out of a prepared folder: `part`, `name`, `reason` of each picture."""
     # The truth lies in each shard's own metadata; skipped.jsonl is its readable copy.
     for path in sorted(folder.glob("part-*.parquet")):

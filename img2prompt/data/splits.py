@@ -85,7 +85,6 @@ def of_source_groups(pictures: Grouped, groups: Sequence[str]) -> NDArray[np.boo
     unknown = set(groups) - set(there)
     if unknown:
         raise UserError(
-            f"There is no source {', '.join(sorted(unknown))}; "
-            f"there are {', '.join(sorted(there))}."
+            "data.no_source", names=", ".join(sorted(unknown)), sources=", ".join(sorted(there))
         )
     return np.isin(pictures.group, [there.index(name) for name in groups])

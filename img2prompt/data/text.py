@@ -1,7 +1,7 @@
 """Prompt → words: one tokenizer for the embedding, the targets and the metrics.
 
-The original project replaced symbols by spaces, split with NLTK and kept case. We do the same
-with a regular expression, and fold case: "Portrait" and "portrait" are one word to a reader.
+The original project replaced symbols by spaces, split with NLTK and kept case. Here a regular
+expression does the same, and words are lower case.
 """
 
 import re
@@ -9,19 +9,18 @@ import unicodedata
 from collections.abc import Container
 
 WORD = re.compile(r"[^\W_]+", re.UNICODE)
-# `<lora:name:0.8>` and other tags of web user interfaces steer the program, not the picture.
-# The name stops at the first colon, so that a prompt of nothing but colons takes no longer.
+# `<lora:name:0.8>` and other tags are commands to a web user interface. The name ends at the first
+# colon, so that a prompt of only colons takes linear time.
 _TAG = re.compile(r"<[^<>\s:]*:[^<>]*>")
-# What web user interfaces take for commands: BREAK and AND cut a prompt into parts, ADDCOMM and
-# its kin into regions, both in capitals only; "embedding:name" names a file.
+# Further commands: BREAK and AND split a prompt into parts, ADDCOMM and similar words into regions
+# (all only in capitals); "embedding:name" names a file.
 _COMMANDS = re.compile(
     r"\b(?:BREAK|AND|ADDCOMM|ADDBASE|ADDCOL|ADDROW)\b|\bembedding:[^\s,()<>]+", re.UNICODE
 )
 _POSSESSIVE = re.compile(r"(?<=\w)['’]s\b", re.IGNORECASE)
 
-# Function words, and words that only ask for a picture ("image", "picture" …) stay out of the
-# latter group on purpose: in this field they name a medium. Written for this project; changing
-# it changes every figure, so it has a version.
+# Function words. Not "image", "picture" and the like, which name a medium here. Changing the list
+# changes every measured figure, so it has a version.
 STOP_WORDS_VERSION = 1
 STOP_WORDS = frozenset(
     """
@@ -44,16 +43,15 @@ STOP_WORDS = frozenset(
 
 
 def fold(prompt: str) -> str:
-    """Case- and space-folded prompt: two prompts that fold alike are the same prompt.
+    """A prompt in Unicode NFKC, case folded, with single spaces and stripped ends.
 
-    Unicode NFKC, casefold, runs of white space to one space, ends stripped. The split and every
-    count of distinct prompts use it.
+    Prompts with the same folded form are the same prompt, for the split and for every count.
     """
     return " ".join(unicodedata.normalize("NFKC", prompt).casefold().split())
 
 
 def words(prompt: str) -> list[str]:
-    """All words of a prompt in order, lower case, symbols and interface tags removed.
+    """All words of a prompt in order, lower case, without symbols and interface tags.
 
     >>> words("A dog's <lora:fur:0.8> portrait, (8k:1.2)")
     ['a', 'dog', 'portrait', '8k', '1', '2']
@@ -63,9 +61,9 @@ def words(prompt: str) -> list[str]:
 
 
 def is_content_word(word: str) -> bool:
-    """Whether a word (as `words` gives it) says something about the picture.
+    """Whether a word (as `words` gives it) can describe a picture.
 
-    Not: stop words, single ASCII characters, plain numbers.
+    Stop words, single ASCII characters and plain numbers cannot.
     """
     if word in STOP_WORDS or word.isdigit():
         return False
@@ -73,20 +71,19 @@ def is_content_word(word: str) -> bool:
 
 
 def without_commands(prompt: str) -> str:
-    """A prompt without the words that only tell a user interface what to do: BREAK, AND …"""
+    """A prompt without commands to a user interface such as BREAK and AND."""
     return _COMMANDS.sub(" ", prompt)
 
 
 def content_words(prompt: str, known: Container[str] | None = None) -> list[str]:
     """The distinct content words of a prompt in order of first appearance.
 
-    Commands to a user interface are no words of the prompt: BREAK in capitals, `<lora:name:1>`,
-    and of `(fur:1.2)` the weight. Nothing else cuts them out, so the words of an embedding's
-    corpus stay what they were.
+    Commands to a user interface are left out: BREAK in capitals, `<lora:name:1>`, the weight of
+    `(fur:1.2)`. `words`, which makes the embedding's corpus, keeps all but the tags.
 
     Args:
         prompt: any text.
-        known: keep only words in this container (a vocabulary), if given.
+        known: a vocabulary; if given, only its words are kept.
 
     >>> content_words("a dog BREAK (fur:1.2), <lora:x:1> a tea break")
     ['dog', 'fur', 'tea', 'break']

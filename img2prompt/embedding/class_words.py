@@ -1,7 +1,7 @@
-"""What prompts say beside the name of an ImageNet class: `ClassWords`, counted once from prompts.
+"""`ClassWords`: which words appear in prompts together with the name of an ImageNet class.
 
 A pretrained CNN tells a thousand classes apart, far more things than the training pictures show.
-Their names, and the words that prompts put beside those names, carry that knowledge into the
+The classes' names, and the words that prompts use with them, carry that knowledge into the
 vocabulary: the idea of ConSE (Norouzi et al. 2014, arXiv 1312.5650), with whole prompts in place
 of the bare name. The same pass counts the background, how often prompts hold each word at all.
 """
@@ -59,7 +59,7 @@ _FILE = ArrayFile(
 
 @dataclass(frozen=True)
 class ClassWords:
-    """For each of C classes the words that prompts put beside it, and the background.
+    """For each of C classes the words that prompts use with its name, and the background.
 
     Attributes:
         words: int32 (C, K), positions in the vocabulary.
@@ -82,13 +82,13 @@ class ClassWords:
     def directions(self, vectors: WordVectors) -> NDArray[np.float32]:
         """Where each class lies in the embedding: float32 (C, 2D).
 
-        The mean vector of its name, and the unit mean vector of the words beside it, each as far
-        as its share exceeds the background.
+        The mean vector of its name, and the unit mean vector of its words, each weighted by how
+        far its share exceeds the background.
         """
         excess = self.shares - self.background[self.words]  # (C, K)
-        beside = np.einsum("ck,ckd->cd", excess, vectors.unit[self.words])
-        beside /= np.linalg.norm(beside, axis=1, keepdims=True) + 1e-6
-        return np.hstack([self.names, beside]).astype(np.float32)
+        means = np.einsum("ck,ckd->cd", excess, vectors.unit[self.words])
+        means /= np.linalg.norm(means, axis=1, keepdims=True) + 1e-6
+        return np.hstack([self.names, means]).astype(np.float32)
 
     @property
     def fingerprint(self) -> str:
@@ -144,7 +144,7 @@ def count_class_words(
     vectors: WordVectors,
     classes: list[tuple[str, str]] | None = None,
 ) -> tuple[ClassWords, dict[str, int]]:
-    """Stream prompts and count which words stand beside each class's name.
+    """Stream prompts and count which words appear with each class's name.
 
     Prompts of the test split and rebuilt ones are left out, prompts that fold alike count once.
 
@@ -169,7 +169,7 @@ def count_class_words(
     for number, (name, kind) in enumerate(zip(names, kinds, strict=True)):
         for word in {*name[-1:], *kind}:
             triggers.setdefault(word, set()).add(number)
-    beside = np.zeros((len(classes), len(vectors)), np.float32)
+    counts = np.zeros((len(classes), len(vectors)), np.float32)
     prompts_of_class = np.zeros(len(classes))
     by_source: dict[str, NDArray[np.float32]] = {}
     prompts_of_source: Counter[str] = Counter()
@@ -183,22 +183,22 @@ def count_class_words(
         for number in set().union(*(triggers.get(word, ()) for word in known)):
             whole = len(names[number]) > 1 and held.issuperset(names[number])
             weight = WHOLE_NAME if whole else 1.0
-            beside[number, known] += weight
+            counts[number, known] += weight
             prompts_of_class[number] += weight
     if not prompts_of_source:
         raise UserError("embedding.no_prompt_counts", left_out=_left_out_counts(left_out))
     background, sources = _background(by_source, prompts_of_source)
-    words, shares = _most_frequent(beside, prompts_of_class, background, called, vectors)
+    words, shares = _most_frequent(counts, prompts_of_class, background, called, vectors)
     centres = np.zeros((len(classes), vectors.dimensions), np.float32)
     for row, own in zip(centres, called, strict=True):
         if own:
             row[:] = vectors.unit[own].mean(axis=0)
-    counts = {
+    totals = {
         "prompts": prompts_of_source.total(),
         "sources": sources,
         "classes_unknown": sum(not own for own in called),
     }
-    return ClassWords(words, shares, centres, background, vectors.fingerprint), counts | left_out
+    return ClassWords(words, shares, centres, background, vectors.fingerprint), totals | left_out
 
 
 def _counted_prompts(
@@ -225,7 +225,7 @@ def _counted_prompts(
 
 
 def _most_frequent(
-    beside: NDArray[np.float32],
+    counts: NDArray[np.float32],
     prompts: NDArray[np.float64],
     background: NDArray[np.float32],
     called: list[list[int]],
@@ -234,7 +234,7 @@ def _most_frequent(
     """The `WORDS` most frequent answerable words of each class, and their smoothed shares.
 
     Args:
-        beside: (C, V), of each class how often its prompts hold each word.
+        counts: (C, V), of each class how often its prompts hold each word.
         prompts: (C,), of each class how many prompts it has.
         background: (V,), share of all prompts with each word.
         called: positions of the words of each class's own name and kind.
@@ -243,11 +243,11 @@ def _most_frequent(
     Returns:
         positions int32 (C, K) and shares float32 (C, K), largest first.
     """
-    beside += SMOOTHING * background
-    beside /= (prompts + SMOOTHING)[:, None]
-    for row, own in zip(beside, called, strict=True):
+    smoothed = counts + SMOOTHING * background
+    smoothed /= (prompts + SMOOTHING)[:, None]
+    for row, own in zip(smoothed, called, strict=True):
         row[own] = np.maximum(row[own], OWN_NAME)
-    words, shares = top_k(beside * vectors.answerable, min(WORDS, len(vectors)))
+    words, shares = top_k(smoothed * vectors.answerable, min(WORDS, len(vectors)))
     return words.astype(np.int32), shares.astype(np.float32)
 
 

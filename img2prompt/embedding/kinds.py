@@ -1,8 +1,8 @@
 """What kind a word is: subject, artist, medium, style, light or quality, where we can say so.
 
-A classifier, trained once and offline, decides from a word's vector and from where prompts use it;
-`kind_seeds.toml`, written by hand, is what it learns from. A word that it is not sure of has no
-kind. Serving reads one number a word from `kinds.npz`.
+A classifier, trained once and offline, decides from a word's vector and from where in prompts it
+appears. It learns from `kind_seeds.toml`, which was written by hand. A word that it is not sure of
+has no kind. Serving reads one number a word from `kinds.npz`.
 """
 
 import os
@@ -217,8 +217,9 @@ def _uses(prompt: str, index: dict[str, int]) -> tuple[list[int], list[tuple[flo
     return rows, uses
 
 
-def features(vectors: WordVectors, contexts: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the classifier sees of each word: float32 (V, F), columns of mean 0 and deviation 1.
+def word_features(vectors: WordVectors, contexts: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The classifier's input for each word: float32 (V, F), columns of mean 0 and deviation 1.
+
     A column that is the same for every word is 0.
 
     The unit vector, the logits of the context's shares, the logarithm of the count, and the
@@ -307,7 +308,7 @@ def fit_kinds(
     for name, count in zip(names, seeds_of, strict=True):
         if count < _FOLDS:
             raise UserError("embedding.few_seeds", kind=name, least=_FOLDS)
-    table = features(vectors, contexts)
+    table = word_features(vectors, contexts)
     weights = np.array([SHARES[name] for name in names])[truth] / seeds_of[truth] * len(rows)
     model = LogisticRegression(C=_REGULARISATION, max_iter=2000)
     first, second = (
@@ -323,23 +324,20 @@ def fit_kinds(
     )
     chances = model.fit(table[rows], truth, weights).predict_proba(table)
     codes = np.zeros(len(vectors), dtype=np.uint8)
-    thresholds = [
-        _threshold(first[:, n], truth == n, weights, precision) for n in range(1, len(names))
-    ]
-    for number, threshold in enumerate(thresholds, start=1):
+    numbers = range(1, len(names))
+    thresholds = [_threshold(first[:, n], truth == n, weights, precision) for n in numbers]
+    for number, threshold in zip(numbers, thresholds, strict=True):
         codes[vectors.answerable & (chances[:, number] >= threshold)] = number
     codes[rows] = truth
     reports = []
-    for number, threshold in enumerate(thresholds, start=1):
+    for number, threshold in zip(numbers, thresholds, strict=True):
         given, right = second[:, number] >= threshold, truth == number
         reports.append(
             KindReport(
                 KINDS[number - 1],
                 int(right.sum()),
                 threshold,
-                float(weights[given & right].sum() / weights[given].sum())
-                if given.any()
-                else float("nan"),
+                _share(right, given, weights),
                 float((given & right).sum() / right.sum()),
                 int(((codes == number) & vectors.answerable).sum()),
             )
@@ -349,6 +347,13 @@ def fit_kinds(
         f"held-out seeds are right to {precision:.0%}"
     )
     return Kinds(vectors, codes, method), reports
+
+
+def _share(
+    right: NDArray[np.bool_], given: NDArray[np.bool_], weights: NDArray[np.float64]
+) -> float:
+    """How much of what is given is right, by weight; nan where nothing is given."""
+    return float(weights[given & right].sum() / weights[given].sum()) if given.any() else np.nan
 
 
 def _threshold(
@@ -381,14 +386,12 @@ def coverage(kinds: Kinds) -> tuple[float, float]:
     )
 
 
-def figures(reports: Sequence[KindReport]) -> dict[str, dict[str, float | int]]:
+def summary(reports: Sequence[KindReport]) -> dict[str, dict[str, float | int]]:
     """Reports as the manifest keeps them."""
+    names = ("precision", "recall", "threshold", "words")
+    rows = {row.kind: {name: round(getattr(row, name), 3) for name in names} for row in reports}
+    # A kind that no held-out seed was given has no precision.
     return {
-        report.kind: {
-            "precision": round(report.precision, 3),
-            "recall": round(report.recall, 3),
-            "threshold": round(report.threshold, 3),
-            "words": report.words,
-        }
-        for report in reports
+        kind: {name: value for name, value in row.items() if not np.isnan(value)}
+        for kind, row in rows.items()
     }

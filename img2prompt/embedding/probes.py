@@ -1,4 +1,4 @@
-"""A small sanity score of an embedding: odd-one-out questions on words of this field.
+"""A quick test of an embedding: probe words and odd-one-out questions from this field.
 
 Each line is four words, the last of which does not belong. Written for this project.
 """

@@ -116,9 +116,9 @@ class WordVectors:
         return np.fromiter((word not in self.hidden for word in self.words), bool, len(self))
 
     def hiding(self, words: Iterable[str]) -> "WordVectors":
-        """The same embedding, with some words kept from sight.
+        """The same embedding with some words hidden.
 
-        Hidden words are no answers and no neighbours. Metrics see them still: `similarities`,
+        Hidden words are never answers or neighbours. Metrics still see them: `similarities`,
         `index` and `in` are as before, and so is the fingerprint. The arrays are shared.
 
         Args:

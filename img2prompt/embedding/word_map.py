@@ -238,7 +238,9 @@ def build_map(
     """Lay out the most frequent content words; ten minutes for 20,000 on two CPU cores.
 
     t-SNE over cosine distances, then centred and scaled into [−1, 1] by one factor, so that the
-    aspect stays. The same embedding, number and seed give the same map on the same libraries.
+    aspect stays. The same embedding, number and seed give the same map on the same machine. On
+    another one rounding differs, and t-SNE turns that into another layout, which keeps as many
+    neighbours.
 
     Args:
         vectors: the embedding.

@@ -45,6 +45,19 @@ class Scaler:
         return np.asarray(scaled, np.float32)
 
 
+@dataclass(frozen=True)
+class TrainingSet:
+    """What `knn` and `linear` learn from.
+
+    Attributes:
+        features: float32 (m, F) of the training pictures.
+        words: true words of each.
+    """
+
+    features: NDArray[np.float32]
+    words: Sequence[NDArray[np.int64]]
+
+
 class Ridge:
     """Weighted ridge regression with intercepts, from blocks of rows.
 
@@ -62,7 +75,7 @@ class Ridge:
         self._gram = np.zeros((width, width), np.float32)
         self._cross = np.zeros((outputs, width), np.float32)
         self._features, self._targets = np.zeros(width), np.zeros(outputs)
-        self._weight = 0.0
+        self._weights: list[NDArray[np.float32]] = []
 
     def add(
         self,
@@ -82,21 +95,22 @@ class Ridge:
         # (wᵀ y) and (w ∘ y)ᵀ x as products, which sparse targets know too.
         self._targets += targets.T @ weights
         self._features += weights @ x
-        self._weight += float(weights.sum())
+        self._weights.append(weights)
         self._cross += targets.T @ (x * weights[:, None])
         x *= np.sqrt(weights)[:, None]
         self._gram += x.T @ x
 
     def solve(self, penalty: float) -> None:
         """Fit to all blocks added, once; `predict` needs it."""
-        self._mean = (self._features / self._weight).astype(np.float32)
-        self._base = (self._targets / self._weight).astype(np.float32)
+        total = float(np.concatenate(self._weights).sum())
+        self._mean = (self._features / total).astype(np.float32)
+        self._base = (self._targets / total).astype(np.float32)
         # Sums about the mean, from sums about zero.
-        self._gram -= self._weight * np.outer(self._mean, self._mean)
-        self._cross -= self._weight * np.outer(self._base, self._mean)
+        self._gram -= total * np.outer(self._mean, self._mean)
+        self._cross -= total * np.outer(self._base, self._mean)
         self._gram[np.diag_indices(len(self._gram))] += penalty
         self._coefficients = np.linalg.solve(self._gram, self._cross.T)  # (F, T)
-        del self._gram, self._cross
+        del self._gram, self._cross, self._weights
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Features (b, F), not standardised → expected targets float32 (b, T)."""
@@ -117,27 +131,23 @@ def constant_answers(
 
 
 def knn_answers(
-    features: NDArray[np.float32],
-    training_features: NDArray[np.float32],
-    training: Sequence[NDArray[np.int64]],
-    vectors: WordVectors,
+    features: NDArray[np.float32], training: TrainingSet, vectors: WordVectors
 ) -> Answers:
     """Words of the nearest training pictures by cosine of standardised features, votes summed.
 
     Args:
         features: float32 (n, F) of the test pictures.
-        training_features: float32 (m, F).
-        training: true words of the m training pictures.
+        training: what is learned from.
         vectors: the embedding.
     """
     words = np.zeros((len(features), WORDS), np.int64)
-    popular = constant_answers(training, 1, vectors).words[0]
-    near, cosines = nearest_pictures(features, training_features)
+    popular = constant_answers(training.words, 1, vectors).words[0]
+    near, cosines = nearest_pictures(features, training.features)
     for row, (positions, weights) in enumerate(zip(near, cosines, strict=True)):
         votes = np.zeros(len(vectors))
         votes[popular] = 1e-9 * np.arange(WORDS, 0, -1)
         for position, weight in zip(positions, weights, strict=True):
-            votes[training[position]] += max(weight, 0.0)
+            votes[training.words[position]] += max(weight, 0.0)
         words[row] = top_k(votes[None], WORDS)[0][0]
     return _word_answers("knn", words, vectors)
 
@@ -164,22 +174,19 @@ def nearest_pictures(
 
 
 def linear_answers(
-    features: NDArray[np.float32],
-    training_features: NDArray[np.float32],
-    training: Sequence[NDArray[np.int64]],
-    vectors: WordVectors,
+    features: NDArray[np.float32], training: TrainingSet, vectors: WordVectors
 ) -> Answers:
     """Ridge regression from the frozen features to the mean vector of the prompt's words.
 
     Args:
-        features, training_features, training, vectors: as of `knn_answers`.
+        features, training, vectors: as of `knn_answers`.
     """
-    ridge = Ridge(Scaler.fit(training_features), vectors.dimensions)
-    known = np.flatnonzero([len(words) > 0 for words in training])
+    ridge = Ridge(Scaler.fit(training.features), vectors.dimensions)
+    known = np.flatnonzero([len(words) > 0 for words in training.words])
     for start in range(0, len(known), BLOCK):
         rows = known[start : start + BLOCK]
-        targets = np.stack([vectors.unit[training[row]].mean(axis=0) for row in rows])
-        ridge.add(training_features[rows], targets)
+        targets = np.stack([vectors.unit[training.words[row]].mean(axis=0) for row in rows])
+        ridge.add(training.features[rows], targets)
     ridge.solve(PENALTY)
     predicted = ridge.predict(features)[:, None]  # (n, 1, D)
     return Answers("linear", Decoder.plain(vectors).rank_vectors(predicted, WORDS)[0], predicted)

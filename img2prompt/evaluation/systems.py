@@ -226,7 +226,11 @@ def _baselines(
     features = float_feature_reader(records, backbone[0])
 
     def reading(answers: Callable[..., Answers]) -> Callable[[], Answers]:
-        return lambda: answers(features(measured), features(training), words, vectors)
+        def answer() -> Answers:
+            learned = baselines.TrainingSet(features(training), words)
+            return answers(features(measured), learned, vectors)
+
+        return answer
 
     return [
         lambda: baselines.constant_answers(words, len(measured), vectors),

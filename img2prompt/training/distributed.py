@@ -25,11 +25,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from img2prompt.core.backend import keras, tf
 from img2prompt.core.errors import UserError
 
 STRATEGIES = ("none", "mirrored", "multiworker")
+TF_CONFIG_FORM = '{"cluster": {"worker": ["host:port", …]}, "task": {"type": "worker", "index": 0}}'
 
 # How the loss of a peer shows itself. A closed connection raises within a second; of a machine
 # that fell silent TensorFlow's coordination service hears no heartbeat for ten.
@@ -56,15 +58,12 @@ def task_of(strategy: str) -> Task:
         UserError: unknown strategy, or a `TF_CONFIG` that is missing or describes no cluster.
     """
     if strategy not in STRATEGIES:
-        raise UserError(f"Unknown strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}.")
+        raise UserError("training.no_strategy", strategy=strategy, strategies=", ".join(STRATEGIES))
     if strategy != "multiworker":
         return Task()
     told = os.environ.get("TF_CONFIG")
     if not told:
-        raise UserError(
-            "The strategy multiworker needs the environment variable TF_CONFIG, "
-            "which names all workers and which of them this is."
-        )
+        raise UserError("training.no_tf_config")
     try:
         value = json.loads(told)
         cluster, task = value["cluster"], value["task"]
@@ -73,22 +72,16 @@ def task_of(strategy: str) -> Task:
         kind, number = task["type"], int(task["index"])
         whole = all(_is_address(address) for job in jobs.values() for address in job)
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(
-            'TF_CONFIG is not of the form {"cluster": {"worker": ["host:port", …]}, '
-            '"task": {"type": "worker", "index": 0}}.'
-        ) from None
+        raise UserError("training.tf_config_form", form=TF_CONFIG_FORM) from None
     if others:
-        raise UserError(
-            f"TF_CONFIG names tasks of another kind ({', '.join(sorted(others))}); "
-            "this training knows chief and worker."
-        )
+        raise UserError("training.tf_config_kinds", kinds=", ".join(sorted(others)))
     if not whole or len(jobs["chief"]) > 1:
-        raise UserError('TF_CONFIG must give every worker as "host:port", and one chief at most.')
+        raise UserError("training.tf_config_addresses")
     if kind not in jobs or not 0 <= number < len(jobs[kind]):
-        raise UserError(f"TF_CONFIG says this is {kind} {number}, and names no such task.")
+        raise UserError("training.tf_config_task", kind=kind, number=number)
     addresses = jobs["chief"] + jobs["worker"]
     if len(set(addresses)) < len(addresses):
-        raise UserError("TF_CONFIG gives two workers the same address.")
+        raise UserError("training.tf_config_twice")
     return Task(number + (len(jobs["chief"]) if kind == "worker" else 0), len(addresses))
 
 
@@ -97,15 +90,24 @@ def _is_address(address: Any) -> bool:
     return bool(host) and port.isdigit() and 0 < int(port) < 2**16
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """How long to train: updates an epoch, which epochs, and `verbose` as of Keras' `fit`."""
+
+    steps: int
+    epochs: range
+    verbose: int = 0
+
+
 class Cluster:
     """The replicas that train together.
 
     Attributes:
-        strategy: TensorFlow's; None for one process on one device.
+        strategy: a `tf.distribute.Strategy`; None for one process on one device.
         task: this process among the workers.
     """
 
-    def __init__(self, strategy: tf.distribute.Strategy | None, task: Task) -> None:
+    def __init__(self, strategy: Any, task: Task) -> None:
         self.strategy, self.task = strategy, task
 
     @property
@@ -123,19 +125,19 @@ class Cluster:
         """Devices of this worker."""
         return self.replicas // self.task.workers
 
-    def scope(self) -> contextlib.AbstractContextManager:
+    def scope(self) -> contextlib.AbstractContextManager[Any]:
         """Where the variables that all replicas share are made."""
         return self.strategy.scope() if self.strategy is not None else contextlib.nullcontext()
 
     def check_batch(self, batch_size: int) -> None:
         """Raise `UserError` where a batch cannot be shared out evenly."""
         if batch_size % self.replicas:
+            replicas = self.replicas
             raise UserError(
-                f"--batch-size {batch_size} cannot be shared out evenly among {self.replicas} "
-                f"replicas; give a multiple of {self.replicas}."
+                "training.batch", batch_size=batch_size, replicas=replicas, multiple=replicas
             )
 
-    def part(self, batch: np.ndarray) -> np.ndarray:
+    def part(self, batch: NDArray[Any]) -> NDArray[Any]:
         """This worker's slice of a batch."""
         size = len(batch) // self.task.workers
         return batch[self.task.rank * size : (self.task.rank + 1) * size]
@@ -144,7 +146,7 @@ class Cluster:
         """Wait until every worker is here."""
         self.gather(0)
 
-    def gather(self, number: int) -> np.ndarray:
+    def gather(self, number: int) -> NDArray[Any]:
         """What each replica's worker gives: int64 (replicas,), in their order."""
         if self.strategy is None:
             return np.array([number], np.int64)
@@ -159,12 +161,9 @@ class Cluster:
         """
         digest = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=7).digest()
         if len(set(self.gather(int.from_bytes(digest, "big")).tolist())) > 1:
-            raise UserError(
-                "The workers do not agree on what to train; start all of them with the same "
-                "options, embedding and prepared data."
-            )
+            raise UserError("training.no_agreement")
 
-    def share(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def share(self, values: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """The chief's values on every worker: the same shapes, int64 or floating."""
         if self.strategy is None:
             return list(values)
@@ -225,32 +224,24 @@ def opened(strategy: str) -> Iterator[Cluster]:
         cluster = Cluster(tf.distribute.MultiWorkerMirroredStrategy(), task)
     except (tf.errors.OpError, RuntimeError) as error:
         told = str(error).strip().splitlines()
-        raise UserError(
-            "The workers of TF_CONFIG could not be brought together, check its addresses and "
-            f"ports: {told[0] if told else type(error).__name__}"
-        ) from None
+        reason = told[0] if told else type(error).__name__
+        raise UserError("training.not_together", reason=reason) from None
     try:
         yield cluster
     except tf.errors.OpError as error:
         gone = isinstance(error, _PEER_GONE) or "Collective ops is aborted" in error.message
         if task.workers == 1 or not gone:
             raise
-        raise UserError(
-            f"A worker is gone ({type(error).__name__}), so this one stopped too; start all "
-            "workers again, with --resume if the run had begun."
-        ) from None
+        raise UserError("training.worker_gone", reason=type(error).__name__) from None
 
 
 def fit(
     cluster: Cluster,
     network: keras.Model,
     batches: tf.data.Dataset,
-    *,
-    steps: int,
-    epochs: range,
+    schedule: Schedule,
     validate: Callable[[], dict[str, float]],
-    callbacks: Sequence[keras.callbacks.Callback],
-    verbose: int,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.callbacks.History:
     """Keras' `fit`, for a network that was built and compiled in the cluster's scope.
 
@@ -258,21 +249,19 @@ def fit(
         cluster: the replicas.
         network: compiled.
         batches: this worker's parts of the batches, endless or long enough.
-        steps: updates an epoch.
-        epochs: which epochs.
+        schedule: how long.
         validate: the figures of an epoch beside `loss`, called on every worker.
         callbacks: of this worker. Any of them may set `stop_training`; then all workers stop when
             the epoch ends.
-        verbose: as of Keras' `fit`.
     """
     history = keras.callbacks.History()
     chain = keras.callbacks.CallbackList(
         [*callbacks, history],
-        add_progbar=verbose != 0,
+        add_progbar=schedule.verbose != 0,
         model=network,
-        verbose=verbose,
-        epochs=epochs.stop,
-        steps=steps,
+        verbose=schedule.verbose,
+        epochs=schedule.epochs.stop,
+        steps=schedule.steps,
     )
     with cluster.scope():  # no variable may be made within a step
         network.optimizer.build(network.trainable_variables)
@@ -281,16 +270,16 @@ def fit(
     chain.on_train_begin()
     source = iter(batches)
     logs: dict[str, float] = {}  # of a run that was stopped after its last epoch
-    for epoch in epochs:
+    for epoch in schedule.epochs:
         chain.on_epoch_begin(epoch)
         total = 0.0
-        for number in range(steps):
+        for number in range(schedule.steps):
             chain.on_train_batch_begin(number)
             total += float(step(*_to_replicas(cluster, next(source))))
             logs = {"loss": total / (number + 1)}
             chain.on_train_batch_end(number, logs)
-            # The same on every worker. What else stops one of them waits for the epoch's end: the
-            # others are in the next step's sum already.
+            # The same on every worker. Any other stop waits for the end of the epoch, because the
+            # others are already in the next all-reduce.
             if not math.isfinite(total):
                 break
         logs |= validate()

@@ -19,12 +19,13 @@ from img2prompt.core.files import (
     sha256_of,
     write_json,
 )
-from img2prompt.core.forms import Evaluation, Made, Manifest, Run
+from img2prompt.core.forms import Artifact, Evaluation, Made, Manifest, Run
 from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
 from img2prompt.inference.artifacts import DEFAULT_PRESET, MANIFEST, Assets
 from img2prompt.inference.decoder import DECODER_PROVENANCE, DECODER_SUFFIX, Decoder
 from img2prompt.inference.model_files import WEIGHTS, check_model_file
 
+REPORT_SUFFIX = ".report.json"  # `map.report.json` tells what made `map.npz`
 _OF_BYTES = ("sha256", "size")  # keys of the manifest about a file's bytes, not its making
 # Figures of docs/evaluation.json that the manifest repeats.
 FIGURES = (
@@ -37,6 +38,21 @@ FIGURES = (
     "distinct_words",
     "same_words",
 )
+
+
+def record(path: str | os.PathLike[str], command: Sequence[str], **report: Any) -> None:
+    """Write beside an artifact what made it; a manifest that lies there takes it over.
+
+    Args:
+        path: the `.npz`.
+        command: what a person typed.
+        report: what else is worth knowing; `figures` go into the manifest.
+    """
+    path = Path(path)
+    made = provenance(command) | {"sha256": sha256_of(path)}
+    write_json(path.with_suffix(REPORT_SUFFIX), made | report)
+    if (path.parent / MANIFEST).is_file():
+        build_manifest(path.parent)
 
 
 def write_half_precision(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
@@ -111,7 +127,8 @@ def ship_runs(
                 fitted.save(scratch / shipped, model=sha256_of(path))
                 own = run / DECODER_PROVENANCE  # of a decoder fitted after the run
                 made[shipped] = read_json(own, Made) if own.is_file() else made[name]
-        _check_manifest(folder, [*sources], evaluation, default)
+        before, _, _ = _check_manifest(folder, [*sources], evaluation, default)
+        _check_accounts(folder, before, [*made])
         for name in sources:  # never an older model's decoder beside a new model
             (folder / (name.removesuffix(".keras") + DECODER_SUFFIX)).unlink(missing_ok=True)
         for name in made:
@@ -159,7 +176,8 @@ def build_manifest(
 ) -> dict[str, Any]:
     """Write `folder/manifest.json` over every artifact in it, and return it.
 
-    What an earlier manifest says of a file that has not changed stays.
+    What an earlier manifest says of a file that has not changed stays, unless the file's own
+    report (see `record`) says something newer.
 
     Args:
         folder: holds `*.keras`, `embedding.npz`, `map.npz`.
@@ -176,12 +194,13 @@ def build_manifest(
     before, figures, default = _check_manifest(folder, [], evaluation, default)
     names = sorted(path.name for path in folder.glob("*") if path.suffix in (".keras", ".npz"))
     files = {}
+    recorded = _recorded(folder)
     for name in names:
         path = folder / name
         entry = {"sha256": sha256_of(path), "size": path.stat().st_size}
         known = before["files"].get(name, {})
         entry |= known if known.get("sha256") == entry["sha256"] else {}
-        entry |= (made or {}).get(name, {})
+        entry |= recorded.get(name, {}) | (made or {}).get(name, {})
         if name.removesuffix(".keras") in figures:
             entry["figures"] = figures[name.removesuffix(".keras")]
         files[name] = entry
@@ -205,6 +224,32 @@ def _check_manifest(
             raise UserError("training.artifact_missing", folder=folder, name=needed)
     fingerprint = WordVectors.load(folder / EMBEDDING_FILE).fingerprint
     return before, _figures(evaluation, fingerprint), default
+
+
+def _recorded(folder: Path) -> dict[str, dict[str, Any]]:
+    """What the reports of a folder's artifacts, as `record` writes them, say for the manifest."""
+    found = {}
+    for report in folder.glob(f"*{REPORT_SUFFIX}"):
+        told = read_json(report, Artifact)
+        path = folder / f"{report.name.removesuffix(REPORT_SUFFIX)}.npz"
+        if path.is_file() and told.get("sha256") == sha256_of(path):
+            keys = ("made_by", "commit", "date", "figures")
+            found[path.name] = {key: told[key] for key in keys if key in told}
+    return found
+
+
+def _check_accounts(folder: Path, before: dict[str, Any], coming: list[str]) -> None:
+    """Raise `UserError` for an artifact of which nothing tells what made it."""
+    recorded = _recorded(folder)
+    for path in sorted(folder.glob("*")):
+        if path.suffix not in (".keras", ".npz") or path.name in coming:
+            continue
+        known = before["files"].get(path.name, {})
+        account = recorded.get(path.name, {})
+        if not account and known.get("sha256") == sha256_of(path):
+            account = known
+        if not account.get("made_by"):
+            raise UserError("training.no_account", path=path)
 
 
 def _figures(

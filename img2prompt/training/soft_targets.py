@@ -1,158 +1,212 @@
-"""Soft targets: what a linear reader and the class words would say of each training picture.
+"""Soft targets: likely words of each picture, from two weak predictors that do not overfit.
 
-A prompt's words alone teach a network to repeat the training prompts. Two dull readers that do not
-memorise are mixed into a distribution over words for each training picture, and the network learns
-it beside the true words (knowledge distillation, Hinton et al. 2015, arXiv 1503.02531): ridge
-regression from the features to each word's indicator, and the words that prompts put beside the
-ImageNet classes the CNN sees (`class_words.py`). What those know, the network says of pictures
-unlike any it was trained on.
+A prompt's words alone teach a network to repeat the training prompts. A ridge regression from the
+features to each word's indicator, and the words that go with the ImageNet classes which the CNN
+sees (`class_words.py`), are combined into a distribution over words for each picture, and the
+network learns it beside the true words (knowledge distillation, Hinton et al. 2015, arXiv
+1503.02531). So it answers with what those two predict for pictures unlike any it was trained on.
 """
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from img2prompt.core.files import atomic_path
+from img2prompt.data.shards import PathOf
 from img2prompt.embedding.class_words import ClassWords
 from img2prompt.embedding.vectors import WordVectors, top_k
+from img2prompt.evaluation.baselines import Ridge, Scaler
+from img2prompt.training.inputs import Data
 
 WORDS = 32  # soft targets a picture
-RIDGE = 1e4  # penalty; 3e3, 1e4 and 3e4 were within 0.003 of each other on validation pictures
-MIN_PICTURES = 3  # a word of fewer training pictures has no reader
-CLIP = 6.0  # standard deviations: statistics have long tails
+# Of the ridge regression; 3e3, 1e4 and 3e4 were within 0.003 of each other on validation pictures.
+PENALTY = 1e4
+MIN_PICTURES = 3  # a word of fewer training pictures is not predicted
 BLOCK = 2_000  # pictures at a time, so that memory stays flat
 
-TrueWords = Callable[[np.ndarray], Sequence[np.ndarray]]
 
+@dataclass(frozen=True)
+class Taught:
+    """What the ridge regression is fitted to.
 
-class Teacher:
-    """Says of each picture's features which words are likely.
-
-    Args:
+    Attributes:
         features: positions (b,) → float32 (b, F).
         training: positions (n,) of the training pictures.
         weights: (n,), how often each is drawn.
-        true: the true words of every record, by position; or positions (b,) → their true words.
-        vectors: the embedding.
+        words_of: positions (b,) → the true words of each, positions in the vocabulary.
+    """
+
+    features: Callable[[NDArray[np.integer]], NDArray[np.float32]]
+    training: NDArray[np.integer]
+    weights: NDArray[np.floating]
+    words_of: Callable[[NDArray[np.integer]], Sequence[NDArray[np.integer]]]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How the two predictors are combined.
+
+    Attributes:
         linear: weight of the ridge regression.
-        class_words: what prompts say beside each class; None leaves them out.
+        class_words: the words that go with each class; None leaves them out.
         probabilities: features (b, F) → class probabilities (b, C).
         class_weight: weight of the class words.
     """
 
-    def __init__(
-        self,
-        features: Callable[[np.ndarray], np.ndarray],
-        training: np.ndarray,
-        weights: np.ndarray,
-        true: Sequence[np.ndarray] | TrueWords,
-        vectors: WordVectors,
-        *,
-        linear: float = 1.0,
-        class_words: ClassWords | None = None,
-        probabilities: Callable[[np.ndarray], np.ndarray] | None = None,
-        class_weight: float = 1.0,
-    ) -> None:
-        self.vectors, self.linear, self.class_weight = vectors, linear, class_weight
-        self.class_words, self.probabilities = class_words, probabilities
-        self.words = min(WORDS, len(vectors))
-        self._ridge = _Ridge(features, training, weights, true, vectors) if linear else None
+    linear: float = 1.0
+    class_words: ClassWords | None = None
+    probabilities: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
+    class_weight: float = 1.0
 
-    def __call__(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+
+class Teacher:
+    """Predicts likely words from each picture's features.
+
+    Args:
+        taught: what it is fitted to.
+        vectors: the embedding.
+        mixture: how its two predictors are combined.
+
+    Attributes:
+        words: how many words it gives a picture, `WORDS` or the whole vocabulary.
+    """
+
+    def __init__(
+        self, taught: Taught, vectors: WordVectors, mixture: Mixture | None = None
+    ) -> None:
+        self.vectors, self.mixture = vectors, mixture or Mixture()
+        self.words = words_of_teacher(vectors)
+        self._ridge = _WordRidge(taught, vectors) if self.mixture.linear else None
+
+    def __call__(
+        self, features: NDArray[np.float32]
+    ) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
         """Features (b, F) → words int (b, `words`) and shares float32 (b, `words`), sum 1."""
         scores = np.zeros((len(features), len(self.vectors)), np.float32)
+        mixture = self.mixture
         if self._ridge is not None:
-            scores += self.linear * np.maximum(self._ridge.predict(features), 0.0)
-        if self.class_words is not None and self.probabilities is not None:
-            scores += self.class_weight * self.class_words.expected(self.probabilities(features))
+            scores += mixture.linear * np.maximum(self._ridge.predict(features), 0.0)
+        if mixture.class_words is not None and mixture.probabilities is not None:
+            expected = mixture.class_words.expected(mixture.probabilities(features))
+            scores += mixture.class_weight * expected
         best, values = top_k(scores * self.vectors.answerable, self.words)
         return best, values / np.maximum(values.sum(axis=1, keepdims=True), 1e-9)
 
 
-def soft_targets(
-    features: Callable[[np.ndarray], np.ndarray],
-    training: np.ndarray,
-    weights: np.ndarray,
-    true: Sequence[np.ndarray] | TrueWords,
+def words_of_teacher(vectors: WordVectors) -> int:
+    """How many words a teacher gives a picture."""
+    return min(WORDS, len(vectors))
+
+
+def soft_path(data: Data) -> PathOf:
+    """Where the soft targets of a shard lie: in the run's folder, for no other run can use them."""
+    number = {folder: str(place) for place, folder in enumerate(data.pictures.folders)}
+    return lambda folder, shard: data.own / number[folder] / f"{shard}.npy"
+
+
+def cache_soft_targets(
+    data: Data,
+    features: Callable[[NDArray[np.integer]], NDArray[np.float32]],
     vectors: WordVectors,
-    **mixture: Any,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The likeliest words of each training picture and their shares.
+    mixture: Mixture,
+) -> None:
+    """Write the teacher's words and shares of every shard, float32 (n, 2 · words).
+
+    It is fitted to the whole prompts of the training pictures; zeros where a picture is neither of
+    those nor one that is looked at after each epoch. The chief computes them. A worker that does
+    not see its disk computes them, too.
 
     Args:
-        features, training, weights, true, vectors, mixture: as of `Teacher`.
-
-    Returns:
-        words int32 (n, `WORDS`) and shares float32 (n, `WORDS`) that sum to 1.
+        data: the pictures.
+        features: positions (b,) → float32 (b, F).
+        vectors: the embedding.
+        mixture: how the teacher is mixed.
     """
-    teacher = Teacher(features, training, weights, true, vectors, **mixture)
-    words = np.zeros((len(training), teacher.words), np.int32)
-    shares = np.zeros((len(training), teacher.words), np.float32)
-    for start in range(0, len(training), BLOCK):
-        rows = slice(start, start + BLOCK)
-        words[rows], shares[rows] = teacher(features(training[rows]))
-    return words, shares
+    index, path_of = data.pictures, soft_path(data)
+    files = [index.file(shard, path_of) for shard in range(len(index.shards))]
+    for mine in (data.cluster.chief, not data.cluster.chief):
+        if mine and not all(path.exists() for path in files):
+            taught = Taught(
+                features,
+                data.training,
+                data.weights,
+                lambda chosen: [vectors.prompt_positions(p) for p in index.prompts(chosen)],
+            )
+            _write(files, data, features, Teacher(taught, vectors, mixture))
+        data.cluster.barrier()
 
 
-class _Ridge:
-    """Weighted ridge regression from features to word indicators, from blocks of pictures."""
+def _write(
+    files: Sequence[Path],
+    data: Data,
+    features: Callable[[NDArray[np.integer]], NDArray[np.float32]],
+    teacher: Teacher,
+) -> None:
+    start, training = data.pictures.start, data.training
 
-    def __init__(
-        self,
-        features: Callable[[np.ndarray], np.ndarray],
-        training: np.ndarray,
-        weights: np.ndarray,
-        true: Sequence[np.ndarray] | TrueWords,
-        vectors: WordVectors,
-    ) -> None:
+    def answers(chosen: NDArray[np.integer]) -> NDArray[np.float64]:
+        return np.hstack(teacher(features(chosen)))
+
+    @functools.lru_cache(1)
+    def block(number: int) -> NDArray[np.float64]:
+        # Blocks run across shards: sums of the same pictures in other blocks are rounded otherwise.
+        return answers(training[number * BLOCK : (number + 1) * BLOCK])
+
+    for shard, path in enumerate(files):
+        if path.exists():
+            continue
+        rows = np.zeros((start[shard + 1] - start[shard], 2 * teacher.words), np.float32)
+        first, last = np.searchsorted(training, start[shard : shard + 2]).tolist()
+        for number in range(first // BLOCK, -(-last // BLOCK)):
+            own = slice(max(first, number * BLOCK), min(last, (number + 1) * BLOCK))
+            begin = own.start - number * BLOCK
+            values = block(number)[begin : begin + own.stop - own.start]
+            rows[training[own] - start[shard]] = values
+        first, last = np.searchsorted(data.validation, start[shard : shard + 2]).tolist()
+        if first < last:
+            looked_at = data.validation[first:last]
+            rows[looked_at - start[shard]] = answers(looked_at)
+        with atomic_path(path) as temporary:
+            np.save(temporary, rows)
+
+
+class _WordRidge:
+    """Weighted ridge regression from features to the indicators of words that are not too rare."""
+
+    def __init__(self, taught: Taught, vectors: WordVectors) -> None:
         import scipy.sparse
 
-        weights = (weights * len(weights) / weights.sum()).astype(np.float32)
-        sample = features(training[:: max(1, len(training) // 4096)])
-        self.centre, self.spread = sample.mean(axis=0), sample.std(axis=0) + 1e-4
+        training = taught.training
+        weights = taught.weights * len(training) / taught.weights.sum()
+        weights = weights.astype(np.float32)
         self.vocabulary = len(vectors)
-        words_of = true if callable(true) else lambda chosen: [true[i] for i in chosen]
+        blocks = [slice(start, start + BLOCK) for start in range(0, len(training), BLOCK)]
         counts = np.zeros(self.vocabulary, np.int64)
-        for start in range(0, len(training), BLOCK):
-            held = np.concatenate(words_of(training[start : start + BLOCK]))
+        for block in blocks:
+            held = np.concatenate(taught.words_of(training[block]))
             counts += np.bincount(held, minlength=self.vocabulary)
         self.words = np.flatnonzero((counts >= MIN_PICTURES) & vectors.answerable)
         column = np.full(self.vocabulary, -1)
         column[self.words] = np.arange(len(self.words))
-        width = len(self.centre)
-        gram = np.zeros((width, width), np.float32)
-        cross = np.zeros((len(self.words), width), np.float32)
-        total, words_total = np.zeros(width), np.zeros(len(self.words))
-        for start in range(0, len(training), BLOCK):
-            chosen = training[start : start + BLOCK]
-            weight = weights[start : start + BLOCK]
-            x = self._standardise(features(chosen))
-            columns = [column[words][column[words] >= 0] for words in words_of(chosen)]
-            rows = np.repeat(np.arange(len(chosen)), [len(row) for row in columns])
-            held = scipy.sparse.csr_matrix(
-                (weight[rows], (rows, np.concatenate(columns))),
-                shape=(len(chosen), len(self.words)),
+        sample = taught.features(training[:: max(1, len(training) // 4096)])
+        self.ridge = Ridge(Scaler.fit(sample), len(self.words))
+        for block in blocks:
+            columns = [column[words] for words in taught.words_of(training[block])]
+            columns = [row[row >= 0] for row in columns]
+            rows = np.repeat(np.arange(len(columns)), [len(row) for row in columns])
+            indicators = scipy.sparse.csr_matrix(
+                (np.ones(len(rows), np.float32), (rows, np.concatenate(columns))),
+                shape=(len(columns), len(self.words)),
             )
-            total += weight @ x
-            words_total += np.asarray(held.sum(axis=0)).ravel()
-            cross += held.T @ x
-            x *= np.sqrt(weight)[:, None]
-            gram += x.T @ x
-        n = float(weights.sum())
-        self.mean = (total / n).astype(np.float32)
-        self.base = (words_total / n).astype(np.float32)
-        # Sums about the mean, from sums about zero.
-        gram -= n * np.outer(self.mean, self.mean)
-        cross -= n * np.outer(self.base, self.mean)
-        gram[np.diag_indices(width)] += RIDGE
-        self.coefficients = np.linalg.solve(gram, cross.T)  # (F, words)
+            self.ridge.add(taught.features(training[block]), indicators, weights[block])
+        self.ridge.solve(PENALTY)
 
-    def predict(self, features: np.ndarray) -> np.ndarray:
+    def predict(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Features (b, F) → expected indicator of every word of the vocabulary (b, V)."""
         scores = np.zeros((len(features), self.vocabulary), np.float32)
-        x = self._standardise(features) - self.mean
-        scores[:, self.words] = x @ self.coefficients + self.base
+        scores[:, self.words] = self.ridge.predict(features)
         return scores
-
-    def _standardise(self, features: np.ndarray) -> np.ndarray:
-        return np.clip((features - self.centre) / self.spread, -CLIP, CLIP)

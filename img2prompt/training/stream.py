@@ -1,4 +1,4 @@
-"""More pictures than memory holds: shards on disk → tf.data batches, drawn by their weights.
+"""Batches in the order of the shards, drawn by weight: for more pictures than memory holds.
 
 An epoch draws `images_per_epoch` pictures. The shards lie end to end in an order that is shuffled
 anew for every pass over them, each picture as long as its weight; the length of a pass is cut into
@@ -11,38 +11,22 @@ nothing has to be remembered from one epoch to the next: seed and epoch alone de
 An epoch's stretch is dealt to `LANES` lanes. Each reads its own shards in blocks and shuffles a
 window of pictures; a batch takes the same number from every lane. Workers of a distributed run
 share the lanes out, so each reads only its part of the disk and the batches stay the same.
-
-Of a picture memory holds 28 bytes: split, source, weights, position, a hash of its prompt. The
-words of the prompts lie beside the shards, `PREPARED/targets/<embedding>-<form>/part-000001.npy`,
-int32.
 """
 
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
+from numpy.typing import NDArray
 
 from img2prompt.core.backend import tf
 from img2prompt.core.errors import UserError
-from img2prompt.core.files import atomic_path, sweep
-from img2prompt.data import text
-from img2prompt.data.rows import read_rows, row_form
-from img2prompt.data.shards import (
-    PathOf,
-    ShardIndex,
-    check_alike,
-    prompt_hashes,
-    read_table,
-    shard_files,
-)
-from img2prompt.data.splits import SPLITS, source_group
-from img2prompt.embedding.vectors import WordVectors
+from img2prompt.data.rows import row_form
+from img2prompt.training.distributed import Task
+from img2prompt.training.inputs import Columns
 
 # Shards read side by side; also the most workers that can share a stream out.
 LANES = 8
@@ -50,87 +34,6 @@ LANES = 8
 WINDOW, WINDOW_BYTES = 256, 16 << 20
 # Of one shard in a pass. Each visit reads the shard again, ever more sparsely.
 MOST_VISITS = 256
-
-
-@dataclass(frozen=True)
-class TargetForm:
-    """Which words of a prompt are kept as its target.
-
-    Attributes:
-        content: distinct content words, or all words in their order.
-        positions: at most so many; −1 fills up the rest.
-    """
-
-    content: bool
-    positions: int
-
-    def of(self, prompt: str, vectors: WordVectors) -> np.ndarray:
-        """Positions in the vocabulary of a prompt's known words: int32 (positions,)."""
-        known = vectors.prompt_positions(prompt, self.content)[: self.positions]
-        row = np.full(self.positions, -1, np.int32)
-        row[: len(known)] = known
-        return row
-
-    def path_of(self, vectors: WordVectors) -> PathOf:
-        """Where a shard's targets lie."""
-        kind = "content" if self.content else "words"
-        # The tokenizer's rules decide a target as much as the embedding does.
-        name = f"{vectors.fingerprint}-{kind}{self.positions}-v{text.STOP_WORDS_VERSION}"
-        return lambda folder, shard: folder / "targets" / name / f"{shard}.npy"
-
-
-def read_index(
-    folders: Sequence[Path], vectors: WordVectors, forms: Sequence[TargetForm], hashes: bool
-) -> ShardIndex:
-    """Look through all shards once, and compute the targets that are not there yet.
-
-    Args:
-        folders: prepared folders.
-        vectors: the embedding to predict.
-        forms: the targets that are needed; content words must be among them.
-        hashes: whether prompts that repeat must be known.
-
-    Raises:
-        UserError: a folder holds no prepared shards, or their picture sizes differ.
-    """
-    folders = tuple(Path(folder) for folder in folders)
-    content = next(form for form in forms if form.content)
-    shards: list[tuple[int, str]] = []
-    splits, groups, knowns, prompts = [], [], [], []
-    number: dict[str, int] = {}
-    for position, folder in enumerate(folders):
-        for form in forms:
-            sweep(form.path_of(vectors)(folder, "").parent)
-        for path in shard_files(folder):
-            table = read_table(path, ["prompt", "source", "split"])
-            own = table.column("prompt").to_pylist()
-            for form in forms:
-                _cache_targets(form.path_of(vectors)(folder, path.stem), form, own, vectors)
-            rows = np.arange(len(own))
-            targets = read_rows(content.path_of(vectors)(folder, path.stem), rows)
-            knowns.append(targets[:, 0] >= 0)
-            splits.append(_codes(table.column("split"), SPLITS.index, np.uint8))
-            groups.append(
-                _codes(
-                    table.column("source"),
-                    lambda name: number.setdefault(source_group(name), len(number)),
-                    np.int16,
-                )
-            )
-            if hashes:
-                prompts.append(prompt_hashes(own))
-            shards.append((position, path.stem))
-    check_alike(folders)
-    return ShardIndex(
-        folders,
-        tuple(shards),
-        np.concatenate([[0], np.cumsum([len(split) for split in splits])]).astype(np.int64),
-        np.concatenate(splits),
-        np.concatenate(groups),
-        tuple(number),
-        np.concatenate(knowns),
-        np.concatenate(prompts) if hashes else None,
-    )
 
 
 class Draws:
@@ -147,7 +50,11 @@ class Draws:
     """
 
     def __init__(
-        self, weights: np.ndarray, start: np.ndarray, images_per_epoch: int, seed: int
+        self,
+        weights: NDArray[np.float32],
+        start: NDArray[np.int64],
+        images_per_epoch: int,
+        seed: int,
     ) -> None:
         self.weights, self.start = weights, start
         self.images_per_epoch, self.seed = images_per_epoch, seed
@@ -164,7 +71,7 @@ class Draws:
 
     def positions(
         self, epoch: int, lane: int = 0, lanes: int = 1, window: int = 1 << 16
-    ) -> Iterator[np.ndarray]:
+    ) -> Iterator[NDArray[np.int64]]:
         """The draws of one lane, `images_per_epoch // lanes`, in windows.
 
         Yields:
@@ -198,27 +105,15 @@ class Draws:
                 ]
             )
 
-    def _rows(self, shard: int, points: np.ndarray) -> np.ndarray:
+    def _rows(self, shard: int, points: NDArray[np.float64]) -> NDArray[np.int64]:
         """Positions of the pictures at some points of a visit, from its start."""
         points = points * self.visits[shard]
         weights = self.weights[self.start[shard] : self.start[shard + 1]]
         ends = np.cumsum(weights, dtype=np.float64)
         # To the right of all that end at or before the point, so never one of no weight.
         rows = np.searchsorted(ends, np.maximum(points, 0.0), side="right")
-        return self.start[shard] + np.minimum(rows, np.flatnonzero(weights)[-1])
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The files that a batch is read from.
-
-    Attributes:
-        paths: of each kind of file, where a shard's lies.
-        decode: the rows of each, a tensor (b, …) in the files' dtype → inputs and targets.
-    """
-
-    paths: tuple[PathOf, ...]
-    decode: Callable[..., tuple[tf.Tensor, tf.Tensor]]
+        rows = np.minimum(rows, np.flatnonzero(weights)[-1])
+        return self.start[shard] + rows.astype(np.int64)
 
 
 def lanes_of(batch_size: int) -> int:
@@ -230,61 +125,43 @@ def check_workers(batch_size: int, workers: int) -> None:
     """Raise `UserError` where the lanes of a batch cannot be shared out evenly among workers."""
     if LANES % workers:
         may = ", ".join(str(n) for n in range(1, LANES + 1) if LANES % n == 0)
-        raise UserError(
-            f"A stream is shared out among {may} workers, not {workers}; start another number."
-        )
+        raise UserError("training.stream_workers", may=may, workers=workers)
     if lanes_of(batch_size) % workers:
         raise UserError(
-            f"A stream of --batch-size {batch_size} cannot be shared out among {workers} workers; "
-            f"give a multiple of {workers}."
+            "training.stream_batch", batch_size=batch_size, workers=workers, multiple=workers
         )
 
 
 def batches(
-    index: ShardIndex,
-    columns: Columns,
-    draws: Draws,
-    batch_size: int,
-    epochs: range,
-    rank: int = 0,
-    workers: int = 1,
-    failures: list[UserError] | None = None,
+    columns: Columns, draws: Draws, batch_size: int, epochs: range, task: Task | None = None
 ) -> tf.data.Dataset:
     """The batches of these epochs, one after another; of each the part of one worker.
 
     Args:
-        index: of the shards.
         columns: what is read.
         draws: which pictures.
         batch_size: of the whole batch, over all workers.
         epochs: which epochs.
-        rank, workers: this worker's number among how many; the batch is the workers' parts end
-            to end.
-        failures: takes what a person has to be told, which tf.data wraps beyond recognition.
+        task: this worker's number among how many; the batch is the workers' parts end to end.
+            Unset, there is one.
 
     Raises:
         UserError: more workers than lanes.
     """
+    rank, workers = (task.rank, task.workers) if task is not None else (0, 1)
     check_workers(batch_size, workers)
     lanes = lanes_of(batch_size)
     own = lanes // workers
-    like = [row_form(index.file(0, path_of)) for path_of in columns.paths]
+    like = [row_form(columns.pictures.file(0, path_of)) for path_of in columns.paths]
     row_bytes = sum(math.prod(shape[1:]) * dtype.itemsize for shape, dtype in like)
     window = min(WINDOW, max(batch_size // lanes, WINDOW_BYTES // row_bytes))
+    read = columns.read_all()
 
-    readers = [index.reader(path_of) for path_of in columns.paths]
-
-    def windows(epoch: np.ndarray, lane: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    def windows(epoch: Any, lane: Any) -> Iterator[tuple[NDArray[Any], ...]]:
         rng = np.random.default_rng((draws.seed, 2, int(epoch), int(lane)))
         for drawn in draws.positions(int(epoch), int(lane), lanes, window):
             mixed = rng.permutation(len(drawn))
-            try:
-                rows = [reader(drawn) for reader in readers]
-            except UserError as error:
-                if failures is not None:
-                    failures.append(error)
-                raise
-            yield tuple(part[mixed] for part in rows)
+            yield tuple(part[mixed] for part in read(drawn))
 
     signature = tuple(
         tf.TensorSpec((None, *shape[1:]), tf.as_dtype(dtype)) for shape, dtype in like
@@ -307,7 +184,7 @@ def batches(
 
     def joined(*parts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         rows = [tf.reshape(part, (batch_size // workers, *part.shape[2:])) for part in parts]
-        return columns.decode(*rows)
+        return columns.decoded(*rows)
 
     return (
         tf.data.Dataset.range(epochs.start, epochs.stop)
@@ -317,34 +194,3 @@ def batches(
         # Not AUTOTUNE: it would fill what memory there is.
         .prefetch(2)
     )
-
-
-def _cache_targets(path: Path, form: TargetForm, prompts: list[str], vectors: WordVectors) -> None:
-    if _holds_targets(path, form, prompts, vectors):
-        return
-    rows = [form.of(prompt, vectors) for prompt in prompts]
-    with atomic_path(path) as temporary:
-        np.save(temporary, np.array(rows, np.int32).reshape(-1, form.positions))
-
-
-def _holds_targets(path: Path, form: TargetForm, prompts: list[str], vectors: WordVectors) -> bool:
-    """Whether targets are there and are those of these prompts, as far as a few of them tell."""
-    if not path.exists():
-        return False
-    some = np.unique(np.linspace(0, len(prompts) - 1, 8).astype(int)) if prompts else []
-    try:
-        shape = row_form(path)[0]
-        kept = read_rows(path, np.asarray(some, np.int64))
-    except UserError:
-        return False
-    fresh = [form.of(prompts[i], vectors) for i in some]
-    return shape == (len(prompts), form.positions) and np.array_equal(
-        kept, np.array(fresh, np.int32).reshape(-1, form.positions)
-    )
-
-
-def _codes(column: pa.ChunkedArray, number: Callable[[str], int], dtype: Any) -> np.ndarray:
-    """A column of few distinct texts → the number of each row's text."""
-    encoded = column.combine_chunks().dictionary_encode()
-    codes = np.array([number(name) for name in encoded.dictionary.to_pylist()], dtype)
-    return codes[encoded.indices.to_numpy()] if len(codes) else np.empty(0, dtype)

@@ -126,7 +126,8 @@ def run_ablations(
     Returns:
         JSON-ready: `settings`, and `rows` of name, title, section, `home` and `abroad` figures.
     """
-    from img2prompt.training.trainer import LATER_SETTINGS, TrainConfig, default_config, train
+    from img2prompt.training.config import LATER_SETTINGS, TrainConfig, TrainJob, default_config
+    from img2prompt.training.trainer import train
 
     vectors = WordVectors.load(embedding)
     whole = LADDER[-1]
@@ -148,8 +149,9 @@ def run_ablations(
             if {name: told.get(name) for name in asked} != asked:
                 raise UserError(f"{folder} was trained otherwise; give another folder of runs.")
         else:
-            train(config, [folders[0]], embedding, folder, auxiliary=[folders[1]], verbose=0,
-                  resume=(folder / "config.json").exists())  # fmt: skip
+            job = TrainJob([folders[0]], embedding, folder, auxiliary=[folders[1]],
+                           resume=(folder / "config.json").exists())  # fmt: skip
+            train(config, job, verbose=0)
         return folder
 
     def measure(row: Row, section: str, folders: list[Path], places: dict[str, Measured]) -> None:

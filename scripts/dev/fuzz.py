@@ -19,9 +19,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from fuzz_api import FAMILY as API  # noqa: E402
-from fuzz_families import FAMILIES  # noqa: E402
-from fuzz_kit import KEPT, run  # noqa: E402
+# In tests/, which mypy does not read.
+from fuzz_api import FAMILY as API  # type: ignore[import-not-found]  # noqa: E402
+from fuzz_families import FAMILIES  # type: ignore[import-not-found]  # noqa: E402
+from fuzz_kit import KEPT, run  # type: ignore[import-not-found]  # noqa: E402
 
 from img2prompt.core.errors import run_command  # noqa: E402
 from img2prompt.core.files import provenance, read_json, write_json  # noqa: E402

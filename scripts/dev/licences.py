@@ -94,7 +94,7 @@ def main() -> None:
     root = Path(__file__).resolve().parents[2]
     document = HEAD + table(installed()) + "\n"
     if wrong := problems(document, locked(root)):
-        raise UserError("\n".join(wrong))
+        raise UserError("scripts.problems", problems="\n".join(wrong))
     with atomic_path(root / DOCUMENT) as temporary:
         temporary.write_text(document, encoding="utf-8")
     print(DOCUMENT)
@@ -109,7 +109,7 @@ def installed() -> dict[str, tuple[str, str]]:
     command = [sys.executable, "-m", "piplicenses", "--format=json", "--from=all"]
     done = subprocess.run([*command, "--with-system"], capture_output=True, text=True)
     if done.returncode:
-        raise UserError("pip-licenses does not run; install it with make licences.")
+        raise UserError("scripts.no_pip_licenses")
     return {
         canonicalize_name(row["Name"]): (row["Version"], licence_of(row))
         for row in json.loads(done.stdout)

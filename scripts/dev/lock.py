@@ -41,7 +41,7 @@ def main() -> None:
     if not args.check:
         make_locks(args.root, args.upgrade)
     if wrong := problems(args.root):
-        raise UserError("\n".join(wrong))
+        raise UserError("scripts.problems", problems="\n".join(wrong))
     for lock in LOCKS:
         print(f"{lock.name}: {len(read_pins(args.root / lock.name))} releases")
 
@@ -120,7 +120,7 @@ def read_pins(path: Path) -> list[Pin]:
         requirement = told.partition(" --hash=")[0].strip()
         pinned = re.fullmatch(r"([\w.-]+)==([\w.!+-]+)\s*(?:;\s*(.+))?", requirement)
         if not hashes or "://" in told or pinned is None:
-            raise UserError(f"{path.name}: {told[:60]!r} is no pin with hashes; run make lock.")
+            raise UserError("scripts.no_pin", name=path.name, line=told[:60])
         marker = Marker(pinned[3]) if pinned[3] else None
         pins.append(Pin(canonicalize_name(pinned[1]), pinned[2], marker, hashes))
     return pins
@@ -159,7 +159,7 @@ def make_locks(root: Path, upgrade: bool = False) -> None:
             command += ["--no-deps"] if lock.alone else []
             done = subprocess.run(command, cwd=root, stdout=subprocess.DEVNULL)
             if done.returncode:
-                raise UserError(f"uv could not lock {lock.name}; see what it says above.")
+                raise UserError("scripts.uv_failed", name=lock.name)
             body = temporary.read_text(encoding="utf-8")
             head = f"# Made by `make lock` of {', '.join(lock.ranges)}.\n"
             temporary.write_text(f"{head}# Ranges: sha256 {digest(root, lock)}\n{body}", "utf-8")

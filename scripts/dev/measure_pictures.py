@@ -92,7 +92,7 @@ def main() -> None:
         print(json.dumps(_child(args.child[0], Path(args.child[1]))))
         return
     if not Path("/proc/self/clear_refs").exists():
-        raise UserError("This reads Linux' /proc; run it on Linux.")
+        raise UserError("scripts.needs_linux")
     tasks = tuple(_TASKS) if args.requests else ("read",)
     names = args.only or (GREEDY if args.requests else KINDS)
     print("| kind | million pixels | file, MB |" + "".join(f" {task}, MB |" for task in tasks))
@@ -120,7 +120,7 @@ def largest(name: str, path: Path) -> tuple[int, int]:
         except images.ImageError:
             continue
         return size
-    raise UserError(f"No size of {name} is taken.")
+    raise UserError("scripts.no_size", name=name)
 
 
 def measure(task: str, path: Path) -> int:
@@ -128,7 +128,8 @@ def measure(task: str, path: Path) -> int:
     command = [sys.executable, __file__, "--child", task, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise UserError(f"{task} failed: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+        last = (done.stderr.strip().splitlines() or ["?"])[-1]
+        raise UserError("scripts.task_failed", task=task, reason=last)
     return int(json.loads(done.stdout.splitlines()[-1]))
 
 

@@ -182,7 +182,7 @@ def main() -> int:
     if args.mutation:
         fresh = {row["module"]: row for row in mutants_of(mutmut_results())}
         if not fresh:
-            raise UserError("There are no results of mutmut; run make mutation.")
+            raise UserError("scripts.no_mutants")
         known = {row["module"]: row for row in report.get("mutation", {}).get("modules", ())}
         rows = [row for _, row in sorted((known | fresh).items())]
         report["mutation"] = {**provenance(["make", "mutation"]), "modules": rows}
@@ -221,7 +221,7 @@ def count_tests(root: Path) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     if done.returncode:
-        raise UserError("pytest could not collect the tests; run it and see.")
+        raise UserError("scripts.no_tests")
     tests = re.findall(r"^tests/(?:\w+/)*(test_\w+\.py)::(\S.*)$", done.stdout, re.MULTILINE)
     rows = [{"name": one.name, "tests": _count(one, tests)} for one in TRIED]
     return [*rows, {"name": "all tests", "tests": len(tests)}]
@@ -266,10 +266,7 @@ def check_started(folder: Path) -> None:
     for path in sorted(folder.glob("*.meta")):
         failed = [k for k, code in read_json(path)["exit_code_by_key"].items() if code == UNSTARTED]
         if failed:
-            raise UserError(
-                f"pytest could not run the tests of {len(failed)} mutants, {failed[0]} for one; "
-                "mend them and run make mutation."
-            )
+            raise UserError("scripts.mutants_not_run", count=len(failed), first=failed[0])
 
 
 def sample_of(printed: str, number: int, seed: int = 0) -> list[str]:
@@ -381,7 +378,7 @@ def read_coverage(path: Path) -> dict[str, Any]:
     try:
         return coverage_of(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError):
-        raise UserError(f"{path} is no report of coverage; run make coverage.") from None
+        raise UserError("scripts.no_coverage", path=path) from None
 
 
 if __name__ == "__main__":

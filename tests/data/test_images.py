@@ -66,15 +66,17 @@ def test_a_text_file_is_not_a_picture(tmp_path: Path) -> None:
     assert "not a picture" in refusal(tmp_path / "notes.png")
 
 
-@pytest.mark.parametrize("format", ["ICO", "PPM", "TGA", "EPS", "PCX"])
-def test_formats_we_do_not_name_are_refused(make_picture, encode, format: str) -> None:
-    assert "not a picture" in refusal(encode(make_picture(), format))
+@pytest.mark.parametrize("file_format", ["ICO", "PPM", "TGA", "EPS", "PCX"])
+def test_formats_we_do_not_name_are_refused(make_picture, encode, file_format: str) -> None:
+    assert "not a picture" in refusal(encode(make_picture(), file_format))
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
-def test_a_truncated_picture_is_refused(make_picture, encode, format: str, share: float) -> None:
-    data = encode(make_picture(size=(200, 150)), format)
+def test_a_truncated_picture_is_refused(
+    make_picture, encode, file_format: str, share: float
+) -> None:
+    data = encode(make_picture(size=(200, 150)), file_format)
     refusal(data[: int(len(data) * share)])
 
 
@@ -155,14 +157,14 @@ def test_arrays_that_are_no_pictures_are_refused(array: np.ndarray) -> None:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's own, on damaged EXIF and TIFF tags
 @given(
-    format=st.sampled_from(images.FORMATS),
+    file_format=st.sampled_from(images.FORMATS),
     changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=6),
     length=st.floats(0, 1),
 )
-def test_damaged_bytes_give_a_picture_or_a_sentence(format, changes, length) -> None:
+def test_damaged_bytes_give_a_picture_or_a_sentence(file_format, changes, length) -> None:
     from conftest import _encode, _picture
 
-    data = bytearray(_encode(_picture(3), format))
+    data = bytearray(_encode(_picture(3), file_format))
     for place, value in changes:
         data[int(place * len(data))] = value
     try:
@@ -218,11 +220,11 @@ def test_transparent_palette_entries_become_white(encode) -> None:
     np.testing.assert_array_equal(opened[0], [[255] * 3, [255, 0, 0], [255] * 3, [255, 0, 0]])
 
 
-@pytest.mark.parametrize("format", ["PNG", "WEBP"])
-def test_half_transparent_pixels_are_mixed_with_white(encode, format: str) -> None:
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP"])
+def test_half_transparent_pixels_are_mixed_with_white(encode, file_format: str) -> None:
     picture = Image.new("RGBA", (8, 8), (0, 0, 200, 128))
-    options = {"lossless": True, "exact": True} if format == "WEBP" else {}
-    opened = np.asarray(open_image(encode(picture, format, **options)), dtype=int)
+    options = {"lossless": True, "exact": True} if file_format == "WEBP" else {}
+    opened = np.asarray(open_image(encode(picture, file_format, **options)), dtype=int)
     expected = 255 - 128 / 255 * (255 - np.array([0, 0, 200]))
     np.testing.assert_allclose(opened[0, 0], expected, atol=1)
 
@@ -232,11 +234,11 @@ def test_grey_with_transparency_becomes_white(encode) -> None:
     assert np.asarray(open_image(encode(picture))).min() == 255
 
 
-@pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG"])
-def test_of_an_animation_the_first_frame_counts(make_picture, encode, format: str) -> None:
+@pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG"])
+def test_of_an_animation_the_first_frame_counts(make_picture, encode, file_format: str) -> None:
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "lime", "blue")]
-    options = {"lossless": True} if format == "WEBP" else {}
-    data = encode(frames[0], format, save_all=True, append_images=frames[1:], **options)
+    options = {"lossless": True} if file_format == "WEBP" else {}
+    data = encode(frames[0], file_format, save_all=True, append_images=frames[1:], **options)
     assert np.asarray(open_image(data))[8, 8].tolist() == [255, 0, 0]
 
 

@@ -80,8 +80,8 @@ def test_what_is_no_picture_is_told_what_to_use(encode) -> None:
     assert refusal(encode(Image.new("RGB", (4, 4)), "PPM")) == (
         f"This file is PPM, not a picture we can read; use one saved as {SIX}."
     )
-    for start, format in ((b"II*\0" + bytes(30), "TIFF"), (b"BM" + bytes(60), "BMP")):
-        odd = f"This {format} is written in a way we cannot read; save it as PNG or JPEG."
+    for start, file_format in ((b"II*\0" + bytes(30), "TIFF"), (b"BM" + bytes(60), "BMP")):
+        odd = f"This {file_format} is written in a way we cannot read; save it as PNG or JPEG."
         assert refusal(start) in (odd, CUT)
 
 
@@ -234,16 +234,18 @@ def test_a_text_of_imagemagicks_tells_the_orientation(encode) -> None:
     alike(open_image(encode(stored, pnginfo=texts)), stored.transpose(Image.Transpose.ROTATE_270))
 
 
-@pytest.mark.parametrize("format", ["PNG", "WEBP", "JPEG"])
-def test_xmp_tells_the_orientation_where_exif_does_not(encode, format: str) -> None:
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP", "JPEG"])
+def test_xmp_tells_the_orientation_where_exif_does_not(encode, file_format: str) -> None:
     packet = '<x xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="8"/>'
     texts = PngImagePlugin.PngInfo()
     texts.add_itxt("XML:com.adobe.xmp", packet)
-    options: dict[str, Any] = {"pnginfo": texts} if format == "PNG" else {"xmp": packet.encode()}
+    options: dict[str, Any] = (
+        {"pnginfo": texts} if file_format == "PNG" else {"xmp": packet.encode()}
+    )
     stored = noise("RGB", (9, 5))
-    assert open_image(encode(stored, format, **options)).size == (5, 9)
+    assert open_image(encode(stored, file_format, **options)).size == (5, 9)
     options["exif"] = with_orientation(3)
-    assert open_image(encode(stored, format, **options)).size == (9, 5)
+    assert open_image(encode(stored, file_format, **options)).size == (9, 5)
 
 
 # --- modes ----------------------------------------------------------------------------------------
@@ -314,11 +316,11 @@ def of_mode(mode: str, size: tuple[int, int]) -> Image.Image:
     return noise("RGB", size).convert("RGBA" if mode in ("RGBA", "LA") else "RGB").convert(mode)
 
 
-@pytest.mark.parametrize(("mode", "format", "native", "copy"), KINDS)
+@pytest.mark.parametrize(("mode", "file_format", "native", "copy"), KINDS)
 def test_memory_is_counted_by_the_pixel(
-    monkeypatch: pytest.MonkeyPatch, encode, mode: str, format: str, native: int, copy: int
+    monkeypatch: pytest.MonkeyPatch, encode, mode: str, file_format: str, native: int, copy: int
 ) -> None:
-    data = encode(of_mode(mode, (160, 80)), format)
+    data = encode(of_mode(mode, (160, 80)), file_format)
     held, pixels = open_encoded(data).file.held, 160 * 80
     for shrink, size in ((1, (160, 80)), (2, (80, 40)), (4, (40, 20)), (8, (20, 10))):
         need = held + native * pixels + copy * pixels // shrink**2
@@ -363,15 +365,15 @@ def test_a_picture_that_does_not_fit_says_its_size(monkeypatch: pytest.MonkeyPat
 
 
 def test_every_copy_of_the_file_is_counted(tmp_path: Path, encode) -> None:
-    for format, copies in (("PNG", 1), ("JPEG", 1), ("WEBP", 2), ("BMP", 1)):
-        data = encode(noise("RGB", (16, 9)), format)
-        path = tmp_path / format
+    for file_format, copies in (("PNG", 1), ("JPEG", 1), ("WEBP", 2), ("BMP", 1)):
+        data = encode(noise("RGB", (16, 9)), file_format)
+        path = tmp_path / file_format
         path.write_bytes(data)
         opened = open_encoded(path)
         kept = len(opened.fp.getvalue())
         assert opened.file.held == copies * kept and opened.file.data == b""
         # Bytes stand with the caller too, unless they are the very ones that are read.
-        beside = 0 if format in ("BMP", "WEBP") else len(data)
+        beside = 0 if file_format in ("BMP", "WEBP") else len(data)
         assert open_encoded(data).file.held == beside + copies * kept
 
 

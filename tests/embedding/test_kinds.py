@@ -13,9 +13,9 @@ from img2prompt.embedding.kinds import (
     Kinds,
     count_contexts,
     coverage,
-    features,
     fit_kinds,
     read_seeds,
+    word_features,
 )
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.inference.artifacts import Assets
@@ -109,7 +109,7 @@ def test_kinds_are_learned_from_a_few_seeds(world: tuple[WordVectors, dict[str, 
 def test_a_column_without_information_is_nothing(world: tuple[WordVectors, dict[str, str]]) -> None:
     vectors, _ = world
     # Alike for every word, but no number that binary can hold: its deviation is a rounding error.
-    table = features(vectors, np.full((len(vectors), 1 + len(KINDS)), 0.1, np.float32))
+    table = word_features(vectors, np.full((len(vectors), 1 + len(KINDS)), 0.1, np.float32))
     constant = np.ptp(table, axis=0) == 0
     assert constant.any() and not table[:, constant].any()
     varying = table[:, ~constant]

@@ -10,6 +10,7 @@ from img2prompt.evaluation.baselines import (
     NEIGHBOURS,
     Ridge,
     Scaler,
+    TrainingSet,
     knn_answers,
     linear_answers,
     nearest_pictures,
@@ -20,12 +21,12 @@ def test_knn_and_linear_read_the_features(axes: WordVectors) -> None:
     rng = np.random.default_rng(0)
     kinds = np.repeat(np.arange(4), 40)
     features = np.eye(4)[kinds] * 4 + rng.normal(size=(160, 4)) * 0.3
-    training = [np.array([kind]) for kind in kinds]
+    training = TrainingSet(features, [np.array([kind]) for kind in kinds])
     test = np.eye(4) * 4.0
-    knn = knn_answers(test, features, training, axes)
+    knn = knn_answers(test, training, axes)
     assert knn.words[:, 0].tolist() == [0, 1, 2, 3]
     assert all(len(set(row)) == 10 for row in knn.words)
-    linear = linear_answers(test * 1.0, features * 1.0, training, axes)
+    linear = linear_answers(test, training, axes)
     assert linear.vectors.shape == (4, 1, 12)
 
 

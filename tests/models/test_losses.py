@@ -16,6 +16,7 @@ from img2prompt.models.losses import (
     MaskedCosineLoss,
     PaddedCosineLoss,
     VocabularyLoss,
+    VocabularySettings,
 )
 
 
@@ -88,7 +89,9 @@ def slow_reference(vectors: WordVectors, target: np.ndarray, predicted: np.ndarr
         total = np.log(sum(np.exp(logit) for logit in logits.values()))
         real = [word for word in truth if word >= 0]
         pull = {w: max(float(cosines(step, vectors.vectors[w])) for step in steps) for w in real}
-        own = sum(logits[word] - total + VocabularyLoss.PULL * pull[word] for word in real)
+        own = sum(
+            logits[word] - total + VocabularySettings.cosine_weight * pull[word] for word in real
+        )
         losses.append(-own / np.sqrt(max(len(real), 1)))
     return float(np.mean(losses))
 
@@ -200,7 +203,7 @@ def test_soft_targets_of_no_weight_change_nothing(vectors: WordVectors) -> None:
     truth = positions(vectors, "dog moon", "castle")
     plain = float(loss_over_all_words(vectors)(truth, predicted))
     everything = np.flatnonzero(vectors.answerable)
-    loss = VocabularyLoss(vectors, everything, soft_words=2, soft_weight=0.0)
+    loss = VocabularyLoss(vectors, everything, VocabularySettings(soft_words=2, soft_weight=0.0))
     robot, fox = vectors.index["robot"], vectors.index["fox"]
     soft = with_teacher(truth, [[robot, fox]] * 2, [[0.7, 0.3]] * 2)
     assert float(loss(soft, predicted)) == pytest.approx(plain, rel=1e-4)
@@ -208,7 +211,7 @@ def test_soft_targets_of_no_weight_change_nothing(vectors: WordVectors) -> None:
 
 def test_soft_targets_pull_by_their_shares(vectors: WordVectors) -> None:
     everything = np.flatnonzero(vectors.answerable)
-    loss = VocabularyLoss(vectors, everything, soft_words=2, soft_weight=1.0)
+    loss = VocabularyLoss(vectors, everything, VocabularySettings(soft_words=2, soft_weight=1.0))
     robot, fox = vectors.index["robot"], vectors.index["fox"]
     nothing = np.full((1, 3), -1)
     target = with_teacher(nothing, [[robot, fox]], [[0.9, 0.1]])
@@ -224,7 +227,7 @@ def test_a_prior_takes_over_what_frequency_would_cost(vectors: WordVectors) -> N
     prior = np.zeros(len(vectors), np.float32)
     prior[vectors.index["dog"]] = 0.5
     predicted = np.random.default_rng(9).normal(size=(1, 5, 8)).astype(np.float32)
-    favoured = VocabularyLoss(vectors, everything, prior=prior)
+    favoured = VocabularyLoss(vectors, everything, VocabularySettings(prior=prior))
     plain = loss_over_all_words(vectors)
     dog, moon = positions(vectors, "dog"), positions(vectors, "moon")
     assert float(favoured(dog, predicted)) < float(plain(dog, predicted))
@@ -262,7 +265,9 @@ def test_the_assignment_does_not_ask_for_an_order() -> None:
 
 
 def test_the_asymmetric_loss_tells_true_from_wrong_words(vectors: WordVectors) -> None:
-    loss = VocabularyLoss(vectors, np.flatnonzero(vectors.answerable), asymmetric=True)
+    loss = VocabularyLoss(
+        vectors, np.flatnonzero(vectors.answerable), VocabularySettings(asymmetric=True)
+    )
     said = np.tile(vectors["dog"], (1, 10, 1))
     assert float(loss(positions(vectors, "dog"), said)) < float(
         loss(positions(vectors, "moon"), said)
@@ -278,7 +283,9 @@ def test_every_loss_has_a_gradient(vectors: WordVectors, kind: str) -> None:
         loss, target = AssignedCosineLoss(), np.tile(vectors.vectors[3:7], (2, 1, 1))
     else:
         everything = np.flatnonzero(vectors.answerable)
-        loss = VocabularyLoss(vectors, everything, asymmetric=kind == "asymmetric")
+        loss = VocabularyLoss(
+            vectors, everything, VocabularySettings(asymmetric=kind == "asymmetric")
+        )
         target = positions(vectors, "dog moon", "castle")
     with tf.GradientTape() as tape:
         value = loss(target, said)

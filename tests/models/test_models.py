@@ -19,10 +19,10 @@ from img2prompt.models.backbones import (
     load_backbone,
     load_classifier,
     load_efficientnet_lite,
-    read_torch_tensors,
     stage_outputs,
 )
 from img2prompt.models.layers import PooledStatistics
+from img2prompt.models.torch_checkpoint import read_torch_tensors
 
 PICTURES = np.random.default_rng(0).random((3, 32, 32, 3)).astype(np.float32)
 

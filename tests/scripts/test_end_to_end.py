@@ -24,6 +24,8 @@ from PIL import Image, ImageDraw
 from waiting import HELD_TRAINING, PATIENCE, held_at, is_held, wait_until
 
 from img2prompt.core.errors import UserError
+from img2prompt.embedding.class_words import read_class_names
+from img2prompt.embedding.kinds import read_seeds
 
 COLOURS = {
     "red": (220, 30, 30),
@@ -31,6 +33,9 @@ COLOURS = {
     "blue": (30, 60, 220),
     "yellow": (240, 220, 40),
 }
+READY, EMBEDDING, CLASS_WORDS = (
+    Path(name) for name in ("prepared/main-32", "assets/embedding.npz", "assets/class_words.npz")
+)
 SHAPES = ("circle", "square", "stripes")
 STYLES = ("painting", "photo", "sketch", "poster", "mosaic", "print", "fresco", "collage")
 
@@ -103,30 +108,106 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for other in SHAPES
         for style in STYLES
     ]
-    (root / "prompts.txt").write_text("\n".join(lines), encoding="utf-8")
-    run("scripts/prepare_data.py", "--data", root / "data", "--out", root / "ready", "--size", "32")
-    run("scripts/train_embedding.py", "--prompts", root / "prompts.txt", "--out",
-        root / "embedding.npz", "--min-count", "2", "--epochs", "20")  # fmt: skip
-    run("scripts/count_class_words.py", "--prompts", root / "prompts.txt", "--embedding",
-        root / "embedding.npz", "--out", root / "class_words.npz")  # fmt: skip
+    (root / "prompts.txt").write_text("\n".join(lines + seed_lines()), encoding="utf-8")
+    make_assets(root, root / READY / "report.json", root / CLASS_WORDS)
     return root
+
+
+def seed_lines() -> list[str]:
+    """Prompts of a few words of every kind, none of which a CNN's class is called by."""
+    named = {word for row in read_class_names() for part in row for word in part.lower().split()}
+    of_kind: dict[str, list[str]] = {}
+    for word, kind in read_seeds().items():
+        if word not in named:
+            of_kind.setdefault(kind, []).append(word)
+    lines = [" ".join(words[at : at + 3]) for words in of_kind.values() for at in (0, 3, 6)]
+    return [f"{line} {number}" for line in lines for number in range(8)]
+
+
+# What makes the chain small enough for a test.
+SMALL_CHAIN = {
+    "SIZE_gaze": "32",
+    "SIZE_original": "32",
+    "PRESETS": "gaze original",
+    "ARGS_embedding": "--min-count 2 --epochs 20",
+    # Few pictures: the true words must carry the run.
+    "ARGS_gaze": "--epochs 6 --images-per-epoch 512 --batch-size 32 --soft-targets 0.2",
+    "ARGS_original": "--epochs 1 --images-per-epoch 64",
+}
+
+
+def make_assets(root: Path, *arguments: str | Path, code: int = 0) -> str:
+    """Run `make` with the repository's Makefile on the world in a folder; what it says."""
+    venv = root / "venv"
+    if not venv.exists():  # this process' own Python, with nothing to install
+        (venv / "bin").mkdir(parents=True)
+        python = venv / "bin" / "python"
+        python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+        python.chmod(0o755)
+        for name in ("created", "run", "dev", "train"):
+            (venv / f"{name}.stamp").touch()
+    variables = SMALL_CHAIN | {
+        "DATA": root / "data", "MADE": root, "VENV": venv, "PROMPTS": root / "prompts.txt",
+    }  # fmt: skip
+    done = subprocess.run(
+        ["make", *(f"{name}={value}" for name, value in variables.items()), *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "MAKEFLAGS": ""},
+    )
+    assert done.returncode == code, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
 def shipped(world: Path) -> Path:
-    """Assets with a trained `gaze` and an `original`, made by the scripts."""
-    common = ("--data", world / "ready", "--embedding", world / "embedding.npz")
-    run("scripts/train_model.py", "--preset", "gaze", *common, "--out", world / "runs" / "gaze",
-        "--epochs", "6", "--images-per-epoch", "512", "--batch-size", "32",
-        "--soft-targets", "0.2")  # few pictures: the true words must carry the run  # fmt: skip
-    run("scripts/train_model.py", "--preset", "original", *common, "--out",
-        world / "runs" / "original", "--epochs", "1", "--images-per-epoch", "64")  # fmt: skip
-    assets = world / "assets"
-    assets.mkdir()
-    (assets / "embedding.npz").write_bytes((world / "embedding.npz").read_bytes())
-    run("scripts/build_assets.py", "--runs", world / "runs" / "gaze", world / "runs" / "original",
-        "--out", assets, "--data", "coloured shapes of the tests")  # fmt: skip
-    return assets
+    """Assets with a trained `gaze` and an `original`, made by the chain of `make assets`."""
+    make_assets(world, "assets")
+    return world / "assets"
+
+
+def test_every_artifact_of_the_chain_tells_what_made_it(world: Path, shipped: Path) -> None:
+    files = json.loads((shipped / "manifest.json").read_text("utf-8"))["files"]
+    scripts = {
+        "embedding.npz": "train_embedding.py",
+        "class_words.npz": "count_class_words.py",
+        "kinds.npz": "build_kinds.py",
+        "map.npz": "build_map.py",
+        "gaze.keras": "train_model.py --preset gaze",
+        "gaze.decoder.npz": "train_model.py --preset gaze",
+        "original.keras": "train_model.py --preset original",
+        "original.decoder.npz": "train_model.py --preset original",
+    }
+    assert set(files) == set(scripts)
+    for name, script in scripts.items():
+        assert files[name]["made_by"].startswith(f"python scripts/{script}"), name
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", files[name]["date"])
+        assert "commit" in files[name]
+    assert files["class_words.npz"]["figures"]["prompts"] > 0
+    assert files["map.npz"]["figures"].keys() == {"recall_2d", "recall_3d"}
+
+
+def test_the_chain_repeats_what_is_older_than_what_it_is_made_of(
+    world: Path, shipped: Path
+) -> None:
+    make_assets(world, "assets", "--question")  # nothing is left to do
+    planned = make_assets(world, "assets", "--dry-run", "--what-if", shipped / "embedding.npz")
+    assert "build_map.py" in planned and "--preset gaze" in planned
+    assert "prepare_data.py" not in planned and "train_embedding.py" not in planned
+    refused = make_assets(world, "assets", "DATA=", code=2)
+    assert "make assets DATA=FOLDER" in refused
+
+
+def test_an_artifact_of_unknown_making_does_not_ship(shipped: Path, tmp_path: Path) -> None:
+    shutil.copytree(shipped, tmp_path / "assets")
+    build = ("scripts/build_assets.py", "--out", tmp_path / "assets")
+    for name in ("map.report.json", "manifest.json"):
+        (tmp_path / "assets" / name).unlink()
+    refused = run(*build, code=2)
+    assert_refused(refused, "Nothing tells what made")
+    assert not (tmp_path / "assets" / "manifest.json").exists()
 
 
 # What makes the README's recipe small enough for a test.
@@ -230,7 +311,7 @@ def test_the_readmes_recipe_runs_with_a_folder_alone(world: Path, tmp_path: Path
 
 def test_the_trained_model_looks_at_the_picture(world: Path, shipped: Path) -> None:
     out = world / "evaluation"
-    done = run("scripts/evaluate.py", "--data", world / "ready", "--assets", shipped, "--no-minilm",
+    done = run("scripts/evaluate.py", "--data", world / READY, "--assets", shipped, "--no-minilm",
                "--out", out)  # fmt: skip
     report = json.loads(out.with_suffix(".json").read_text())
     rows = {row["name"]: row for row in report["systems"]}
@@ -282,8 +363,8 @@ def test_half_precision_moves_no_answer(world: Path, shipped: Path) -> None:
 def test_gaze_is_trained_from_a_stream_and_on_replicas(world: Path, shipped: Path) -> None:
     """Its features, soft targets and loss, under the loop of a strategy, dropout and all."""
     out = world / "runs" / "streamed"
-    run("scripts/train_model.py", "--preset", "gaze", "--data", world / "ready", "--embedding",
-        world / "embedding.npz", "--out", out, "--epochs", "3", "--images-per-epoch", "256",
+    run("scripts/train_model.py", "--preset", "gaze", "--data", world / READY, "--embedding",
+        world / EMBEDDING, "--out", out, "--epochs", "3", "--images-per-epoch", "256",
         "--batch-size", "64", "--stream", "--strategy", "mirrored")  # fmt: skip
     lines = (out / "history.csv").read_text().splitlines()
     columns = lines[0].split(",")
@@ -298,8 +379,8 @@ def test_gaze_is_trained_from_a_stream_and_on_replicas(world: Path, shipped: Pat
 
 def test_a_killed_run_resumes_where_it_stopped(world: Path) -> None:
     out = world / "runs" / "killed"
-    command = ["scripts/train_model.py", "--preset", "original", "--data", world / "ready",
-               "--embedding", world / "embedding.npz", "--out", out, "--epochs", "40",
+    command = ["scripts/train_model.py", "--preset", "original", "--data", world / READY,
+               "--embedding", world / EMBEDDING, "--out", out, "--epochs", "40",
                "--images-per-epoch", "64"]  # fmt: skip
     go = world / "go"  # which never comes
     process = subprocess.Popen(
@@ -350,8 +431,8 @@ def test_a_killed_run_resumes_where_it_stopped(world: Path) -> None:
 def test_bad_training_arguments_are_one_sentence(
     world: Path, tmp_path: Path, arguments: list[str], expected: str
 ) -> None:
-    command = {"--preset": "original", "--data": world / "ready",
-               "--embedding": world / "embedding.npz", "--out": tmp_path / "run"}  # fmt: skip
+    command = {"--preset": "original", "--data": world / READY,
+               "--embedding": world / EMBEDDING, "--out": tmp_path / "run"}  # fmt: skip
     command |= dict(zip(arguments[::2], arguments[1::2], strict=True))
     done = run("scripts/train_model.py", *(x for pair in command.items() for x in pair), code=2)
     assert_refused(done, expected)
@@ -371,7 +452,11 @@ def test_bad_training_arguments_are_one_sentence(
 def test_bad_evaluation_arguments_are_one_sentence(
     world: Path, shipped: Path, tmp_path: Path, arguments: list[str], expected: str
 ) -> None:
-    command = {"--data": world / "ready", "--assets": shipped, "--out": tmp_path / "report"}
+    command = {
+        "--data": world / READY,
+        "--assets": shipped,
+        "--out": tmp_path / "report",
+    }
     command |= dict(zip(arguments[::2], arguments[1::2], strict=True))
     pairs = [x for pair in command.items() for x in pair]
     done = run("scripts/evaluate.py", *pairs, "--no-baselines", "--no-minilm", code=2)
@@ -394,7 +479,7 @@ def test_a_decoder_is_fitted_anew(world: Path, shipped: Path) -> None:
     out = world / "runs" / "original"
     before = (out / "model.decoder.npz").read_bytes()
     (out / "model.decoder.npz").unlink()
-    done = run("scripts/fit_decoder.py", "--run", out, "--data", world / "ready")
+    done = run("scripts/fit_decoder.py", "--run", out, "--data", world / READY)
     assert "confidence" in done.stdout
     assert (out / "model.decoder.npz").read_bytes() == before
     assert "fit_decoder.py" in (out / "model.decoder.made.json").read_text()
@@ -409,9 +494,15 @@ def test_a_decoder_fitted_anew_keeps_the_runs_prior(
     before = np.load(tmp_path / "gaze" / "model.decoder.npz")["prior"]
     assert before.min() < 0  # it was trained with one
     (tmp_path / "gaze" / "model.decoder.npz").write_bytes(b"damaged")
-    fit = ("scripts/fit_decoder.py", "--run", tmp_path / "gaze", "--data", world / "ready")
+    fit = (
+        "scripts/fit_decoder.py",
+        "--run",
+        tmp_path / "gaze",
+        "--data",
+        world / READY,
+    )
     assert_refused(run(*fit, code=2), "--class-words")
-    run(*fit, "--class-words", world / "class_words.npz")
+    run(*fit, "--class-words", world / CLASS_WORDS)
     after = np.load(tmp_path / "gaze" / "model.decoder.npz")["prior"]
     np.testing.assert_array_equal(after, before)
 
@@ -423,7 +514,7 @@ def two_sources(world: Path) -> Path:
     import pyarrow.parquet as pq
 
     ready = world / "two-sources"
-    shutil.copytree(world / "ready", ready)
+    shutil.copytree(world / READY, ready)
     for path in ready.glob("part-*.parquet"):
         table = pq.read_table(path)
         blue = ["elsewhere" if "blue" in p else "here" for p in table.column("prompt").to_pylist()]
@@ -437,7 +528,7 @@ def test_what_was_left_out_is_measured_abroad(
 ) -> None:
     """A run trained without a source is measured on it, one trained with it is refused."""
     ready = two_sources
-    common = ("--preset", "original", "--data", ready, "--embedding", world / "embedding.npz",
+    common = ("--preset", "original", "--data", ready, "--embedding", world / EMBEDDING,
               "--epochs", "1", "--images-per-epoch", "64")  # fmt: skip
     run("scripts/train_model.py", *common, "--out", tmp_path / "without", "--without", "elsewhere")
     run("scripts/train_model.py", *common, "--out", tmp_path / "with")
@@ -456,15 +547,15 @@ def test_what_was_left_out_is_measured_abroad(
 def test_presets_of_two_sizes_are_measured_side_by_side(world: Path, tmp_path: Path) -> None:
     run("scripts/prepare_data.py", "--data", world / "data", "--out", tmp_path / "40", "--size",
         "40")  # fmt: skip
-    for name, data in (("small", world / "ready"), ("large", tmp_path / "40")):
+    for name, data in (("small", world / READY), ("large", tmp_path / "40")):
         run("scripts/train_model.py", "--preset", "original", "--data", data, "--embedding",
-            world / "embedding.npz", "--out", tmp_path / name, "--epochs", "1",
+            world / EMBEDDING, "--out", tmp_path / name, "--epochs", "1",
             "--images-per-epoch", "64")  # fmt: skip
     both = ("scripts/evaluate.py", "--presets", tmp_path / "small", tmp_path / "large",
             "--no-baselines", "--no-minilm", "--data")  # fmt: skip
-    done = run(*both, world / "ready", tmp_path / "40")
+    done = run(*both, world / READY, tmp_path / "40")
     assert "| small |" in done.stdout and "| large |" in done.stdout
-    assert_refused(run(*both, world / "ready", code=2), "prepare them alike")
+    assert_refused(run(*both, world / READY, code=2), "prepare them alike")
 
 
 def test_ablations_train_measure_and_go_on(
@@ -479,7 +570,7 @@ def test_ablations_train_measure_and_go_on(
 
     def measure() -> dict:
         return ablations.run_ablations(
-            two_sources, auxiliary, world / "embedding.npz", tmp_path / "runs", epochs=1,
+            two_sources, auxiliary, world / EMBEDDING, tmp_path / "runs", epochs=1,
             images_per_epoch=256, abroad=("elsewhere",), rows=rows, seeds=(1, 2),
         )  # fmt: skip
 

@@ -20,6 +20,7 @@ from waiting import HELD_TRAINING, PATIENCE, held_at, is_held, wait_until
 from img2prompt.core.errors import UserError
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.training import distributed, trainer
+from img2prompt.training.config import TrainJob, default_config
 
 # A small learning rate: rounding that differs by the order of sums grows slowly, then.
 SETTINGS = {
@@ -113,10 +114,13 @@ def curve(out: Path, name: str = "loss") -> np.ndarray:
         return np.array([float(row[name]) for row in csv.DictReader(file)])
 
 
+def job_of(world: Path, out: Path, resume: bool = False) -> TrainJob:
+    return TrainJob([world / "ready"], world / "embedding.npz", out, resume=resume)
+
+
 def alone(world: Path, out: Path, resume: bool = False, **changes: float | bool) -> Path:
-    config = trainer.default_config("original", **(SETTINGS | changes))
-    embedding = world / "embedding.npz"
-    trainer.train(config, [world / "ready"], embedding, out, resume=resume, verbose=0)
+    config = default_config("original", **(SETTINGS | changes))
+    trainer.train(config, job_of(world, out, resume), verbose=0)
     return out
 
 
@@ -208,23 +212,23 @@ MIRRORED = """
 import sys
 from pathlib import Path
 import tensorflow as tf
-from img2prompt.training import trainer as training
+from img2prompt.training import trainer
+from img2prompt.training.config import TrainJob, default_config
 cpu = tf.config.list_physical_devices("CPU")[0]
 two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(cpu, two)
 world, out, preset = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-config = training.default_config(preset, epochs=2, images_per_epoch=64, batch_size=16,
-                                 dropout=0, learning_rate=1e-4)
-training.train(config, [world / "ready"], world / "embedding.npz", out, verbose=0,
-               strategy="mirrored")
+config = default_config(preset, epochs=2, images_per_epoch=64, batch_size=16, dropout=0,
+                        learning_rate=1e-4)
+job = TrainJob([world / "ready"], world / "embedding.npz", out, strategy="mirrored")
+trainer.train(config, job, verbose=0)
 """
 
 
 @pytest.mark.parametrize("preset", ["notebook"])  # its layers have a penalty, too
 def test_mirrored_devices_lose_what_one_loses(world: Path, tmp_path: Path, preset: str) -> None:
     one = tmp_path / "one"
-    config = trainer.default_config(preset, **SETTINGS)
-    trainer.train(config, [world / "ready"], world / "embedding.npz", one, verbose=0)
+    trainer.train(default_config(preset, **SETTINGS), job_of(world, one), verbose=0)
     run_code(MIRRORED, world, tmp_path / "two", preset)
     for figure in ("loss", "val_loss"):
         np.testing.assert_allclose(
@@ -235,9 +239,9 @@ def test_mirrored_devices_lose_what_one_loses(world: Path, tmp_path: Path, prese
 WORDS_AS_A_SET = """
 import json, sys
 import keras, numpy as np, tensorflow as tf
-from img2prompt.training import distributed as distribution
+from img2prompt.training import distributed
 from img2prompt.embedding.vectors import WordVectors
-from img2prompt.models.losses import VocabularyLoss
+from img2prompt.models.losses import VocabularyLoss, VocabularySettings
 cpu = tf.config.list_physical_devices("CPU")[0]
 two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(cpu, two)
@@ -255,10 +259,12 @@ def build():
     return keras.Model(inputs, keras.layers.Reshape((2, vectors.dimensions))(x))
 
 def losses(strategy):
-    with distribution.opened(strategy) as cluster:
+    with distributed.opened(strategy) as cluster:
         keras.utils.set_random_seed(1)
-        loss = VocabularyLoss(vectors, np.arange(9, 20), 1, 3, devices=cluster.local)
-        loss.TAUGHT = loss.ANY = 2  # so that it matters which negatives are drawn
+        # So few negatives that it matters which ones are drawn.
+        settings = VocabularySettings(soft_words=3, devices=cluster.local, seen_negatives=2,
+                                      random_negatives=2)
+        loss = VocabularyLoss(vectors, np.arange(9, 20), settings)
         with cluster.scope():
             network = build()
             network.compile(keras.optimizers.AdamW(0.01, clipnorm=0.1), loss)
@@ -268,19 +274,18 @@ def losses(strategy):
         else:
             assert cluster.replicas == 2
             def validate():  # alone, as training does, with the same loss
-                seer.evaluate(data, verbose=0)
+                eval_model.evaluate(data, verbose=0)
                 loss.align()
                 return {}
 
-            seer = build()
-            seer.compile(loss=loss)
-            history = distribution.fit(
-                cluster, network, data.repeat(), steps=6, epochs=range(3), validate=validate,
-                callbacks=[], verbose=0)
+            eval_model = build()
+            eval_model.compile(loss=loss)
+            history = distributed.fit(
+                cluster, network, data.repeat(), distributed.Schedule(6, range(3)), validate)
             # A run that is resumed after its last epoch has nothing to do.
-            assert not distribution.fit(
-                cluster, network, data.repeat(), steps=6, epochs=range(3, 3), validate=validate,
-                callbacks=[], verbose=0).history
+            assert not distributed.fit(
+                cluster, network, data.repeat(), distributed.Schedule(6, range(3, 3)), validate
+            ).history
         return history.history["loss"]
 
 print(json.dumps([losses("none"), losses("mirrored")]))

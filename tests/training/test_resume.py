@@ -22,6 +22,7 @@ from img2prompt.core.files import sha256_of
 from img2prompt.embedding.class_words import count_class_words
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.training import checkpoints, trainer
+from img2prompt.training.config import TrainJob, default_config
 
 SETTINGS = {"epochs": 4, "images_per_epoch": 64, "batch_size": 16}
 
@@ -33,6 +34,7 @@ from pathlib import Path
 import keras, tensorflow as tf
 from img2prompt.training import checkpoints
 from img2prompt.training import trainer as training
+from img2prompt.training.config import TrainJob, default_config
 
 world, out = Path(sys.argv[1]), sys.argv[2]
 preset, stream, strategy, resume, moment = sys.argv[3:8]
@@ -68,10 +70,10 @@ if strategy == "mirrored":
     cpu = tf.config.list_physical_devices("CPU")[0]
     two = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(cpu, two)
-config = training.default_config(preset, stream=stream == "stream", **settings)
-training.train(config, [world / "ready"], world / "embedding.npz", out, verbose=0,
-               auxiliary=[world / "auxiliary"], callbacks=[Kill()], strategy=strategy,
-               resume=resume == "resume")
+config = default_config(preset, stream=stream == "stream", **settings)
+job = TrainJob([world / "ready"], world / "embedding.npz", out, [world / "auxiliary"],
+               strategy=strategy, resume=resume == "resume")
+training.train(config, job, [Kill()], verbose=0)
 """
 
 
@@ -111,9 +113,10 @@ def train(world: Path, out: Path, preset: str, stream: bool, resume: bool = Fals
         def on_train_end(self, logs: dict | None = None) -> None:
             last.extend(self.model.get_weights())
 
-    config = trainer.default_config(preset, stream=stream, **SETTINGS)
-    trainer.train(config, [world / "ready"], world / "embedding.npz", out, verbose=0,
-                   auxiliary=[world / "auxiliary"], callbacks=[Last()], resume=resume)  # fmt: skip
+    config = default_config(preset, stream=stream, **SETTINGS)
+    embedding, auxiliary = world / "embedding.npz", [world / "auxiliary"]
+    job = TrainJob([world / "ready"], embedding, out, auxiliary, resume=resume)
+    trainer.train(config, job, [Last()], verbose=0)
     return last
 
 
@@ -180,7 +183,7 @@ def test_a_run_killed_at_its_very_end_is_tidied(world: Path, tmp_path: Path) -> 
     out = tmp_path / "run"
     killed(world, out, "notebook", False, "after the model")
     assert (out / "model.keras").exists() and (out / "checkpoint").exists()
-    (out / "soft").mkdir()  # as a streamed `gaze` has it
+    (out / "soft").mkdir()  # as `gaze` has it
     with pytest.raises(UserError, match="is finished; there is nothing to resume"):
         train(world, out, "notebook", False, resume=True)
     train(world, tmp_path / "whole", "notebook", False)

@@ -36,6 +36,7 @@ def runs(tmp_path: Path, vectors: WordVectors, tiny_model: Any) -> list[Path]:
 def out(tmp_path: Path, vectors: WordVectors) -> Path:
     folder = tmp_path / "out"
     vectors.save(folder / EMBEDDING_FILE)
+    shipping.record(folder / EMBEDDING_FILE, ["python", "embed"], figures={"words": len(vectors)})
     return folder
 
 
@@ -50,8 +51,35 @@ def test_what_ships_loads_and_says_what_made_it(runs: list[Path], out: Path) -> 
     assert assets.presets == ["gaze", "original"]
     assert assets.predictor().preset == "gaze"
     assert {path.name for path in out.iterdir()} == {
-        "gaze.keras", "original.keras", EMBEDDING_FILE, MANIFEST,
+        "gaze.keras", "original.keras", EMBEDDING_FILE, "embedding.report.json", MANIFEST,
     }  # fmt: skip
+
+
+def test_the_manifest_says_what_a_commands_report_says(
+    runs: list[Path], out: Path, vectors: WordVectors
+) -> None:
+    entry = ship(runs, out)["files"][EMBEDDING_FILE]
+    assert entry["made_by"] == "python embed" and {"commit", "date"} <= entry.keys()
+    assert entry["figures"] == {"words": len(vectors)} and "report" not in entry
+    # A newer report goes into the manifest at once; one of other bytes is none.
+    shipping.record(out / EMBEDDING_FILE, ["python", "embed", "anew"])
+    files = json.loads((out / MANIFEST).read_text("utf-8"))["files"]
+    assert files[EMBEDDING_FILE]["made_by"] == "python embed anew"
+    changed = WordVectors(vectors.words, vectors.vectors + np.float32(1), vectors.counts)
+    changed.save(out / EMBEDDING_FILE)
+    assert "made_by" not in shipping.build_manifest(out)["files"][EMBEDDING_FILE]
+
+
+def test_what_nothing_tells_the_making_of_is_refused(runs: list[Path], out: Path) -> None:
+    ship(runs, out)  # what the manifest says of unchanged files is enough from here on
+    (out / "embedding.report.json").unlink()
+    ship(runs[:1], out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    np.savez(out / "map.npz", positions=np.zeros((1, 2)))
+    with pytest.raises(UserError, match=r"Nothing tells what made .*map\.npz"):
+        ship(runs, out)
+    (out / "map.npz").unlink()
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_half_precision_keeps_outputs_and_bytes(
@@ -70,7 +98,8 @@ def test_one_unfinished_run_ships_nothing(runs: list[Path], out: Path) -> None:
     (runs[1] / "model.keras").unlink()
     with pytest.raises(UserError, match="not finished"):
         ship(runs, out)
-    assert [path.name for path in out.iterdir()] == [EMBEDDING_FILE]
+    names = {path.name for path in out.iterdir()}
+    assert names == {EMBEDDING_FILE, "embedding.report.json"}
 
 
 def test_a_run_of_another_embedding_is_refused(runs: list[Path], out: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -17,14 +18,14 @@ from waiting import PATIENCE
 
 from img2prompt.core.errors import UserError
 from img2prompt.data import rows as rows_of_files
-from img2prompt.data.shards import ShardIndex, load_records
+from img2prompt.data.shards import ShardIndex, pixel_path
 from img2prompt.embedding.vectors import WordVectors
-from img2prompt.training import stream as streaming
-from img2prompt.training import trainer
-from img2prompt.training.stream import Columns, Draws, TargetForm
-
-CONTENT = TargetForm(content=True, positions=40)
-WORDS = TargetForm(content=False, positions=10)
+from img2prompt.models.presets import PRESETS
+from img2prompt.training import stream, trainer
+from img2prompt.training.config import TrainJob, default_config
+from img2prompt.training.distributed import Task
+from img2prompt.training.inputs import Columns, read_index
+from img2prompt.training.stream import Draws
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +41,6 @@ def folders(content: list[str], tmp_path_factory: pytest.TempPathFactory) -> lis
         write_shards(root / "main", content, sources=("one", "one", "small/repository")),
         write_shards(root / "auxiliary", content, sizes=(30,), sources=("help",), first=1000),
     ]
-
-
-def pixels_of(folder: Path, shard: str) -> Path:
-    return folder / f"{shard}.npy"
 
 
 def draws_of(weights: list[float], cuts: list[int], per_epoch: int, seed: int = 1) -> Draws:
@@ -137,74 +134,6 @@ def test_seed_and_epoch_decide_the_draws() -> None:
     assert drawn(one, range(1)).tolist() != drawn(draws_of(weights, cuts, 40, 4), range(1)).tolist()
 
 
-def test_weights_are_those_of_a_run_in_memory(
-    folders: list[Path], vectors: WordVectors, tmp_path: Path
-) -> None:
-    for power in (0.5, 1.0):
-        settings = {"source_power": power, "auxiliary_weight": 0.2, "without": ""}
-        held, streamed = (
-            trainer.load_data(
-                trainer.default_config("gaze", stream=stream, **settings),
-                folders[:1],
-                folders[1:],
-                vectors,
-                tmp_path,
-            )
-            for stream in (False, True)
-        )
-        for name in ("training", "validation", "calibration"):
-            np.testing.assert_array_equal(getattr(streamed, name), getattr(held, name))
-        np.testing.assert_allclose(streamed.weights, held.weights, rtol=1e-5)
-        some = held.validation[::3]
-        assert list(streamed.prompts(some)) == list(held.prompts(some))
-
-
-def test_sources_can_be_left_out_of_a_stream(
-    folders: list[Path], vectors: WordVectors, tmp_path: Path
-) -> None:
-    def data(without: str) -> trainer.Data:
-        config = trainer.default_config("original", stream=True, without=without)
-        return trainer.load_data(config, folders[:1], [], vectors, tmp_path)
-
-    records = load_records(folders[0])
-    kept = data("small-repositories")
-    assert set(records.source[kept.training]) == {"one"}
-    with pytest.raises(UserError, match="There is no source nobody"):
-        data("nobody")
-
-
-# --- targets ------------------------------------------------------------------------------------
-
-
-def test_targets_beside_the_shards_are_those_of_the_prompts(
-    folders: list[Path], vectors: WordVectors
-) -> None:
-    index = streaming.read_index(folders, vectors, [WORDS, CONTENT], hashes=False)
-    records = load_records(folders)
-    some = np.array([3, 77, 0, 190, 77])
-    words = index.reader(WORDS.path_of(vectors))(some)
-    look_up = trainer._vector_table(vectors)
-    expected = [trainer._word_sequence(records.prompt[i], vectors, 10) for i in some]
-    np.testing.assert_array_equal(look_up(words).numpy(), expected)
-    table = index.reader(CONTENT.path_of(vectors))(some)
-    for row, i in zip(table, some, strict=True):
-        true = trainer.true_words(records.prompt[i], vectors)
-        assert row[row >= 0].tolist() == true.tolist()
-
-
-def test_targets_of_other_prompts_are_made_anew(
-    content: list[str], vectors: WordVectors, tmp_path: Path
-) -> None:
-    ready = write_shards(tmp_path / "ready", content, sizes=(40,))
-    streaming.read_index([ready], vectors, [CONTENT], hashes=False)
-    other = write_shards(tmp_path / "other", content, sizes=(40,), first=500)
-    (ready / "part-000001.parquet").write_bytes((other / "part-000001.parquet").read_bytes())
-    index = streaming.read_index([ready], vectors, [CONTENT], hashes=False)
-    true = [trainer.true_words(prompt, vectors).tolist() for prompt in load_records(ready).prompt]
-    rows = index.reader(CONTENT.path_of(vectors))(np.arange(40))
-    assert [row[row >= 0].tolist() for row in rows] == true
-
-
 # --- what is read -------------------------------------------------------------------------------
 
 
@@ -237,13 +166,14 @@ def test_a_shard_that_is_cut_off_is_named(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def index(folders: list[Path], vectors: WordVectors) -> ShardIndex:
-    return streaming.read_index(folders, vectors, [CONTENT], hashes=True)
+    return read_index(folders, vectors, PRESETS["gaze"], hashes=True)
 
 
 def batches(index: ShardIndex, draws: Draws, epochs: range, *task: int) -> list:
-    columns = Columns((pixels_of,), lambda pixels: (tf.cast(pixels, tf.float32) / 255, pixels))
-    stream = streaming.batches(index, columns, draws, 16, epochs, *task)
-    return [x.numpy() for x, _ in stream]
+    columns = Columns(
+        index, pixel_path, (), lambda pixels: tf.cast(pixels, tf.float32) / 255, lambda: 0.0
+    )
+    return [x.numpy() for x, _ in stream.batches(columns, draws, 16, epochs, Task(*task))]
 
 
 def uniform(index: ShardIndex, per_epoch: int = 96, seed: int = 1) -> Draws:
@@ -255,8 +185,8 @@ def test_batches_are_the_draws_mixed(index: ShardIndex) -> None:
     read = batches(index, draws, range(2))
     assert [len(batch) for batch in read] == [16] * 12
     numbers = np.concatenate([numbers_of(batch) for batch in read[:6]])
-    lanes = streaming.lanes_of(16)
-    wanted = drawn(draws, range(1), lanes, streaming.WINDOW)
+    lanes = stream.lanes_of(16)
+    wanted = drawn(draws, range(1), lanes, stream.WINDOW)
     # Positions 0…179 are pictures 0…179, positions from 180 on pictures from 1000 on.
     wanted = np.where(wanted < 180, wanted, wanted + 820)
     assert Counter(numbers.tolist()) == Counter(wanted.tolist())
@@ -281,18 +211,25 @@ def test_workers_parts_make_up_the_batch(index: ShardIndex, workers: int) -> Non
         batches(index, uniform(index), range(1), 0, 3)
 
 
+@pytest.mark.parametrize("streams", [False, True])
 def test_a_shard_lost_on_the_way_is_told(
-    content: list[str], vectors: WordVectors, tmp_path: Path
+    streams: bool, content: list[str], vectors: WordVectors, tmp_path: Path
 ) -> None:
+    """Damaged while the run goes on: in one sentence, whichever way pictures are drawn."""
     ready = write_shards(tmp_path / "ready", content, sizes=(50, 50))
     vectors.save(tmp_path / "embedding.npz")
-    config = trainer.default_config(
-        "original", stream=True, epochs=1, images_per_epoch=64, batch_size=16
+    config = default_config(
+        "original", stream=streams, epochs=2, images_per_epoch=64, batch_size=16
     )
     path = ready / "part-000002.npy"
-    path.write_bytes(path.read_bytes()[: 10 * SIDE * SIDE * 3])
+
+    class Damage(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+            path.write_bytes(path.read_bytes()[: 10 * SIDE * SIDE * 3])
+
+    job = TrainJob([ready], tmp_path / "embedding.npz", tmp_path / "run")
     with pytest.raises(UserError, match=r"part-000002\.npy is missing or damaged"):
-        trainer.train(config, [ready], tmp_path / "embedding.npz", tmp_path / "run", verbose=0)
+        trainer.train(config, job, [Damage()], verbose=0)
 
 
 MEMORY = """
@@ -300,23 +237,22 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from img2prompt.data import shards
-from img2prompt.training import stream as streaming
+from img2prompt.training import inputs, stream
 side, n = 256, 200
-def path_of(folder, shard):
-    return folder / f"{shard}.npy"
 def read(folder, count):
     names = tuple((0, f"part-{i:06}") for i in range(1, count + 1))
     for _, name in names:
-        with open(path_of(folder, name), "wb") as file:  # a file with a hole takes no disk
+        # A file with a hole takes no disk.
+        with open(shards.pixel_path(folder, name), "wb") as file:
             header = {"descr": "|u1", "fortran_order": False, "shape": (n, side, side, 3)}
             np.lib.format.write_array_header_1_0(file, header)
             file.truncate(file.tell() + n * side * side * 3)
     zeros = np.zeros(n * count, np.uint8)
     index = shards.ShardIndex((folder,), names, np.arange(0, n * count + 1, n), zeros, zeros,
                                  ("a",), zeros == 0, None)
-    draws = streaming.Draws(np.ones(n * count, np.float32), index.start, 12 * n, 1)
-    columns = streaming.Columns((path_of,), lambda x: (x, x[:, 0]))
-    for _ in streaming.batches(index, columns, draws, 16, range(1)):
+    draws = stream.Draws(np.ones(n * count, np.float32), index.start, 12 * n, 1)
+    columns = inputs.Columns(index, shards.pixel_path, (), lambda x: x, lambda: 0)
+    for _ in stream.batches(columns, draws, 16, range(1)):
         pass
     # Not getrusage, whose maximum is that of the process which started this one.
     status = Path("/proc/self/status").read_text()
@@ -334,39 +270,6 @@ def test_memory_does_not_grow_with_the_shards(tmp_path: Path) -> None:
     )  # fmt: skip
     one, twelve = map(int, done.stdout.split())
     assert twelve < one + 150, (one, twelve)  # MB; the twelve hold 472
-
-
-# --- the whole way ------------------------------------------------------------------------------
-
-
-def test_a_streamed_run_resumes_as_if_it_had_not_stopped(
-    folders: list[Path], vectors: WordVectors, tmp_path: Path
-) -> None:
-    import keras
-
-    vectors.save(tmp_path / "embedding.npz")
-    config = trainer.default_config(
-        "original", stream=True, epochs=3, images_per_epoch=64, batch_size=16, dropout=0.0
-    )
-
-    class Stop(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-            if epoch == 2:
-                raise KeyboardInterrupt
-
-    def train(name: str, **more: object) -> None:
-        trainer.train(config, folders[:1], tmp_path / "embedding.npz", tmp_path / name, verbose=0,
-                       auxiliary=folders[1:], **more)  # fmt: skip
-
-    train("whole")
-    with pytest.raises(KeyboardInterrupt):
-        train("stopped", callbacks=[Stop()])
-    train("stopped", resume=True)
-    whole, stopped = (
-        np.loadtxt(tmp_path / name / "history.csv", delimiter=",", skiprows=1)
-        for name in ("whole", "stopped")
-    )
-    np.testing.assert_allclose(stopped, whole, atol=1e-5)
 
 
 def test_the_benchmark_measures_and_plans(vectors: WordVectors, tmp_path: Path) -> None:

@@ -5,14 +5,14 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from img2prompt.core.errors import UserError
 from img2prompt.data.prepare import prepare
-from img2prompt.data.shards import PrepareSettings, Records
+from img2prompt.data.shards import PrepareSettings, Records, load_records
 from img2prompt.embedding.vectors import WordVectors
-from img2prompt.training import trainer
-from img2prompt.training.distributed import Cluster, Task
+from img2prompt.training import checkpoints, trainer
+from img2prompt.training.config import LATER_SETTINGS, default_config
+from img2prompt.training.inputs import draw_weights, load_data
 
 
 def network() -> keras.Model:
@@ -32,10 +32,12 @@ def test_a_restored_run_takes_the_very_same_steps(tmp_path: Path) -> None:
 
     first = network()
     first.set_weights(start)
-    first.fit(x, y, epochs=3, shuffle=False, verbose=0, callbacks=[trainer._Checkpoint(tmp_path)])
+    first.fit(
+        x, y, epochs=3, shuffle=False, verbose=0, callbacks=[checkpoints.Checkpoint(tmp_path)]
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["epoch-0003.weights.h5"]
     second = network()
-    assert trainer.restore_checkpoint(tmp_path, second) == 3
+    assert checkpoints.restore(tmp_path, second) == 3
     second.fit(x, y, epochs=6, initial_epoch=3, shuffle=False, verbose=0)
     # Equal only if Adam's moments came back too.
     for a, b in zip(whole.get_weights(), second.get_weights(), strict=True):
@@ -45,9 +47,9 @@ def test_a_restored_run_takes_the_very_same_steps(tmp_path: Path) -> None:
 def test_a_half_written_checkpoint_is_ignored(tmp_path: Path) -> None:
     model = network()
     model.fit(np.ones((4, 3)), np.ones((4, 2)), epochs=2, verbose=0,
-              callbacks=[trainer._Checkpoint(tmp_path)])  # fmt: skip
+              callbacks=[checkpoints.Checkpoint(tmp_path)])  # fmt: skip
     (tmp_path / "new.weights.h5").write_bytes(b"killed while writing")
-    assert trainer.restore_checkpoint(tmp_path, network()) == 2
+    assert checkpoints.restore(tmp_path, network()) == 2
 
 
 def test_rows_of_epochs_that_run_again_are_dropped(tmp_path: Path) -> None:
@@ -55,14 +57,6 @@ def test_rows_of_epochs_that_run_again_are_dropped(tmp_path: Path) -> None:
     history.write_text("epoch,loss\n0,3\n1,2\n2,1\n")
     trainer._keep_rows(history, 2)
     assert history.read_text() == "epoch,loss\n0,3\n1,2\n"
-
-
-def test_word_sequence_keeps_order_and_pads_with_zeros(vectors: WordVectors) -> None:
-    sequence = trainer._word_sequence("Dog, unknownword CAT", vectors, 4)
-    np.testing.assert_array_equal(sequence[0], vectors["dog"])
-    np.testing.assert_array_equal(sequence[1], vectors["cat"])
-    assert not sequence[2:].any()
-    assert trainer._word_sequence("dog cat " * 9, vectors, 4).all(axis=1).all()
 
 
 def picture_records(
@@ -84,8 +78,8 @@ def picture_records(
 def test_draw_weights_give_auxiliary_pictures_their_share() -> None:
     sources = ["big"] * 16 + ["small"] * 4 + ["aux"] * 10
     records = picture_records([f"p{i}" for i in range(30)], sources, np.repeat([0, 1], [20, 10]))
-    config = trainer.default_config("gaze", auxiliary_weight=0.1, source_power=0.5)
-    weights = trainer._draw_weights(config, records, np.arange(30), records.folder == 1)
+    config = default_config("gaze", auxiliary_weight=0.1, source_power=0.5)
+    weights = draw_weights(config, records, np.arange(30), records.folder == 1)
     assert weights.sum() == pytest.approx(1)
     assert weights[20:].sum() == pytest.approx(0.1)
     # Square roots: 4 to 2, not 16 to 4.
@@ -94,7 +88,7 @@ def test_draw_weights_give_auxiliary_pictures_their_share() -> None:
 
 def test_the_originals_keep_the_original_schedule() -> None:
     for preset in ("original", "notebook"):
-        config = trainer.default_config(preset)
+        config = default_config(preset)
         assert (config.epochs, config.batch_size, config.learning_rate) == (20, 32, 1e-3)
         assert config.source_power == 1.0
 
@@ -108,12 +102,17 @@ def test_the_originals_keep_the_original_schedule() -> None:
 )  # fmt: skip
 def test_settings_out_of_range_are_refused(changes: dict) -> None:
     with pytest.raises(UserError):
-        trainer.default_config("gaze", **changes)
+        default_config("gaze", **changes)
+
+
+def test_an_unknown_setting_is_an_error() -> None:
+    with pytest.raises(TypeError, match="colour"):
+        default_config("gaze", colour="red")
 
 
 def test_unknown_preset_is_refused() -> None:
     with pytest.raises(UserError, match="Unknown preset"):
-        trainer.default_config("nonsense")
+        default_config("nonsense")
 
 
 @pytest.mark.parametrize("preset", ["original", "notebook"])
@@ -135,68 +134,16 @@ def test_a_gpus_precision_does_not_reach_the_shipped_model(
     np.testing.assert_allclose(network(picture), shipped(picture), atol=0.2)
 
 
-def test_draws_from_memory_stay_what_they_were() -> None:
-    """Seed and epoch alone decide them; workers share each batch out."""
-    training_pictures = np.array([2, 3, 5, 7, 11, 13])
-    weights = np.array([1, 2, 3, 4, 5, 6]) / 21
-    config = trainer.default_config("original", images_per_epoch=16, batch_size=8, seed=3)
-    plan = trainer.Trainable(
-        build=network,
-        read=lambda index: index.astype(np.float32),
-        targets=lambda index: index.astype(np.float32),
-        loss=keras.losses.MeanSquaredError(),
-        optimizer=keras.optimizers.Adam,
-        finish=lambda trained: trained,
-    )
-
-    def drawn(rank: int, workers: int, first_epoch: int = 0) -> list[np.ndarray]:
-        cluster = Cluster(None, Task(rank, workers))
-        stream = trainer._draws(plan, training_pictures, weights, config, first_epoch, cluster)
-        return [x.numpy().astype(int) for x, _ in stream.take(4 - 2 * first_epoch)]
-
-    expected = []
-    for epoch in range(2):
-        rng = np.random.default_rng((3, epoch))
-        expected += [rng.choice(training_pictures, 8, p=weights) for _ in range(2)]
-    np.testing.assert_array_equal(drawn(0, 1), expected)
-    np.testing.assert_array_equal(drawn(0, 1, first_epoch=1), expected[2:])
-    np.testing.assert_array_equal(np.hstack([drawn(0, 2), drawn(1, 2)]), expected)
-
-
-def test_what_ails_a_picture_is_kept_for_the_person() -> None:
-    """tf.data wraps what is raised inside it; validation reads pictures too."""
-    calls = []
-
-    def read(index: np.ndarray) -> np.ndarray:
-        calls.append(index)
-        if len(calls) > 1:  # the first call asks for the shape
-            raise UserError("part-000002.npy is damaged")
-        return index.astype(np.float32)
-
-    plan = trainer.Trainable(
-        build=network,
-        read=read,
-        targets=lambda index: index.astype(np.float32),
-        loss=keras.losses.MeanSquaredError(),
-        optimizer=keras.optimizers.Adam,
-        finish=lambda trained: trained,
-    )
-    failures: list[UserError] = []
-    with pytest.raises(tf.errors.OpError):
-        list(trainer._in_order(plan, np.arange(4), 2, failures))
-    assert "part-000002.npy is damaged" in str(failures[0])
-
-
 def test_near_duplicates_are_capped(
     diffusiondb_folder: Path, tmp_path: Path, vectors: WordVectors
 ) -> None:
     prepare(diffusiondb_folder, tmp_path, PrepareSettings(size=32), progress=False, workers=1)
 
     def names(**changes: int) -> set[str]:
-        config = trainer.default_config("original", **changes)
-        data = trainer.load_data(config, [tmp_path], [], vectors, tmp_path / "soft")
+        config = default_config("original", **changes)
+        data = load_data(config, [tmp_path], [], vectors, tmp_path / "soft")
         assert len(data.weights) == len(data.training)
-        return set(data.pictures.name[data.training])
+        return set(load_records(tmp_path).name[data.training])
 
     assert names() - names(max_per_prompt=1) == {"fox-2.png"}
     assert "fox-1.png" in names(max_per_prompt=1) and names(max_per_prompt=2) == names()
@@ -206,8 +153,8 @@ def test_frequent_words_are_drawn_less() -> None:
     records = picture_records(["a castle"] * 48 + ["a fox"] * 12, ["one"] * 60)
 
     def share_of_foxes(power: float) -> float:
-        config = trainer.default_config("original", word_power=power)
-        weights = trainer._draw_weights(config, records, np.arange(60), np.zeros(60, bool))
+        config = default_config("original", word_power=power)
+        weights = draw_weights(config, records, np.arange(60), np.zeros(60, bool))
         assert weights.sum() == pytest.approx(1)
         return weights[48:].sum()
 
@@ -233,7 +180,7 @@ def test_dropout_is_scaled_and_the_saved_network_keeps_its_own(vectors: WordVect
 def test_a_run_of_an_earlier_version_can_be_resumed(tmp_path: Path) -> None:
     from img2prompt.core.files import write_json
 
-    stamp = {"epochs": 3} | trainer.LATER_SETTINGS
+    stamp = {"epochs": 3} | LATER_SETTINGS
     write_json(tmp_path / "config.json", {"epochs": 3})
     trainer._check_claim(tmp_path, stamp, resume=True)
     with pytest.raises(UserError, match="holds another run"):

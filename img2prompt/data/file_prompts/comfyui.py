@@ -1,12 +1,11 @@
-"""The prompts of a ComfyUI graph: from what makes the picture back to the texts.
+"""Finds the prompts of a ComfyUI graph: from the sampler back along the links to the texts.
 
-This is a layer in place of `sd-parsers`' own reader of ComfyUI (d3x-at/sd-parsers 0.6,
-parsers/_comfyui.py), which follows links from node to node: where a node hands both prompts on, it
-finds both on either side. It also takes a sampler only where `sampler_name`, `steps` and `cfg` are
-inputs of one node, a text only from inputs named `text` or `positive`, and needs `workflow` for the
-links that the graph has itself. We follow the output *slot* that is linked to.
+It replaces the reader of `sd-parsers` (d3x-at/sd-parsers 0.6, parsers/_comfyui.py), which ignores
+output slots, so that after a node that passes on both prompts it finds both on either side. It also
+recognises a sampler only where `sampler_name`, `steps` and `cfg` are inputs of one node, a text
+only under `text` or `positive`, and needs `workflow` for links that the graph itself has.
 
-A graph comes from anybody: links followed, texts kept and their lengths are bounded.
+Graphs are untrusted: the links followed, the texts kept and their lengths are bounded.
 """
 
 import json
@@ -21,31 +20,31 @@ from img2prompt.data.text import fold
 
 MAX_NODES = 2_000
 MAX_SAMPLERS = 20
-MAX_INPUTS, MAX_KIND = 300, 200  # of a node: inputs, and characters of its kind
+MAX_INPUTS, MAX_KIND = 300, 200  # of a node: inputs, and characters of its class name
 MAX_LINKS = 10_000  # followed in all
 MAX_DEPTH = 100
-MAX_PARTS = 40  # texts side by side
+MAX_PARTS = 40  # texts of one side
 POSITIVE, NEGATIVE = "positive", "negative"
 
 
 @dataclass(frozen=True)
 class _Told:
-    """Texts, and whether they are all: False where one end of the way could not be read."""
+    """Texts, and whether they are complete: False where a link could not be followed to its end."""
 
     texts: tuple[str, ...] = ()
     whole: bool = True
 
 
 def read_graph(graph: str, workflow: str = "") -> FilePrompt | None:
-    """The prompt of a graph, "" where it is told and empty; None where the graph makes no picture
-    of words (it only enlarges one, say).
+    """The prompt of a graph, which may be empty; None where the graph uses none (only enlarges a
+    picture, for example).
 
     Args:
-        graph: JSON, node number → `class_type` and `inputs`: ComfyUI's "prompt".
-        workflow: JSON of the page that the graph was drawn on, "" for none. It names the slots.
+        graph: ComfyUI's "prompt", JSON: node number → `class_type` and `inputs`.
+        workflow: ComfyUI's "workflow", JSON with the names of output slots; "" for none.
 
     Raises:
-        ValueError: there is a prompt in the graph, but its nodes are not known here.
+        ValueError: the graph holds a prompt, but in nodes that are not known here.
     """
     table = json.loads(graph.rstrip("\0 \n"))
     if not isinstance(table, dict):
@@ -61,17 +60,21 @@ def read_graph(graph: str, workflow: str = "") -> FilePrompt | None:
 
 
 class _Graph:
-    def __init__(self, found: dict[str, dict], slot_names: dict[tuple[str, int], str]) -> None:
+    def __init__(
+        self, found: dict[str, dict[str, Any]], slot_names: dict[tuple[str, int], str]
+    ) -> None:
         self.kinds = {n: str(node.get("class_type", ""))[:MAX_KIND] for n, node in found.items()}
         self.inputs: dict[str, Inputs] = {number: node["inputs"] for number, node in found.items()}
         self.slot_names = slot_names
-        self.used: dict[str, set[int]] = {}  # node → output slots that conditions are taken from
+        self.used: dict[
+            str, set[int]
+        ] = {}  # node → its output slots that conditions are linked from
         for inputs in self.inputs.values():
             for key, value in inputs.items():
                 if is_link(value) and nodes.LEADS_ON.search(key):
                     self.used.setdefault(str(value[0]), set()).add(value[1])
         self.left = MAX_LINKS
-        self.known: dict[tuple, _Told] = {}
+        self.known: dict[tuple[str, str, int, str], _Told] = {}
 
     def read(self) -> FilePrompt | None:
         samplers = self.samplers()
@@ -100,9 +103,9 @@ class _Graph:
         return record("ComfyUI", prompt, negative, settings)
 
     def samplers(self) -> list[str]:
-        """What makes the picture, the first step first: base before refiner, picture before face.
+        """The sampler nodes in the order in which they run: base before refiner.
 
-        They are looked for behind the nodes that save; what leads to none was not saved.
+        Only those that lead to a node that saves, where there is one.
         """
         all_samplers = [n for n, inputs in self.inputs.items() if nodes.is_sampler(inputs)]
         taken = {
@@ -120,8 +123,9 @@ class _Graph:
         return all_samplers[:MAX_SAMPLERS]
 
     def upstream(self, starts: Iterable[str]) -> list[str]:
-        """Every node that leads to one of `starts`, each after what it is made of."""
-        order, seen = [], set()
+        """Every node that leads to one of `starts`, each after its own inputs."""
+        order: list[str] = []
+        seen: set[str] = set()
         for start in starts:
             waiting = [(start, False)]
             while waiting:
@@ -138,7 +142,7 @@ class _Graph:
         return order
 
     def condition(self, value: Any, role: str, depth: int = 0) -> _Told:
-        """The texts behind an input that takes conditions, of the side that its slot carries."""
+        """The texts of an input that takes conditions, of the side that its slot carries."""
         if not is_link(value):
             return _Told((value,)) if isinstance(value, str) else _Told()
         return self.once("condition", value, role, depth)
@@ -149,14 +153,14 @@ class _Graph:
             return _Told()
         chosen = self.chosen(kind, inputs)
         if chosen is not None:
-            ways = (self.condition(inputs[key], role, depth) for key in chosen)
-            return next((told for told in ways if told.texts), _Told(whole=False))
+            branches = (self.condition(inputs[key], role, depth) for key in chosen)
+            return next((told for told in branches if told.texts), _Told(whole=False))
         pair = [self.sides(inputs, each) for each in (POSITIVE, NEGATIVE)]
         if all(pair):
             keys = pair[0] if self.side(number, slot, role) == POSITIVE else pair[1]
             return _all(self.condition(inputs[key], role, depth) for key in keys)
         own = self.encoded(kind, inputs, role, depth)
-        if own is not None:  # GLIGEN adds a text to the conditions that it is handed
+        if own is not None:  # GLIGEN adds a text to the conditions of its input
             before = [k for k, v in inputs.items() if is_link(v) and "conditioning" in k.lower()]
             told = _all([*(self.condition(inputs[k], role, depth) for k in before), own])
             return _Told(_longest(told.texts), told.whole) if before else own
@@ -176,7 +180,7 @@ class _Graph:
         return nodes.sided(inputs, role) or typed
 
     def encoded(self, kind: str, inputs: Inputs, role: str, depth: int) -> _Told | None:
-        """The words that a text encoder was told; None for any other node."""
+        """The text of a text encoder; None for any other node."""
         halves = [key for key in nodes.HALVES if key in inputs and "populated_text" not in inputs]
         if halves and inputs.get("with_SDXL") is not False:
             told = _all(self.text(inputs[key], role, depth) for key in halves)
@@ -195,7 +199,7 @@ class _Graph:
         return self.once("bundle", value, role, depth) if is_link(value) else _Told()
 
     def bundle_of(self, number: str, role: str, depth: int) -> _Told:
-        """One side of what a sampler, a guider or a pipe was told."""
+        """One side of the conditions of a sampler, a guider or a pipe."""
         inputs = self.inputs[number]
         own = [key for key in nodes.CONDITIONS[role] if key in inputs]
         own += [key for key in nodes.sided(inputs, role) if key not in own]
@@ -215,15 +219,15 @@ class _Graph:
         return told if links else _Told(whole=False)
 
     def turned(self, value: Any) -> bool:
-        """Whether a link takes the negative one of two prompts that a node hands on: what editing
-        models' DualCFGGuider steers away from, its second condition.
+        """Whether a link takes the negative one of two prompts that a node passes on, as the second
+        condition of an editing model's DualCFGGuider does.
         """
         inputs = self.inputs.get(str(value[0]), {}) if is_link(value) else {}
         pair = all(self.sides(inputs, each) for each in (POSITIVE, NEGATIVE))
         return pair and self.side(str(value[0]), value[1], POSITIVE) == NEGATIVE
 
     def text(self, value: Any, role: str, depth: int = 0) -> _Told:
-        """A text input's words, typed or linked; several only where a part is not known."""
+        """The text of an input, typed or linked; several only where a part is not known."""
         if isinstance(value, str):
             return _Told((value[:MAX_PROMPT],))
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -234,8 +238,8 @@ class _Graph:
         told = _Told(whole=False)
         chosen = self.chosen(kind, inputs)
         if chosen is not None:
-            ways = (self.text(inputs[key], role, depth) for key in chosen)
-            told = next((way for way in ways if way.texts), told)
+            branches = (self.text(inputs[key], role, depth) for key in chosen)
+            told = next((each for each in branches if each.texts), told)
         elif nodes.WRITTEN_LATER.search(kind):
             pass
         elif joined := nodes.parts(kind, inputs):
@@ -253,8 +257,8 @@ class _Graph:
             elif slot and f"text_{'abcdefgh'[min(slot, 7)]}" in inputs:  # four texts in one node
                 key = f"text_{'abcdefgh'[min(slot, 7)]}"
             keys = [key] if key else [k for k, v in inputs.items() if is_link(v)]
-            ways = [self.text(inputs[k], role, depth) for k in keys if not nodes.ASIDE.match(k)]
-            told = next((way for way in ways if way.texts), told)
+            found = [self.text(inputs[k], role, depth) for k in keys if not nodes.ASIDE.match(k)]
+            told = next((each for each in found if each.texts), told)
             if isinstance(inputs.get("find"), str) and isinstance(inputs.get("replace"), str):
                 told = _Told(tuple(_replaced(t, inputs) for t in told.texts), told.whole)
         cached = inputs.get(nodes.CACHED)
@@ -262,8 +266,8 @@ class _Graph:
             return _Told((cached[:MAX_PROMPT],))
         return told
 
-    def once(self, what: str, link: list, role: str, depth: int) -> _Told:
-        """One step up a link, each node's output asked once; a circle ends where it began."""
+    def once(self, what: str, link: list[Any], role: str, depth: int) -> _Told:
+        """Follow one link, with a cache by node and slot; a cycle ends where it began."""
         number, slot = str(link[0]), link[1]
         key = (what, number, slot, role)
         if key in self.known:
@@ -284,23 +288,22 @@ class _Graph:
         return told
 
     def side(self, number: str, slot: int, role: str) -> str:
-        """Which prompt an output of a node carries that hands on both."""
+        """Which prompt an output slot carries, for a node that passes on both."""
         named = self.slot_names.get((number, slot), "").lower()
         for side, signs in ((POSITIVE, ("pos", "+")), (NEGATIVE, ("neg", "-"))):
             if any(sign in named for sign in signs):
                 return side
         kind, used = self.kinds[number], sorted(self.used.get(number, ()))
-        known = next((slots for pattern, slots in nodes.SLOTS if pattern.search(kind)), None)
-        if known is None:
-            known = used[:2] if len(used) == 2 else (0, 1)
-        return {known[0]: POSITIVE, known[1]: NEGATIVE}.get(slot, role)
+        usual = (used[0], used[1]) if len(used) == 2 else (0, 1)
+        plus, minus = next((s for pattern, s in nodes.SLOTS if pattern.search(kind)), usual)
+        return {plus: POSITIVE, minus: NEGATIVE}.get(slot, role)
 
     def chosen(self, kind: str, inputs: Inputs) -> list[str] | None:
         name = nodes.chooser(inputs)
         return nodes.branches(kind, inputs, self.scalar(inputs[name]) if name else None)
 
     def scalar(self, value: Any) -> Any:
-        """A number or truth value, typed or through nodes that hold one."""
+        """A number or truth value, typed or from linked nodes that hold one."""
         for _ in range(10):
             if not is_link(value):
                 break
@@ -311,8 +314,9 @@ class _Graph:
         return value
 
     def nearest(self, value: Any, keys: tuple[str, ...]) -> Any:
-        """The nearest value up a link that stands under one of the keys, or is linked to there."""
-        waiting, seen = [value], set()
+        """The nearest value along the links that is under one of the keys, or linked there."""
+        waiting: list[Any] = [value]
+        seen: set[str] = set()
         for link in waiting:
             if not is_link(link) or str(link[0]) in seen or len(seen) > MAX_NODES:
                 continue
@@ -347,11 +351,11 @@ class _Graph:
         }
 
     def holds_text(self, number: str) -> bool:
-        """Whether words stand in a node, or are written there while the graph runs."""
+        """Whether a node holds a text, or gets one while the graph runs."""
         kind, inputs = self.kinds[number], self.inputs[number]
         texts = [value for value in inputs.values() if isinstance(value, str)]
         if any(len(value[:MAX_PROMPT].split()) > 2 for value in texts):
-            return True  # no name of a file or of a setting has so many words
+            return True  # names of files and settings have fewer words
         told = any(inputs.get(key) in texts for key in (*nodes.HALVES, *nodes.TEXTS))
         written = bool(nodes.WRITTEN_LATER.search(kind))
         return written or (told and bool(nodes.HOLDS_TEXT.search(kind)))
@@ -367,13 +371,13 @@ def _all(told: Iterable[_Told]) -> _Told:
 
 
 def _apart(texts: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
-    """Without what the other side says too: it was linked to both. All of them if none is left."""
+    """Without texts that the other side has, too (linked to both); all of them if none is left."""
     said = {fold(other) for other in others}
     return tuple(text for text in texts if fold(text) not in said) or texts
 
 
 def _longest(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """Without those that only repeat a part of another one: key words beside the whole sentence."""
+    """Without those that are a part of another one: key words beside the whole sentence."""
     return tuple(
         text for text in texts if not any(text in other for other in texts if other is not text)
     )
@@ -388,7 +392,7 @@ def _first(inputs: Inputs, keys: Iterable[str]) -> str | None:
 
 
 def _slot_names(workflow: str) -> dict[tuple[str, int], str]:
-    """(node, slot) → what the drawn graph calls that output; {} where no graph can be read."""
+    """(node, slot) → the output's name in the workflow; {} where it cannot be read."""
     try:
         drawn = json.loads(workflow)["nodes"]
         return {

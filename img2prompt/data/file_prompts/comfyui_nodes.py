@@ -1,21 +1,21 @@
-"""What ComfyUI's nodes call what carries a prompt: input names, output slots, kinds of node.
+"""Names of ComfyUI's inputs, output slots and node classes that carry a prompt.
 
-ComfyUI has thousands of nodes by hundreds of authors. We go by the names of their inputs, which are
-few and alike, and name a kind of node only where its inputs don't tell enough.
+ComfyUI has thousands of nodes by hundreds of authors. Nodes are recognised by the names of their
+inputs, which are few, and by their class only where these do not suffice.
 """
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 Inputs = Mapping[str, Any]
 
 POSITIVE = ("positive", "positive_prompt", "text_positive", "positive_text", "positive_cond", "pos")
 NEGATIVE = ("negative", "negative_prompt", "text_negative", "negative_text", "negative_cond", "neg")
-# The same with more around it: "positive_NEW", "base_positive", "conditioning_positive".
+# The same inside longer names: "positive_NEW", "base_positive", "conditioning_positive".
 _SIDED = re.compile(r"(?:\A|_)(pos|neg)(?:itive|ative)?(?:_|\d|\Z)", re.IGNORECASE)
 _NO_CONDITION = re.compile(r"image|mask|latent|strength|clip|weight", re.IGNORECASE)
-# What samplers and guiders without the two names above take.
+# The inputs of samplers and guiders, with those that lack the two names above.
 CONDITIONS = {
     "positive": (*POSITIVE, "conditioning", "cond", "cond1", "cond2"),
     "negative": (*NEGATIVE, "neg_conditioning", "negative_conditioning", "uncond"),
@@ -27,14 +27,14 @@ BUNDLES = (
 ).split()
 SAMPLING = ("sampler_name", "steps", "sigmas", "sampler")
 
-# One encoder, several language models: each may be told its own words.
+# An encoder with several language models, each with a text of its own.
 HALVES = ("text_g", "text_l", "clip_g", "clip_l", "t5xxl", "llama", "bert", "mt5xl")
-# The first of these that a node has is its text. Wildcards come filled in as `populated_text`.
+# The first of these inputs is a node's text. `populated_text` is a wildcard filled in.
 TEXTS = (
     "populated_text result text Text prompt user_prompt string String STRING value positive "
     "text_positive positive_prompt prompt_text wildcard_text input_string source any anything input"
 ).split()
-CACHED = "text_0"  # what a node that shows a text showed, filled in after the run
+CACHED = "text_0"  # the text that a display node showed, stored after the run
 PART = re.compile(
     r"(?:(?:text|string|str|prompt|part|input|value)_?(?:[a-z]|\d+)|[ab])\Z", re.IGNORECASE
 )
@@ -52,7 +52,7 @@ ANY_SWITCH = re.compile(r"any.?switch", re.IGNORECASE)
 HOLDS_TEXT = re.compile(r"text|prompt|string|encode|wildcard", re.IGNORECASE)
 SAVES = re.compile(r"save|output|combine", re.IGNORECASE)
 
-# Links that lead to no conditioning.
+# Inputs that never carry conditions.
 ASIDE = re.compile(
     r"(?:opt_)?(?:clip(?!_regions)|model|unet|vae|image|pixels|mask|latent|samples?|control_?net|style_model|"
     r"clip_vision|noise|sigmas|sampler|lora|seed|width|height|strength|cfg|guidance|audio|video)",
@@ -60,7 +60,7 @@ ASIDE = re.compile(
 )
 LEADS_ON = re.compile(r"cond|positive|negative|embed|prompt|\A\Z", re.IGNORECASE)
 
-# Which outputs are the positive and the negative one, where they aren't the first two.
+# The slots of the positive and the negative output, where they aren't the first two.
 SLOTS = (
     (re.compile(r"instantid", re.IGNORECASE), (1, 2)),
     (
@@ -76,7 +76,7 @@ CHECKPOINTS = ("ckpt_name", "unet_name", "model_name", "base_ckpt_name", "gguf_n
 NUMBERS = ("seed", "noise_seed", "value", "Value", "int", "INT", "number", "Number", "steps")
 
 
-def is_link(value: Any) -> bool:
+def is_link(value: Any) -> TypeGuard[list[Any]]:
     """Whether an input's value is another node's output: [node, slot]."""
     return (
         isinstance(value, list)
@@ -104,9 +104,9 @@ def sided(inputs: Inputs, role: str) -> list[str]:
 
 
 def is_sampler(inputs: Inputs) -> bool:
-    """Whether a node makes a picture of conditions: by its inputs, whatever it is called."""
+    """Whether a node samples a picture from conditions, by its inputs, whatever its class."""
     if any("filename" in key.lower() for key in inputs):
-        return False  # it saves, and is told the settings to write them down
+        return False  # it saves, and has the settings only to write them down
     told = any(is_link(inputs.get(key)) for key in (*CONDITIONS["positive"], *BUNDLES))
     plus, minus = sided(inputs, "positive"), sided(inputs, "negative")
     if plus and minus and ("seed" in inputs or "noise_seed" in inputs):
@@ -115,12 +115,12 @@ def is_sampler(inputs: Inputs) -> bool:
 
 
 def makes_of_text(inputs: Inputs) -> bool:
-    """Whether a node asks a service on the web for a picture: a prompt, and no encoder."""
+    """Whether a node asks a web service for a picture: it has a prompt and no encoder."""
     return "prompt" in inputs and "clip" not in inputs and "filename_prefix" not in inputs
 
 
 def parts(kind: str, inputs: Inputs) -> list[str]:
-    """The inputs that a node puts together to one text, in order; [] for any other node."""
+    """The inputs that a node joins to one text, in order; [] for any other node."""
     found = sorted((key for key in inputs if PART.match(key)), key=lambda key: (len(key), key))
     joins = JOINS.search(kind) or inputs.get("action") == "append"
     if len(found) > 1 and (joins or any(key in inputs for key in DELIMITERS)):
@@ -129,7 +129,7 @@ def parts(kind: str, inputs: Inputs) -> list[str]:
 
 
 def delimiter(inputs: Inputs) -> str:
-    """What stands between the parts."""
+    """What separates the parts."""
     for key in DELIMITERS:
         if isinstance(inputs.get(key), str):
             return _NAMED_DELIMITERS.get(inputs[key], inputs[key].replace("\\n", "\n"))
@@ -144,7 +144,7 @@ def branches(kind: str, inputs: Inputs, choice: Any) -> list[str] | None:
     Args:
         kind: the node's class.
         inputs: its inputs.
-        choice: what the input that `chooser` names says: a truth value, a number, or neither.
+        choice: the value of the input that `chooser` names: a truth value, a number, or neither.
     """
     if ANY_SWITCH.search(kind):
         return sorted(key for key, value in inputs.items() if is_link(value))
@@ -159,12 +159,18 @@ def branches(kind: str, inputs: Inputs, choice: Any) -> list[str] | None:
         return [*no, *yes] if choice is False else [*yes, *no]
     numbered = [k for k in inputs if re.search(r"\d\Z", k)]
     if len(numbered) > 1 and isinstance(choice, int):
-        return [k for k in numbered if int(re.search(r"\d{1,6}\Z", k)[0]) == choice] or None
+        return [k for k in numbered if _number(k) == choice] or None
     return None
 
 
+def _number(key: str) -> int | None:
+    """The number at the end of an input's name."""
+    found = re.search(r"\d{1,6}\Z", key)
+    return int(found[0]) if found else None
+
+
 def chooser(inputs: Inputs) -> str | None:
-    """The input that says which branch a switch takes."""
+    """The input that selects the branch of a switch."""
     names = ("switch", "boolean", "cond", "condition", "select", "Input", "index", "selection")
     return next(
         (name for name in names if name in inputs and not isinstance(inputs[name], dict)), None

@@ -1,14 +1,15 @@
 """A text in the lowest bits of a picture's channels ("stealth PNG info"): alpha's, or the colours'.
 
-NovelAI and extensions of the web UI and ComfyUI write it there, because sites that take metadata
-away leave the pixels. The bits run down the columns, of a pixel's colours red first: a name of 15
-letters, the number of bits that follow as 32 bits, then the text in UTF-8, gzip-packed where the
-name says so.
+NovelAI and extensions of the web UI and ComfyUI write it there, because sites that remove
+metadata keep the pixels. The bits run down the columns, of each pixel red, green, blue: a name of
+15 letters, the number of bits that follow as 32 bits, then the text in UTF-8, compressed by gzip
+under two of the names.
 """
 
 import zlib
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from img2prompt.data.file_prompts.texts import MAX_TEXT
@@ -23,11 +24,11 @@ def hidden_text(image: Image.Image) -> str | None:
     """The text in the lowest bits of an opened picture; None where there is none.
 
     Args:
-        image: as `images.open_encoded` returns it. Only PNG and WebP keep the bits as they are, and
-            only pictures of at most `MAX_PIXELS` are looked into.
+        image: as `images.open_encoded` returns it. Only PNG and WebP are lossless, and only
+            pictures of at most `MAX_PIXELS` are searched.
 
     Raises:
-        ValueError: the bits begin as such a text does, but what follows is damaged.
+        ValueError: the bits begin with one of the names, but the text is damaged.
         Exception: Pillow's, for damaged pixels.
     """
     if image.format not in ("PNG", "WEBP") or image.mode not in ("RGB", "RGBA", "LA"):
@@ -49,7 +50,7 @@ def hidden_text(image: Image.Image) -> str | None:
     return None
 
 
-def _text(channels: np.ndarray, name: bytes, length: int) -> str:
+def _text(channels: NDArray[np.uint8], name: bytes, length: int) -> str:
     if not 0 < length <= min(channels.size - _HEAD, MAX_TEXT * 8):
         raise ValueError("the hidden text is longer than the picture, or than any prompt")
     data = _bytes(channels, _HEAD, length)
@@ -64,7 +65,7 @@ def _text(channels: np.ndarray, name: bytes, length: int) -> str:
     return data.decode("utf-8", "replace")
 
 
-def _bytes(channels: np.ndarray, start: int, count: int) -> bytes:
+def _bytes(channels: NDArray[np.uint8], start: int, count: int) -> bytes:
     """`count` bits from the `start`-th on, down the columns, eight to a byte."""
     column = channels.shape[0] * channels.shape[2]
     first, last = start // column, -(-(start + count) // column)

@@ -1,15 +1,15 @@
-"""The true prompt that a picture file carries, as the tool that made the picture wrote it there.
+"""Reads the prompt and settings that a generator wrote into its picture file.
 
-`file_texts` takes the texts out of the file, `comfyui_prompts`, `web_ui_prompts` and `tool_prompts`
-say what they mean, and this module asks them in turn. docs/prompts-in-files.md lists the tools and
-forms. A file comes from anybody: every text is bounded before it is read, and damaged metadata is
-no reason to stop.
+`texts` extracts the text fields, `comfyui`, `web_ui` and `tools` interpret them, and this module
+tries them in order. docs/prompts-in-files.md lists the tools and formats. Files are untrusted:
+every text is bounded before it is read, and damaged metadata never stops a prediction.
 """
 
 import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from PIL import Image
@@ -26,12 +26,12 @@ from img2prompt.data.file_prompts.tools import (
     read_table,
 )
 from img2prompt.data.file_prompts.web_ui import looks_like, read_web_ui
-from img2prompt.data.images import ImageSource, open_encoded
+from img2prompt.data.images import EncodedSource, open_encoded
 
 State = Literal["found", "empty", "unreadable", "none"]
 
-# Where tools write, in the order in which they are asked. The keys are those of PNG; a comment's
-# JSON and EXIF's "prompt: {…}" are brought under the same keys.
+# The fields that tools write, in the order in which they are tried, by their key in PNG. JSON in a
+# comment and EXIF's "prompt: {…}" are mapped to the same keys.
 KEYS = (
     "sui_image_params",
     "generation_data",
@@ -44,14 +44,14 @@ KEYS = (
     "prompt",
     "extraMetadata",
 )
-# Keys that say that a picture maker was here, also where no reader understands what stands there.
-# Every painting program writes a "Comment".
+# Keys that only generators write, so a file with one carries a prompt even if no reader understands
+# it. Every painting program writes a "Comment".
 SIGNS = (
     *(key for key in KEYS if key != "Comment"),
     *("workflow", "invokeai_graph", "invokeai_workflow", "fooocus_scheme", "smproj"),
 )
 _BESIDE = ("Description", "Source", "Software", "workflow")
-# Fields of free text, in which tools write whole tables or texts.
+# Free-text fields, in which tools write JSON or the web UI's text.
 _COMMENTS = (
     "exif.UserComment",
     "xmp.UserComment",
@@ -70,7 +70,7 @@ _COMMENTS = (
 _LABELLED = re.compile(r"(prompt|workflow|parameters|extra_?metadata): ?(?=\{)", re.IGNORECASE)
 _OBJECT = re.compile(r'\s{0,99}\{\s{0,99}["}]')  # JSON; "{red|blue} fox" are words
 _PROMPT_KEY = re.compile(r'"\w{0,40}prompt\w{0,40}"', re.IGNORECASE)
-# A plain description is a prompt only where the file names a picture maker as what made it.
+# A plain description is a prompt only where another field names a generator.
 _DESCRIPTIONS = (
     "exif.ImageDescription",
     "xmp.description",
@@ -92,7 +92,7 @@ _MAKER = re.compile(
     r"\bflux|sdxl|playground ?ai|\bai.?generated|trainedAlgorithmicMedia|text-to-image",
     re.IGNORECASE,
 )
-# What a program says of itself, in whatever file.
+# What programs write about themselves into any file.
 _GREETING = re.compile(
     r"screenshot\b|(?:created|made|edited|generated|saved|processed) (?:with|by|in|using)\b",
     re.IGNORECASE,
@@ -101,11 +101,11 @@ _GREETING = re.compile(
 
 @dataclass(frozen=True)
 class Reading:
-    """What could be read of a file's making.
+    """The result of reading a file's prompt.
 
     Attributes:
-        state: "found"; "empty" where the file tells its making with an empty prompt; "unreadable"
-            where it carries a prompt in a form that we cannot read; "none".
+        state: "found"; "empty" where the file has settings and an empty prompt; "unreadable" where
+            it carries a prompt in a format that cannot be read; "none".
         told: the prompt and the settings; None unless the state is "found" or "empty".
     """
 
@@ -116,30 +116,30 @@ class Reading:
 NOTHING = Reading("none")
 
 
-def read_prompt(source: ImageSource) -> FilePrompt | None:
+def read_prompt(source: EncodedSource) -> FilePrompt | None:
     """The prompt that a picture file carries, never empty; None where none can be read.
 
-    `read_making` also says why there is none.
+    `read_making` also tells why there is none.
 
     Args:
         source: a path or encoded bytes.
 
     Raises:
-        ImageError: the file is no picture we take, as `images.open_encoded`.
+        ImageError: the picture cannot be used, as `images.open_encoded`.
     """
     reading = read_making(source)
     return reading.told if reading.state == "found" else None
 
 
-def read_making(source: ImageSource) -> Reading:
-    """What a picture file says of its own making. Damaged metadata never stops a guess.
+def read_making(source: EncodedSource) -> Reading:
+    """The prompt and settings that a picture file carries, or why none can be read.
 
     Args:
-        source: a path or encoded bytes; PNG, JPEG and WebP can carry a prompt, and any format that
-            has EXIF.
+        source: a path or encoded bytes.
 
     Raises:
-        ImageError: the file is no picture we take, as `images.open_encoded`.
+        ImageError: the picture cannot be used, as `images.open_encoded`. Damaged metadata does not
+            raise.
     """
     image = open_encoded(source)
     texts = read_texts(image)
@@ -156,7 +156,7 @@ def _read_hidden(image: Image.Image) -> Reading:
         text = hidden_text(image)
     except ValueError:
         return Reading("unreadable")
-    except Exception:  # damaged pixels, which whoever shows the picture tells of
+    except Exception:  # damaged pixels, which decoding reports
         return NOTHING
     if text is None:
         return NOTHING
@@ -165,7 +165,7 @@ def _read_hidden(image: Image.Image) -> Reading:
 
 
 def _read(texts: dict[str, str]) -> Reading:
-    """Ask every reader in turn; the first prompt that is found counts."""
+    """Try every reader in order; the first prompt that is found counts."""
     fields = _fields(texts)
     empty: FilePrompt | None = None
     unknown: FilePrompt | None = None
@@ -195,18 +195,18 @@ def _read(texts: dict[str, str]) -> Reading:
 def _readings(fields: Fields, texts: Fields) -> Iterator[Callable[[], FilePrompt | None]]:
     for key in KEYS:
         if key in fields:
-            yield lambda key=key: _READERS[key](fields)
-    yield lambda: _plain_prompt(texts)
+            yield partial(_READERS[key], fields)
+    yield partial(_plain_prompt, texts)
     for name in _DESCRIPTIONS:
         if name in texts:
             for read in TEXT_READERS:
-                yield lambda read=read, name=name: read(texts[name])
-    yield lambda: _tables(texts)
-    yield lambda: _description(texts)
+                yield partial(read, texts[name])
+    yield partial(_tables, texts)
+    yield partial(_description, texts)
 
 
 def _fields(texts: Fields) -> dict[str, str]:
-    """The texts by PNG's keys, wherever they stood in the file."""
+    """The texts by PNG's keys, from whichever field of the file."""
     named = (*KEYS, *SIGNS, *_BESIDE)
     fields = {key: texts[key] for key in named if key in texts}
     if _OBJECT.match(fields.get("parameters", "")):
@@ -226,11 +226,11 @@ def _fields(texts: Fields) -> dict[str, str]:
 
 
 def _table_fields(comment: str) -> dict[str, str]:
-    """A comment's JSON: an object of what PNG keeps in single texts, or one of those itself."""
+    """A comment's JSON as PNG's fields: an object with several of them, or one of them itself."""
     try:
         table = json.loads(comment.rstrip("\0 \n"))
     except (ValueError, RecursionError):
-        # Cut off, or a web UI's text whose prompt is written as JSON.
+        # Truncated, or a web UI's text whose prompt is written as JSON.
         told = _PROMPT_KEY.search(comment) or looks_like(comment)
         return {"parameters": comment} if told else {}
     if not isinstance(table, dict):
@@ -241,14 +241,14 @@ def _table_fields(comment: str) -> dict[str, str]:
         return {"prompt": comment, **beside}
     graph = table.get("prompt")
     if isinstance(graph, str) and not graph.lstrip().startswith("{"):
-        graph = None  # the words themselves, among other settings
+        graph = None  # the prompt itself, among other settings
     inner = {
         key: table[key] for key in (*KEYS, *SIGNS, *_BESIDE) if key in table and key != "prompt"
     }
     if graph:
         inner["prompt"] = graph
     if not set(inner) - set(_BESIDE):
-        # Cameras and telephones write JSON too.
+        # Cameras and phones write JSON, too.
         told = _PROMPT_KEY.search(comment) or {"c", "uc"} <= set(table)
         return {"parameters": comment} if told else {}
     return {
@@ -275,7 +275,7 @@ def _json(key: str, **more: Any) -> Callable[[Fields], FilePrompt | None]:
 
 
 def _comment(fields: Fields) -> FilePrompt | None:
-    """PNG's own "Comment": NovelAI's settings, or a table of another tool; GIMP's greeting too."""
+    """PNG's "Comment": NovelAI's settings, or another tool's JSON; None for "Created with GIMP"."""
     comment = fields["Comment"]
     if not comment.lstrip().startswith("{"):
         return read_web_ui(comment) if looks_like(comment) else None
@@ -288,10 +288,10 @@ def _comment(fields: Fields) -> FilePrompt | None:
 
 
 def _tables(texts: Fields) -> FilePrompt | None:
-    """A table with a prompt under a key that only its own tool uses.
+    """JSON with a prompt under a key that only its own tool uses.
 
     Raises:
-        ValueError: none of these tables is in a form that we know.
+        ValueError: there is such JSON, in no format that is known here.
     """
     tables = {
         key: value
@@ -315,8 +315,8 @@ def _graph(fields: Fields) -> FilePrompt | None:
 
 
 def _plain_prompt(texts: Fields) -> FilePrompt | None:
-    """A text under the key "prompt" that is no graph: the words themselves, each setting under a
-    key of its own beside it, as Easy Diffusion and many scripts do.
+    """A text under the key "prompt" that is no graph: the prompt itself, with each setting under a
+    key of its own, as Easy Diffusion and many scripts write it.
     """
     texts = {key.removeprefix("SD:"): value for key, value in texts.items()}  # sd-webui's keys
     for key in ("prompt", "Prompt"):
@@ -329,10 +329,10 @@ def _plain_prompt(texts: Fields) -> FilePrompt | None:
 
 
 def _description(texts: Fields) -> FilePrompt | None:
-    """A plain description, where the file says that a picture maker made it.
+    """A plain description, where another field names a generator.
 
-    A camera's "OLYMPUS DIGITAL CAMERA", GIMP's greeting and a photographer's caption are none: in
-    such a file nothing names a program that makes pictures of words.
+    So a camera's "OLYMPUS DIGITAL CAMERA", "Created with GIMP" and a photographer's caption do not
+    count.
     """
     maker = next(
         (texts[name] for name in _MAKERS if _MAKER.search(texts.get(name, "")[:500])), None
@@ -344,18 +344,18 @@ def _description(texts: Fields) -> FilePrompt | None:
         if not words or words.startswith(("{", "[")) or _GREETING.match(words):
             continue
         if any(words == clean(texts.get(other, "")) for other in _MAKERS):
-            continue  # "AI generated image" says what it is, not what it shows
+            continue  # "AI generated image" does not say what it shows
         return record(f"{name.rpartition('.')[2]}, {maker[:80]}", words)
     return None
 
 
 def _only_enlarged(fields: Fields) -> bool:
-    """Whether all there is is a graph that makes no picture of words."""
+    """Whether the file holds nothing but a graph without a prompt, which only enlarges say."""
     if {key for key in SIGNS if key in fields} - {"prompt", "workflow"} or "prompt" not in fields:
         return False
     try:
         return read_graph(fields["prompt"]) is None
-    except Exception:  # a hostile graph raises anything: it is told as one we cannot read
+    except Exception:  # hostile graphs raise many types; the state is then "unreadable"
         return False
 
 

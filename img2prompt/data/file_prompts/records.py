@@ -1,7 +1,6 @@
-"""What every reader of a file's prompt returns, and how the fields of it are cleaned and bounded.
+"""`FilePrompt`, what every reader returns, and the cleaning and limits of its fields.
 
-A file comes from anybody. Each text that leaves this room has no control characters, can be written
-as UTF-8, and has a bounded length.
+Files are untrusted: each text has no control characters, can be encoded as UTF-8, and is bounded.
 """
 
 import re
@@ -14,19 +13,19 @@ from img2prompt.data import text
 
 MAX_PROMPT = 20_000  # characters; a longer text is no prompt
 MAX_NAME = 200  # of a tool, a model, a sampler
-# Areas, characters and samplers have a prompt each; they are put side by side, as in NovelAI.
+# Joins the prompts of areas, characters and samplers, as NovelAI does.
 BESIDE = " | "
 _UNUSABLE = re.compile("[\0-\x08\x0b-\x1f\x7f\ufeff\ufffe\uffff]")
 
 
 @dataclass(frozen=True)
 class FilePrompt:
-    """What a file says of its own making.
+    """A prompt and its settings, as a file holds them.
 
     Attributes:
-        prompt: at most `MAX_PROMPT` characters. What stands side by side in the picture (areas,
-            characters, a second sampler with words of its own) is joined by " | ".
-        negative: what was not wanted; "" where there is none.
+        prompt: at most `MAX_PROMPT` characters. Several prompts of one picture (areas, characters,
+            a second sampler's own) are joined by " | ".
+        negative: the negative prompt; "" where there is none.
         tool: the program's name, or the name of the field that holds a plain description.
         model: the checkpoint's name or hash, if known.
         sampler: its name, if known.
@@ -45,12 +44,12 @@ class FilePrompt:
 def record(
     tool: str, prompt: Any, negative: Any = "", settings: dict[str, Any] | None = None
 ) -> FilePrompt:
-    """A `FilePrompt` of raw fields; what is no text and no number becomes "" or None.
+    """A `FilePrompt` of raw fields; invalid ones become "" or None.
 
     Args:
         tool: the program's name.
         prompt, negative: any value; only a text counts.
-        settings: `model`, `sampler`, `seed` and `steps`, whichever the file tells.
+        settings: `model`, `sampler`, `seed` and `steps`, whichever the file has.
 
     Raises:
         ValueError: the prompt is too long to be one.
@@ -71,7 +70,7 @@ def record(
 
 
 def clean(value: Any) -> str:
-    """A text without what no UTF-8 file and no page can show; "" for anything but a text."""
+    """A text without control characters and lone surrogates; "" for anything but a text."""
     if not isinstance(value, str):
         return ""
     value = value.replace("\r\n", "\n").replace("\r", "\n")
@@ -99,7 +98,7 @@ def integer(value: Any) -> int | None:
 def distinct(texts: Iterable[str]) -> list[str]:
     """Texts in order, without empty ones and without those that only repeat an earlier one.
 
-    Case and white space don't count: base and refiner are often told the same prompt twice.
+    Case and white space are ignored: base and refiner often have the same prompt.
     """
     seen: dict[str, str] = {}
     for written in texts:
@@ -108,5 +107,5 @@ def distinct(texts: Iterable[str]) -> list[str]:
 
 
 def beside(texts: Iterable[str]) -> str:
-    """Prompts that stand side by side, as one text."""
+    """Several prompts of one picture as one text."""
     return BESIDE.join(distinct(texts))

@@ -1,7 +1,7 @@
-"""The texts inside a picture file: PNG text chunks, EXIF, XMP, IPTC and comments, each decoded.
+"""Extracts the text fields of a picture file: PNG chunks, EXIF, XMP, IPTC and comments.
 
-What the texts mean is not known here. Fields of EXIF, XMP and IPTC are named "exif.UserComment",
-"xmp.description" and so on; PNG chunks keep their keys, and a JPEG's or GIF's comment is "comment".
+Fields of EXIF, XMP and IPTC are named "exif.UserComment", "xmp.description" and so on; PNG chunks
+keep their keys, and the comment of a JPEG or GIF is "comment".
 """
 
 import contextlib
@@ -9,14 +9,14 @@ import re
 from typing import Any
 from xml.etree import ElementTree
 
-from PIL import Image, IptcImagePlugin
+from PIL import Image, ImageFile, IptcImagePlugin
 from PIL.PngImagePlugin import iTXt
 
 from img2prompt.data.images import read_exif
 
-MAX_TEXT = 2**20  # characters of one text; a big ComfyUI graph has a tenth
+MAX_TEXT = 2**20  # characters of one text; a large ComfyUI graph has a tenth of it
 MAX_TEXTS = 200
-MAX_XMP = 2**18  # bytes; a packet of XMP is padded to a few kilobytes
+MAX_XMP = 2**18  # bytes; XMP is usually padded to a few kilobytes
 _EXIF_FOLDER = 0x8769
 _TAGS = {
     0x010D: "DocumentName",
@@ -36,8 +36,8 @@ _XMP_NAMES = frozenset(
     "prompt".split()
 )
 _IPTC_NAMES = {(2, 120): "caption", (2, 65): "program"}
-# EXIF's UserComment begins with the name of its encoding, filled up to eight bytes; eight zeros
-# say that it is not defined.
+# EXIF's UserComment begins with the name of its encoding, padded to eight bytes; eight zeros mean
+# that it is undefined.
 _NAMED = re.compile(rb"(?:(ascii|jis)[\0 ]+|(unicode)\0|\0+)\Z", re.IGNORECASE)
 _MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 _DECLARED = re.compile(r"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
@@ -46,7 +46,7 @@ _DECLARED = re.compile(r"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 def read_texts(image: Image.Image) -> dict[str, str]:
     """The texts of an opened picture file by name, each at most `MAX_TEXT` characters.
 
-    Damage to one kind of text leaves the others: Pillow's readers raise many types on it.
+    Damage to one kind of text does not affect the others.
 
     Args:
         image: as `images.open_encoded` returns it; its pixels are not decoded.
@@ -55,7 +55,7 @@ def read_texts(image: Image.Image) -> dict[str, str]:
     for read in (_chunks, _comment, _exif_texts, _xmp_texts, _iptc_texts):
         try:
             found = read(image)
-        except Exception:  # damage in one place raises anything, and hides no text of another
+        except Exception:  # Pillow's readers raise many types on damage
             continue
         for name, value in found.items():
             if 0 < len(value) <= MAX_TEXT and len(texts) < MAX_TEXTS:
@@ -64,12 +64,12 @@ def read_texts(image: Image.Image) -> dict[str, str]:
 
 
 def decode_comment(comment: bytes | str) -> str:
-    """EXIF's UserComment: eight bytes that name the encoding, then the text.
+    """Decode EXIF's UserComment: eight bytes that name the encoding, then the text.
 
-    Many programs leave the name away, or write another encoding than they name. Byte order marks
-    and the place of zero bytes say more than the name.
+    Many programs omit the name, or use another encoding than they name. Byte order marks and the
+    positions of zero bytes are more reliable.
     """
-    if isinstance(comment, str):  # a field of type ASCII, which Pillow reads as Latin-1
+    if isinstance(comment, str):  # a field of type ASCII, which Pillow decodes as Latin-1
         comment = comment.encode("latin-1", "replace")
     kind = b""
     if len(comment) >= 8 and (named := _NAMED.match(comment[:8])):
@@ -78,22 +78,22 @@ def decode_comment(comment: bytes | str) -> str:
     for mark, encoding in _MARKS:
         if comment.startswith(mark):
             return _end(comment[len(mark) :].decode(encoding, "replace"))
-    if encoding := _wide(comment, kind == b"unicode"):
-        return _end(comment.decode(encoding, "replace"))
+    if wide := _wide(comment, kind == b"unicode"):
+        return _end(comment.decode(wide, "replace"))
     if kind == b"jis":
         tried = ("iso2022_jp",) if b"\x1b" in comment else ("utf-8", "shift_jis", "euc_jp")
-        for encoding in tried:
+        for one in tried:
             try:
-                return _end(comment.decode(encoding))
+                return _end(comment.decode(one))
             except UnicodeDecodeError:
                 continue
     return _end(_narrow(comment))
 
 
 def mend(value: str) -> str:
-    """A text that was read as Latin-1 though it is UTF-8, as it was meant.
+    """Decode as UTF-8 a text that was wrongly decoded as Latin-1; others stay as they are.
 
-    Latin-1 text with letters beyond ASCII is almost never valid UTF-8, so nothing else changes.
+    Latin-1 text with letters beyond ASCII is almost never valid UTF-8.
     """
     if value.isascii():
         return value
@@ -104,11 +104,11 @@ def mend(value: str) -> str:
 
 
 def _wide(data: bytes, told: bool) -> str | None:
-    """The order of UTF-16's bytes, None where the data is no UTF-16.
+    """Which UTF-16 the data is in; None where it is not UTF-16.
 
-    The standard leaves the order open: zeros stand before ASCII letters or behind them.
+    The standard leaves the byte order open: zeros come before or after ASCII letters.
     """
-    said = data.rstrip(b"\0")  # zeros fill a field of a fixed length up
+    said = data.rstrip(b"\0")  # zeros pad a field of fixed length
     before, behind = said[::2].count(0), said[1::2].count(0)
     if not told and before + behind <= len(said) // 4:
         return None
@@ -133,10 +133,10 @@ def _end(value: str) -> str:
 
 
 def _chunks(image: Image.Image) -> dict[str, str]:
-    """PNG's texts; `open_encoded` brought those behind the pixels to the front."""
+    """PNG's texts; `open_encoded` moved those after the pixels to the front."""
     if image.format != "PNG":
         return {}
-    # tEXt is Latin-1 by the standard, and UTF-8 from many a program; iTXt is UTF-8.
+    # tEXt is Latin-1 by the standard, and UTF-8 from many programs; iTXt is UTF-8.
     return {
         key: value if isinstance(value, iTXt) else mend(value)
         for key, value in image.info.items()
@@ -152,10 +152,10 @@ def _comment(image: Image.Image) -> dict[str, str]:
 def _exif_texts(image: Image.Image) -> dict[str, str]:
     exif = read_exif(image)
     folders: list[dict[int, Any]] = [dict(exif)]
-    with contextlib.suppress(Exception):  # the first folder stays
+    with contextlib.suppress(Exception):  # the first directory is kept
         folders.append(exif.get_ifd(_EXIF_FOLDER))
     texts: dict[str, str] = {}
-    for folder in reversed(folders):  # UserComment belongs into the second one
+    for folder in reversed(folders):  # UserComment belongs into the second directory
         for tag, name in _TAGS.items():
             value = _exif_text(name, folder.get(tag))
             if value:
@@ -182,14 +182,14 @@ def _xmp_texts(image: Image.Image) -> dict[str, str]:
     if not isinstance(packet, bytes) or not 0 < len(packet) <= MAX_XMP:
         return {}
     xml = packet.strip(b"\0 \r\n\t").decode("utf-8", "replace").lstrip("\ufeff")
-    if _DECLARED.search(xml):  # XMP declares no entities; a bomb does
+    if _DECLARED.search(xml):  # XMP declares no entities; XML bombs do
         return {}
     texts: dict[str, str] = {}
     for element in ElementTree.fromstring(xml).iter():
         for tag, value in element.attrib.items():
             if (name := _short(tag)) in _XMP_NAMES:
                 texts.setdefault(name, value)
-        # Once a name: elements of one name within each other would take quadratic time.
+        # Once a name: nested elements of one name would take quadratic time.
         if (name := _short(element.tag)) in _XMP_NAMES and name not in texts:
             texts[name] = next((part for part in element.itertext() if part.strip()), "")
     return {f"xmp.{name}": value.strip() for name, value in texts.items()}
@@ -200,6 +200,8 @@ def _short(tag: str) -> str:
 
 
 def _iptc_texts(image: Image.Image) -> dict[str, str]:
+    if not isinstance(image, ImageFile.ImageFile):
+        return {}
     found = IptcImagePlugin.getiptcinfo(image) or {}
     texts = {}
     for key, name in _IPTC_NAMES.items():

@@ -1,7 +1,7 @@
-"""Prompts that tools write as tables of their own: JSON with a name for each setting.
+"""Reads prompts that tools write as JSON of their own, or as texts of their own.
 
-`TABLES` names the keys of each; a tool that writes JSON in another way has a function below. The
-older forms of InvokeAI are read by `sd-parsers` (MIT), which knows its command line's brackets.
+`TABLES` names the JSON keys of each tool; a tool that writes in another way has a function below.
+The older formats of InvokeAI are read by `sd-parsers` (MIT).
 """
 
 import json
@@ -14,10 +14,10 @@ from sd_parsers.parsers import InvokeAIParser
 from img2prompt.data.file_prompts.records import FilePrompt, beside, clean, record
 
 Fields = Mapping[str, str]
-# `sd-parsers` searches it with regular expressions that take quadratic time on hostile text.
+# characters: `sd-parsers` reads it with regular expressions that take quadratic time
 MAX_DREAM = 4_000
 
-# Tool; keys that all must be there to know it; then where each field stands.
+# Tool; keys that must all be there to recognise it; then the key of each field.
 TABLES: tuple[tuple[str, tuple[str, ...], dict[str, str]], ...] = (
     (
         "SwarmUI",
@@ -109,7 +109,7 @@ TABLES: tuple[tuple[str, tuple[str, ...], dict[str, str]], ...] = (
         {"negative": "negativePrompt", "model": "baseModel", "sampler": "sampler"},
     ),
 )
-# A tool not named above: a prompt, and one of the settings that only picture makers have.
+# A tool not named above: a prompt, and one of the settings that only generators have.
 PROMPTS = ("prompt", "Prompt", "positive_prompt", "positivePrompt", "positive", "prompts")
 NEGATIVES = (
     *("negative_prompt", "negativePrompt", "negativeprompt", "Negative Prompt", "negative"),
@@ -129,11 +129,11 @@ _HASHED = re.compile(r"[0-9A-F]{8}")
 
 
 def read_table(table: Any, tool: str = "JSON") -> FilePrompt | None:
-    """The prompt of a table of settings, "" where it is told and empty; None for other tables.
+    """The prompt of a JSON table of settings, which may be empty; None for other JSON.
 
     Args:
-        table: any JSON; only an object can be one.
-        tool: how a tool is called that the table does not name.
+        table: any decoded JSON; only an object can be such a table.
+        tool: the name of the tool where the table does not name it.
     """
     if not isinstance(table, dict):
         return None
@@ -149,7 +149,7 @@ def read_table(table: Any, tool: str = "JSON") -> FilePrompt | None:
     if key is None or MADE.isdisjoint(table):
         return None
     prompt, negative = table[key], next((table[k] for k in NEGATIVES if k in table), "")
-    if not negative and "###" in prompt:  # the AI Horde's one text for both
+    if not negative and "###" in prompt:  # AI Horde writes both prompts as one text
         prompt, _, negative = prompt.partition("###")
     settings = {
         field: next((_plain(table[k]) for k in keys if k in table), None)
@@ -158,7 +158,7 @@ def read_table(table: Any, tool: str = "JSON") -> FilePrompt | None:
     return record(clean(table.get("software")) or tool, prompt, negative, settings)
 
 
-def _of_keys(tool: str, table: dict, keys: dict[str, str]) -> FilePrompt | None:
+def _of_keys(tool: str, table: dict[str, Any], keys: dict[str, str]) -> FilePrompt | None:
     told = {
         field: _plain(table.get(keys.get(field, field)))
         for field in ("prompt", "negative", "model", "sampler", "seed", "steps")
@@ -169,7 +169,7 @@ def _of_keys(tool: str, table: dict, keys: dict[str, str]) -> FilePrompt | None:
 
 
 def _plain(value: Any) -> Any:
-    """A model is told by its name, by a path to its file, or by a table of its own."""
+    """A model's name, where it is given as a path to its file or as a table."""
     if isinstance(value, dict):
         names = ("model_name", "name", "modelFileName", "key")
         value = next((value[name] for name in names if isinstance(value.get(name), str)), None)
@@ -179,7 +179,7 @@ def _plain(value: Any) -> Any:
 
 
 def read_novelai(fields: Fields) -> FilePrompt | None:
-    """NovelAI: the words in `Description`, the rest in `Comment`; characters since version 4."""
+    """NovelAI: the prompt in `Description`, the rest in `Comment`; characters since version 4."""
     table = json.loads(fields["Comment"])
     if not isinstance(table, dict) or not ("uc" in table or "v4_prompt" in table):
         return None
@@ -202,7 +202,7 @@ def read_novelai(fields: Fields) -> FilePrompt | None:
 
 
 def _captions(value: Any) -> tuple[str, list[str]]:
-    """What is said of the picture, and of each character in it."""
+    """The prompt of the picture, and that of each character in it."""
     caption = value.get("caption") if isinstance(value, dict) else None
     if not isinstance(caption, dict):
         return "", []
@@ -219,12 +219,12 @@ def read_old_invokeai(fields: Fields) -> FilePrompt | None:
     """InvokeAI before version 3: "sd-metadata", and before that the command line in "Dream".
 
     Raises:
-        ValueError: neither is in a form that we know.
-        Exception: `sd-parsers`' own, for what it cannot read.
+        ValueError: neither is in a known format.
+        Exception: of `sd-parsers`, for what it cannot read.
     """
     told = {}
     if "sd-metadata" in fields:
-        # Version 2.3 writes one text where the parser knows a list of weighted ones.
+        # Version 2.3 writes one text where the parser expects a list of weighted ones.
         table = json.loads(fields["sd-metadata"])
         image = table["image"]
         if isinstance(image.get("prompt"), str):
@@ -249,9 +249,9 @@ _QUOTE = "\ue000"  # stands for a quote within the prompt; nobody writes this ch
 
 
 def _command(dream: str) -> str:
-    """InvokeAI's command line as `sd-parsers` reads it (d3x-at/sd-parsers 0.6,
-    parsers/_invokeai/_variant_dream.py): that one ends the prompt at the first quote and at a line
-    end, takes "-s50" for a switch without a value, and gives up without a sampler.
+    """InvokeAI's command line, rewritten so that `sd-parsers` can read it (d3x-at/sd-parsers 0.6,
+    parsers/_invokeai/_variant_dream.py): it ends the prompt at the first quote or line end, takes
+    "-s50" for a switch without a value, and fails without a sampler.
     """
     found = _COMMAND.match(dream.strip()) if len(dream) <= MAX_DREAM else None
     if found is None:
@@ -267,7 +267,7 @@ _OPTION = re.compile(r"\s(?:--|—)([a-z]\w{0,15})((?: +(?!--|—)[^\s]{1,100}){
 
 
 def read_midjourney(text: str) -> FilePrompt | None:
-    """ "a red fox --ar 3:2 --no snow Job ID: …", as Midjourney describes what it hands out."""
+    """ "a red fox --ar 3:2 --no snow Job ID: …", as Midjourney describes its pictures."""
     if not (job := _MIDJOURNEY.search(text)):
         return None
     words = f" {text[: job.start()][:4_000]}"

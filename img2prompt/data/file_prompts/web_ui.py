@@ -1,9 +1,8 @@
-"""The text that AUTOMATIC1111's web UI and its kin write: prompt, negative prompt, settings.
+"""Reads the text of AUTOMATIC1111's web UI and its forks: prompt, negative prompt, settings.
 
-This stands in place of `sd-parsers`' reader of the same text (d3x-at/sd-parsers 0.6,
-parsers/_automatic1111.py). That one cuts the settings at every comma, also within quotes, so that
-an ADetailer prompt becomes settings; it gives up without a sampler; and it searches with regular
-expressions that take quadratic time on hostile text.
+It replaces the reader of `sd-parsers` (d3x-at/sd-parsers 0.6, parsers/_automatic1111.py), which
+splits the settings at commas inside quotes as well, so that an ADetailer prompt becomes settings,
+fails without a sampler, and uses regular expressions that take quadratic time on hostile text.
 """
 
 import json
@@ -25,7 +24,7 @@ _KNOWN = frozenset("steps sampler cfg scale seed size model version".split()) | 
     "schedule type",
 }
 _KEY = re.compile(r"[\s,]{0,9}([^\W\d_][\w /()\-]{0,59}):[ \t]*")
-# What the settings say of the program: key, how its value begins, name.
+# Which program wrote the settings: key, how its value begins, the program's name.
 _KIN = (
     ("version", "fooocus", "Fooocus"),
     ("version", "comfyui", "ComfyUI"),
@@ -39,7 +38,7 @@ _KIN = (
 
 
 def looks_like(text: str) -> bool:
-    """Whether a comment is such a text: cameras and painting programs leave comments too."""
+    """Whether a comment is such a text; cameras and painting programs write comments, too."""
     text = text[-MAX_TEXT:]
     lines = text.splitlines()
     return (
@@ -50,7 +49,7 @@ def looks_like(text: str) -> bool:
 def read_web_ui(text: str) -> FilePrompt:
     """The prompt of such a text; "" where it begins with the negative prompt or the settings.
 
-    A text without settings is a prompt all the same.
+    A text without settings is all prompt.
 
     Raises:
         ValueError: the text, or the prompt in it, is too long to be one.
@@ -60,7 +59,7 @@ def read_web_ui(text: str) -> FilePrompt:
     text = text.replace("\r\n", "\n").strip()
     words, settings = _cut(text)
     found = _NEGATIVE.search(words)
-    if found is None and "\n" not in text:  # line ends were lost on the way
+    if found is None and "\n" not in text:  # line ends were lost
         found = re.search(r"(?:^|\s)Negative prompt:", words)
     positive = words[: found.start()] if found else words
     negative = words[found.end() :] if found else ""
@@ -82,8 +81,7 @@ def read_web_ui(text: str) -> FilePrompt:
 def read_settings(line: str) -> dict[str, str]:
     """ "Steps: 20, Sampler: Euler a, Hashes: {…}" → lower-case key → value as text.
 
-    A value in quotes or brackets ends where those end, whatever stands in it. The first of two
-    values of one key counts.
+    A value in quotes or brackets ends where those end. Of two values of one key the first counts.
     """
     line, at = line[:MAX_SETTINGS], 0
     table: dict[str, str] = {}
@@ -113,9 +111,11 @@ def _value_end(line: str, at: int) -> int:
 
 
 def _cut(text: str) -> tuple[str, str]:
-    """Words and settings: the last line that begins with "Steps: 20", or holds three settings.
+    """The text before the settings, and the settings.
 
-    What extensions write below it (the template of a wildcard prompt, say) is left out.
+    These are the last line that begins with "Steps: 20" or holds three known settings.
+
+    What extensions write below it (such as the template of a wildcard prompt) is left out.
     """
     lines = text.split("\n")
     for number in reversed(range(len(lines))):

@@ -1,1 +1,1 @@
-"""Picture files: what kind they are, and whether they are safe to decode."""
+"""Picture files: which format they are in, and whether they are safe to decode."""

@@ -1,8 +1,8 @@
-"""What a picture file has around its pixels: checked, and cleared of what its reader trips over.
+"""Checks and cleans a picture file before Pillow reads it.
 
-Pillow gives a whole picture up for a damaged text, profile or comment, unpacks what it does not
-need, and prepares animations of which we take one frame. So before it sees a file, `tidy` leaves
-only what makes pixels or may tell a prompt. Nothing here decodes a pixel.
+Pillow refuses a whole picture for a damaged text, profile or comment, decompresses parts that are
+not needed here, and prepares all frames of an animation. `tidy` therefore keeps only the parts that
+make the first frame or may hold a prompt. Nothing here decodes a pixel.
 """
 
 import struct
@@ -12,13 +12,13 @@ from img2prompt.data.picture_files import exif, png_chunks
 from img2prompt.data.picture_files.kinds import UnusualError, parts
 from img2prompt.data.picture_files.png_chunks import MAX_TEXT
 
-MAX_BLOCKS = 2**20  # of at most 255 bytes each, in a row of a GIF
-MAX_COMMENTS = 2**20  # bytes of a GIF's comments, which Pillow joins one by one
-MAX_RUNS = 4 * 2**20  # bytes of a BMP in runs, which Pillow decodes one by one in Python
-MAX_SCANS = 100  # of a JPEG; ordinary progressive ones have ten, and each costs a whole pass
+MAX_BLOCKS = 2**20  # blocks of at most 255 bytes, in a sequence of a GIF
+MAX_COMMENTS = 2**20  # bytes of a GIF's comments, which Pillow concatenates one by one
+MAX_RUNS = 4 * 2**20  # bytes of a run-length encoded BMP, which Pillow decodes in Python
+MAX_SCANS = 100  # of a JPEG; ordinary progressive ones have ten, and each is a pass over all pixels
 
-_WEBP_DECODER = 12.0  # bytes a pixel: two canvases of RGBA, and a third that is handed to Pillow
-_BMP_RUNS_DECODER = 30.0  # two, and time: each run costs some microseconds
+_WEBP_DECODER = 12.0  # bytes a pixel: two RGBA canvases and a third for Pillow
+_BMP_RUNS_DECODER = 30.0  # bytes a pixel, and some microseconds a run
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_SAMPLES = 256, 257, 258, 277
 _TIFF_COMPRESSION, _TIFF_PHOTOMETRIC, _YCBCR = 259, 262, 6
 _TIFF_ROWS, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 278, 322, 323
@@ -27,14 +27,14 @@ _TIFF_PIECES = ((273, 279), (324, 325))  # offsets and lengths of strips, of til
 
 @dataclass
 class PictureFile:
-    """A file's bytes for Pillow, and what was learnt on the way.
+    """A cleaned file and what was found out about it.
 
     Attributes:
         data: the bytes to open.
-        cut: whether the end of the file is missing. All pixels may be there still: decoding tells.
-        orientation: of a TIFF, 1 to 8; Pillow would turn it by a second copy of all its pixels.
-        decoder: bytes for each pixel that decoding takes beside the picture itself.
-        piece: bytes of the largest strip or tile, which decoding takes too.
+        cut: whether the end of the file is missing. All pixels may still be there.
+        orientation: EXIF's, 1 to 8, of a TIFF; Pillow would rotate it by copying all pixels.
+        decoder: bytes a pixel that decoding takes beside the picture itself.
+        piece: bytes of the largest strip or tile, which decoding takes as well.
         held: bytes of the file itself, in all its copies.
     """
 
@@ -46,23 +46,23 @@ class PictureFile:
     held: int = 0
 
 
-def tidy(data: bytes, format: str) -> PictureFile:
-    """Leave of a file what makes its first picture and its readable texts.
+def tidy(data: bytes, kind: str) -> PictureFile:
+    """Keep the parts of a file that make its first frame, and its readable texts.
 
-    Texts and EXIF of a PNG come before its pixels, unpacked, so that they are known without
-    decoding any. Colour profiles go: nothing here uses them. So do the further frames of
-    animations.
+    Texts and EXIF of a PNG are moved before its pixels and decompressed, so that reading them
+    decodes no pixel. Colour profiles, which nothing here uses, and further frames of animations are
+    removed.
 
     Args:
         data: the whole file.
-        format: as `picture_kinds.sniff` says.
+        kind: its format, as `kinds.sniff` returns it.
 
     Raises:
         UnusualError: nothing in it can be read.
     """
     readers = {"PNG": _png, "JPEG": _jpeg, "GIF": _gif, "WEBP": _webp, "TIFF": _tiff, "BMP": _bmp}
     try:
-        return readers[format](data)
+        return readers[kind](data)
     except (struct.error, IndexError):  # the file ends within its header
         return PictureFile(data, cut=True, decoder=_WEBP_DECODER)
 
@@ -76,7 +76,7 @@ def _png(data: bytes) -> PictureFile:
 
 
 def _jpeg(data: bytes) -> PictureFile:
-    """Tables, the frame and its colour markers; of the rest, a sound EXIF, XMP and comments."""
+    """Keeps tables, the frame and its colour markers, valid EXIF, XMP and comments."""
     kept: list[bytes] = [data[:2]]
     room = MAX_TEXT  # for comments and XMP
     tags = False
@@ -88,7 +88,7 @@ def _jpeg(data: bytes) -> PictureFile:
             return PictureFile(data, cut=True)
         marker = data[place + 1]
         if marker in (0x00, 0xFF) or marker == 0x01 or 0xD0 <= marker <= 0xD9:
-            place += 1 if marker == 0xFF else 2  # filling, or a marker without a length
+            place += 1 if marker == 0xFF else 2  # padding, or a marker without a length
             continue
         (length,) = struct.unpack_from(">H", data, place + 2)
         segment = data[place : place + 2 + length]
@@ -116,7 +116,7 @@ def _jpeg(data: bytes) -> PictureFile:
         place += 2 + length
     if data.count(b"\xff\xda", place) > MAX_SCANS:
         raise UnusualError("it is saved in too many passes")
-    # All coefficients are held where a single pass does not bring whole blocks.
+    # The decoder keeps all coefficients where one pass does not bring whole blocks.
     held = coefficients > 0 and (progressive or body[0] < components)
     cut = data.find(b"\xff\xd9", place) < 0
     rest = memoryview(data)[place:]
@@ -124,7 +124,7 @@ def _jpeg(data: bytes) -> PictureFile:
 
 
 def _coefficients(frame: bytes) -> float:
-    """Bytes a pixel of all coefficients: 16 bits each, of each component in its own sampling."""
+    """Bytes a pixel of all coefficients: 16 bits each, with each component's subsampling."""
     factors = [frame[at] for at in range(7, 6 + 3 * frame[5], 3)]
     sampled = [(part >> 4) * (part & 15) for part in factors]
     widest = max(part >> 4 for part in factors) * max(part & 15 for part in factors)
@@ -135,7 +135,7 @@ def _coefficients(frame: bytes) -> float:
 
 
 def _gif(data: bytes) -> PictureFile:
-    """The first frame, and comments in front of it."""
+    """Keeps the first frame and the comments before it."""
     place = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
     kept = [data[:place]]
     room = MAX_COMMENTS
@@ -145,14 +145,14 @@ def _gif(data: bytes) -> PictureFile:
         end = _blocks_end(data, place + 2)
         block = data[place:end]
         if block[1] == 0xF9 and len(block) == 8:
-            # How the frame goes away matters to the next one alone, and takes Pillow memory.
+            # The disposal method concerns only the next frame, and takes Pillow memory.
             kept.append(block[:3] + bytes([block[3] & 0xE3]) + block[4:])
         elif block[1] == 0xFE and len(block) <= room:
             room -= len(block)
             kept.append(block)
         place = end
     if data[place] != 0x2C:
-        return PictureFile(data)  # Pillow says what it makes of it
+        return PictureFile(data)  # Pillow decides
     table = 3 << (data[place + 9] & 7) + 1 if data[place + 9] & 0x80 else 0
     end = _blocks_end(data, place + 11 + table)
     cut = end > len(data)
@@ -160,7 +160,7 @@ def _gif(data: bytes) -> PictureFile:
 
 
 def _blocks_end(data: bytes, place: int) -> int:
-    """Where the row of blocks that begins at `place` has ended; beyond the data if it is cut."""
+    """Where the sequence of blocks from `place` on ends; beyond the data if it is cut off."""
     for _ in range(MAX_BLOCKS):
         if place >= len(data):
             return len(data) + 1
@@ -237,9 +237,9 @@ def _tiff(data: bytes) -> PictureFile:
 
 
 def _upright(tags: exif.Directory, order: str) -> bytes | None:
-    """The file said to be upright, without folders that are unsound; None where it is so already.
+    """The file with orientation 1 and without damaged sub-directories; None if nothing changes.
 
-    Pillow reads the folders while it decodes, and turns the picture beside a copy of it.
+    Pillow reads the sub-directories while it decodes, and rotates by copying the picture.
     """
     changes: list[tuple[int, bytes]] = []
     entry = tags.entries.get(exif.ORIENTATION)

@@ -1,8 +1,7 @@
-"""Directories of tags, as TIFF and EXIF have them: which way up a picture lies, and whether its
-tags may be handed on.
+"""Tag directories of TIFF and EXIF: a picture's orientation, and whether its tags are safe to read.
 
 Pillow's own reader copies every value, and a directory of 60 kB can point at the same 60 kB
-thousands of times. So a directory is walked here first, which copies nothing.
+thousands of times. So each directory is checked here first, without copying.
 """
 
 import re
@@ -10,16 +9,21 @@ import struct
 from dataclasses import dataclass
 
 ORIENTATION = 0x0112
-FOLDERS = (0x8769, 0x8825, 0xA005)  # of the camera, of the place, of interoperability
-RAW_PROFILE = b"Raw profile type exif"  # the key of ImageMagick's text of EXIF in hexadecimal
+FOLDERS = (0x8769, 0x8825, 0xA005)  # sub-directories: Exif, GPS, interoperability
+RAW_PROFILE = b"Raw profile type exif"  # the key of EXIF as ImageMagick's hexadecimal text
 XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 MAX_BLOCK = 4 * 2**20  # bytes of an EXIF block
-MAX_ENTRIES = 2**16  # of a directory; only BigTIFF has room for more
-MAX_VALUES = 2**18  # numbers of one tag; a strip for each row of the tallest picture has fewer
+MAX_ENTRIES = 2**16  # of a directory; only BigTIFF can have more
+MAX_VALUES = 2**18  # numbers of one tag; the tallest picture has fewer strips
 _SHORT, _LONG = 3, 4
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _SIZES |= {16: 8, 17: 8, 18: 8}
-_BYTES = (1, 2, 6, 7)  # kinds that stay bytes or text; of others every number is an object
+_BYTES = (
+    1,
+    2,
+    6,
+    7,
+)  # types that Pillow keeps as bytes or text; of others each number is an object
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,8 @@ class Entry:
 
     Attributes:
         tag, kind, count: as in the file; `kind` is TIFF's number of the value's type.
-        start: where the entry itself begins.
-        place: where its value begins.
+        start: offset of the entry.
+        place: offset of its value.
     """
 
     tag: int
@@ -43,18 +47,18 @@ class Directory:
     """The tags of one directory, by number.
 
     Args:
-        data: what the directory's offsets count in.
-        start: where it begins.
-        order: "<" or ">".
+        data: the bytes that the directory's offsets count in.
+        start: its offset.
+        order: of the bytes, "<" or ">".
         big: whether it is a BigTIFF's.
 
     Attributes:
-        entries: by tag; those that `data` still holds.
+        entries: those within `data`, by tag.
         whole: whether these are all.
 
     Raises:
-        struct.error: it does not begin in `data`.
-        ValueError: it has too many entries, or their values take more room than `data` has.
+        struct.error: `start` is outside of `data`.
+        ValueError: too many entries, or values that take more bytes than `data` has.
     """
 
     def __init__(self, data: bytes, start: int, order: str, big: bool = False) -> None:
@@ -80,26 +84,28 @@ class Directory:
             self.entries[tag] = Entry(tag, kind, count, at, value)
 
     def numbers(self, tag: int) -> tuple[int, ...]:
-        """The whole numbers of a tag; () where it is missing, outside, or of another kind."""
+        """The whole numbers of a tag; () where it is missing, truncated or of another type."""
         entry = self.entries.get(tag)
         letter = {_SHORT: "H", _LONG: "L", 16: "Q"}.get(entry.kind) if entry else None
-        if letter is None or entry.place + _SIZES[entry.kind] * entry.count > len(self.data):
+        if entry is None or letter is None:
+            return ()
+        if entry.place + _SIZES[entry.kind] * entry.count > len(self.data):
             return ()
         return struct.unpack_from(f"{self.order}{entry.count}{letter}", self.data, entry.place)
 
     def number(self, tag: int, default: int) -> int:
-        """The single number of a tag."""
+        """The single number of a tag, or `default`."""
         numbers = self.numbers(tag)
         return numbers[0] if len(numbers) == 1 else default
 
     def orientation(self) -> int:
-        """1 to 8, as EXIF counts them; 1 where nothing valid is said."""
+        """EXIF's orientation, 1 to 8; 1 where it is missing or invalid."""
         number = self.number(ORIENTATION, 1)
         return number if 1 <= number <= 8 else 1
 
 
 def header(data: bytes) -> tuple[str, int, bool] | None:
-    """Order, place of the first directory, and whether it is a BigTIFF; None for other bytes."""
+    """Byte order, offset of the first directory, whether it is a BigTIFF; None for other bytes."""
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
     if order is None or len(data) < 16:
         return None
@@ -110,7 +116,7 @@ def header(data: bytes) -> tuple[str, int, bool] | None:
 
 
 def raw_profile(text: bytes | str) -> bytes | None:
-    """The EXIF block of ImageMagick's text; None where it is none."""
+    """The EXIF block in ImageMagick's hexadecimal text; None where it is not valid."""
     if isinstance(text, bytes):
         text = text.decode("latin-1")
     try:
@@ -120,7 +126,7 @@ def raw_profile(text: bytes | str) -> bytes | None:
 
 
 def main_directory(exif: bytes) -> Directory | None:
-    """The first directory of an EXIF block, its folders walked too; None where one is unsound."""
+    """The first directory of an EXIF block; None where it or a sub-directory is damaged."""
     while exif.startswith(b"Exif\0\0"):
         exif = exif[6:]
     found = header(exif)
@@ -137,16 +143,16 @@ def main_directory(exif: bytes) -> Directory | None:
 
 
 def sound(block: bytes) -> bool:
-    """Whether Pillow may read an EXIF block: it is one, and no larger than it says."""
+    """Whether an EXIF block is valid and small enough for Pillow to read."""
     return len(block) <= MAX_BLOCK and main_directory(block) is not None
 
 
 def orientation(exif: bytes | None, xmp: bytes | str | None = None) -> int:
-    """Which way a picture is stored, 1 to 8; 1 is upright, and what anything broken means.
+    """EXIF's orientation, 1 to 8; 1 (upright) where it is missing or damaged.
 
     Args:
-        exif: the block as Pillow keeps it, with or without its "Exif" in front.
-        xmp: asked where EXIF says nothing.
+        exif: the block as Pillow keeps it, with or without its "Exif" header.
+        xmp: the XMP packet, used where EXIF has no orientation.
     """
     directory = main_directory(exif) if exif else None
     if directory is not None and ORIENTATION in directory.entries:

@@ -1,33 +1,30 @@
-"""What a file is by its first bytes: one of our formats, or another one that has a name.
-
-And what all who look into files share: the error for odd ones, and a bound on their parts.
-"""
+"""The format of a file by its first bytes, and what the readers of all formats share."""
 
 from collections.abc import Iterator
 
 from img2prompt.core.files import is_web_page
 
-MAX_PARTS = 100_000  # chunks, segments or extensions; a file of nothing else would take minutes
-ARCHIVE_HEAD = 512  # bytes that tell an archive
+MAX_PARTS = 100_000  # chunks, segments or extensions; more would take minutes
+ARCHIVE_HEAD = 512  # bytes that are enough to recognise an archive
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
 class UnusualError(ValueError):
-    """The file is of a known format, but written in a way that we do not read."""
+    """The file is of a known format, in a variant that is not read here."""
 
 
 def parts() -> Iterator[int]:
-    """Counts the parts of a file, 0, 1, 2 …, while a loop takes them.
+    """0, 1, 2 … up to `MAX_PARTS`, for loops over the parts of a file.
 
     Raises:
-        UnusualError: there are too many.
+        UnusualError: after the last.
     """
     yield from range(MAX_PARTS)
     raise UnusualError("it has too many parts")
 
 
 def sniff(data: bytes) -> str | None:
-    """Which of our formats a file begins as, whatever its name says."""
+    """Which of `images.FORMATS` a file begins as, whatever its name says; None for others."""
     if data.startswith(PNG_START):
         return "PNG"
     if data.startswith(b"\xff\xd8\xff"):
@@ -112,7 +109,7 @@ def is_other_archive(head: bytes) -> bool:
 
 
 def other_kind(data: bytes) -> str | None:
-    """The name of a format that we do not read; None where it is not known either."""
+    """The name of a format that is not read here; None where it is unknown."""
     if data[4:8] == b"ftyp":
         return _BRANDS.get(data[8:12], "MP4 video")
     for start, name in _STARTS:

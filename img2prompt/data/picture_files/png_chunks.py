@@ -1,6 +1,6 @@
-"""The chunks of a PNG: those that make its picture, its readable texts, and no others.
+"""Rebuilds a PNG from the chunks that make its picture and from its readable texts.
 
-Pillow gives a whole picture up for one damaged or large chunk that it does not need.
+Pillow refuses a whole picture for one damaged or large chunk that is not needed.
 """
 
 import struct
@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from img2prompt.data.picture_files import exif
 from img2prompt.data.picture_files.kinds import PNG_START, UnusualError, parts
 
-MAX_TEXT = 4 * 2**20  # bytes of one text, unpacked
+MAX_TEXT = 4 * 2**20  # bytes of one text, decompressed
 MAX_TEXTS = 8 * 2**20  # bytes of all texts of a file
 MAX_TEXT_CHUNKS = 1_000
 
-# Keys that Pillow itself keeps beside the texts; a text of that name would change the pixels.
+# Keys that Pillow keeps for itself beside the texts; such a text would change the pixels.
 _RESERVED = frozenset(
     b"transparency bbox exif icc_profile interlace default_image gamma chromaticity srgb dpi "
     b"aspect loop duration disposal blend".split()
@@ -25,9 +25,9 @@ _TRNS_BYTES = {0: 2, 2: 6}  # by colour type: the least that a tRNS chunk must h
 
 @dataclass
 class _Texts:
-    """The texts of a PNG that may be handed on, and how much room they have left.
+    """The texts of a PNG that are kept, and how many more bytes are allowed.
 
-    What is unpacked in vain counts too: a thousand bombs that all fail would take minutes.
+    `effort` also counts bytes decompressed in vain: a thousand failing bombs would take minutes.
     """
 
     chunks: list[bytes] = field(default_factory=list)
@@ -35,14 +35,15 @@ class _Texts:
     effort: int = 4 * MAX_TEXTS
 
     def add(self, kind: bytes, body: bytes) -> None:
-        body = self._unpacked(kind, body)
-        if body is not None and body.startswith(exif.RAW_PROFILE + b"\0"):
-            block = exif.raw_profile(body[len(exif.RAW_PROFILE) + 1 :])
-            body = body if block is not None and exif.sound(block) else None
-        if body is None or len(body) > self.left or len(self.chunks) == MAX_TEXT_CHUNKS:
+        text = self._unpacked(kind, body)
+        if text is None or len(text) > self.left or len(self.chunks) == MAX_TEXT_CHUNKS:
             return
-        self.left -= len(body)
-        self.chunks.append(_chunk(b"tEXt" if kind == b"zTXt" else kind, body))
+        if text.startswith(exif.RAW_PROFILE + b"\0"):
+            block = exif.raw_profile(text[len(exif.RAW_PROFILE) + 1 :])
+            if block is None or not exif.sound(block):
+                return
+        self.left -= len(text)
+        self.chunks.append(_chunk(b"tEXt" if kind == b"zTXt" else kind, text))
 
     def _unpacked(self, kind: bytes, body: bytes) -> bytes | None:
         """The chunk without compression; None where it cannot be read."""
@@ -76,15 +77,15 @@ class _Texts:
 
 
 def rebuilt(data: bytes) -> tuple[bytes, bool]:
-    """A PNG of what makes its picture and its readable texts, and whether its end was there.
+    """The cleaned PNG, and whether its end was there.
 
-    Texts and EXIF come before the pixels, texts unpacked. Not kept are profiles, which nothing
-    here uses, and the further frames of an animation.
+    Texts and EXIF come before the pixels, texts decompressed. Profiles, which nothing here uses,
+    and further frames of an animation are removed.
 
     Raises:
-        UnusualError: it is none of the standard's.
+        UnusualError: its first chunk is not the standard's.
     """
-    head: list[bytes] = []
+    head: list[bytes | memoryview] = []
     pixels: list[bytes | memoryview] = []
     texts, tags = _Texts(), b""
     seen: set[bytes] = set()
@@ -114,9 +115,9 @@ def rebuilt(data: bytes) -> tuple[bytes, bool]:
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes | memoryview, bool]]:
-    """Kind, body, the whole chunk, and whether its checksum is right (True for pixels, unread).
+    """Type, body, the whole chunk, and whether its checksum is right (True, unread, for pixels).
 
-    The last chunk of a file that is cut off is as long as what there is.
+    The last chunk of a truncated file is as long as the rest of the file.
     """
     place, view = len(PNG_START), memoryview(data)
     for _ in parts():
@@ -134,7 +135,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes | memoryview,
 
 
 def _transparency(body: bytes, colour: int, depth: int) -> list[bytes]:
-    """A tRNS chunk in the samples that Pillow compares it with, which are not always the file's."""
+    """A tRNS chunk in the values that Pillow compares with, which are not always the file's."""
     if colour not in (0, 2, 3) or len(body) < _TRNS_BYTES.get(colour, 1):
         return []
     if colour == 0 and depth < 16:

@@ -252,9 +252,9 @@ def test_newer_invokeai_without_scheduler_or_negative_is_read() -> None:
     assert found == FilePrompt(PROMPT, "", "InvokeAI", "dreamshaper", None, 2321, 28)
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
-def test_a_picture_without_a_prompt_has_none(format: str) -> None:
-    assert read_prompt(saved(format)) is None
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_a_picture_without_a_prompt_has_none(file_format: str) -> None:
+    assert read_prompt(saved(file_format)) is None
 
 
 def test_other_programs_comments_are_no_prompts() -> None:
@@ -326,8 +326,8 @@ def test_a_graph_that_leads_everywhere_ends_soon() -> None:
 
 
 def test_damaged_exif_is_no_prompt_and_stops_no_guess() -> None:
-    for format in ("JPEG", "WEBP"):
-        data = FILES[f"a1111 {format.lower()}"][0]
+    for file_format in ("JPEG", "WEBP"):
+        data = FILES[f"a1111 {file_format.lower()}"][0]
         start = data.index(b"UNICODE") - 60
         for position in range(start, start + 60):
             broken = data[:position] + b"\xff" + data[position + 1 :]

@@ -71,15 +71,15 @@ def test_a_comment_is_decoded_whatever_its_head_says(comment: bytes, expected: s
     assert decode_comment(comment.decode("latin-1")) == expected
 
 
-@pytest.mark.parametrize("format", ["JPEG", "WEBP", "PNG", "TIFF"])
-def test_a_comment_is_found_in_either_folder_and_of_any_type(format: str) -> None:
+@pytest.mark.parametrize("file_format", ["JPEG", "WEBP", "PNG", "TIFF"])
+def test_a_comment_is_found_in_either_folder_and_of_any_type(file_format: str) -> None:
     folders = [({}, {0x9286: ASCII + TOLD.encode()}), ({0x9286: TOLD.encode()}, {})]
     folders += [({0x9286: TOLD.encode("utf-16-le")}, {}), ({0x010E: TOLD.encode()}, {})]
     folders += [({0x9C9C: TOLD.encode("utf-16-le") + b"\0\0"}, {})]
     for first, inner in folders:
-        if format == "TIFF" and inner:
+        if file_format == "TIFF" and inner:
             continue  # Pillow writes no second folder there
-        found = read_prompt(exif_file(format, first, inner))
+        found = read_prompt(exif_file(file_format, first, inner))
         assert found is not None and (found.prompt, found.seed) == (WORDS, 5), (first, inner)
 
 
@@ -90,9 +90,12 @@ def test_a_comment_of_type_byte_ascii_or_undefined_is_read(kind: int) -> None:
         data = head + TOLD.encode()
         entry = struct.pack("<HHHII", 1, 0x9286, kind, len(data), 26) + bytes(4)
         exif = b"Exif\0\0II*\0" + struct.pack("<I", 8) + entry + data
-        for format in ("JPEG", "WEBP"):
-            found = read_prompt(saved(format, exif=exif))
-            assert found is not None and (found.prompt, found.seed) == (WORDS, 5), (head, format)
+        for file_format in ("JPEG", "WEBP"):
+            found = read_prompt(saved(file_format, exif=exif))
+            assert found is not None and (found.prompt, found.seed) == (WORDS, 5), (
+                head,
+                file_format,
+            )
 
 
 def test_utf8_in_a_latin1_chunk_is_mended_and_latin1_stays() -> None:
@@ -118,8 +121,10 @@ def test_reading_texts_decodes_no_pixel(monkeypatch: pytest.MonkeyPatch) -> None
 def test_xmp_is_read_in_elements_and_attributes() -> None:
     told = "<rdf:Alt><rdf:li xml:lang='x-default'>a red &lt;fox></rdf:li></rdf:Alt>"
     body = f"<dc:description>{told}</dc:description>"
-    for format in ("PNG", "JPEG", "WEBP", "TIFF"):
-        texts = read_texts(open_encoded(xmp_file(format, body, 'xmp:CreatorTool="Draw Things"')))
+    for file_format in ("PNG", "JPEG", "WEBP", "TIFF"):
+        texts = read_texts(
+            open_encoded(xmp_file(file_format, body, 'xmp:CreatorTool="Draw Things"'))
+        )
         assert texts["xmp.description"] == "a red <fox>"
         assert texts["xmp.CreatorTool"] == "Draw Things"
 
@@ -137,10 +142,12 @@ def test_hostile_xmp_is_no_xmp() -> None:
     assert time.process_time() - start < 3
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"])
-def test_no_pixels_are_decoded_for_the_texts(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"])
+def test_no_pixels_are_decoded_for_the_texts(
+    file_format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Pillow decodes a PNG that has no EXIF to look for some behind the pixels."""
-    image = open_encoded(saved(format))
+    image = open_encoded(saved(file_format))
 
     decoded = []
     monkeypatch.setattr(type(image), "load", lambda self: decoded.append(self))
@@ -162,10 +169,10 @@ def test_damage_to_one_kind_of_text_leaves_the_others() -> None:
     assert read_texts(open_encoded(told))["xmp.title"] == "a red fox"
 
 
-@pytest.mark.parametrize("format", ["PNG", "WEBP"])
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP"])
 @pytest.mark.parametrize("packed", [True, False])
-def test_a_text_in_the_lowest_bits_is_read(format: str, packed: bool) -> None:
-    found = read_prompt(hidden_file(TOLD, format, packed))
+def test_a_text_in_the_lowest_bits_is_read(file_format: str, packed: bool) -> None:
+    found = read_prompt(hidden_file(TOLD, file_format, packed))
     assert found is not None
     assert (found.prompt, found.negative, found.seed) == (WORDS, "blurry", 5)
 
@@ -197,19 +204,24 @@ def test_hidden_bits_are_looked_for_in_small_pictures_only(monkeypatch: pytest.M
     data = hidden_file(TOLD)
     monkeypatch.setattr(hidden_texts, "MAX_PIXELS", 500)
     assert hidden_text(open_encoded(data)) is None
-    for mode, format in (("RGB", "PNG"), ("L", "PNG"), ("P", "GIF"), ("RGBA", "TIFF")):
-        assert hidden_text(open_encoded(saved_as(mode, format))) is None
+    for mode, file_format in (("RGB", "PNG"), ("L", "PNG"), ("P", "GIF"), ("RGBA", "TIFF")):
+        assert hidden_text(open_encoded(saved_as(mode, file_format))) is None
     assert hidden_text(open_encoded(saved_as("RGBA", "PNG"))) is None  # sixteen pixels a side
 
 
-def saved_as(mode: str, format: str) -> bytes:
-    return saved(format, picture=PICTURE.convert(mode))
+def saved_as(mode: str, file_format: str) -> bytes:
+    return saved(file_format, picture=PICTURE.convert(mode))
 
 
 @given(st.binary(max_size=300), st.sampled_from(["JPEG", "WEBP", "PNG"]))
-def test_any_comment_is_decoded(data: bytes, format: str) -> None:
+def test_any_comment_is_decoded(data: bytes, file_format: str) -> None:
     assert isinstance(decode_comment(data), str)
-    assert read_making(commented(format, data)).state in ("found", "empty", "unreadable", "none")
+    assert read_making(commented(file_format, data)).state in (
+        "found",
+        "empty",
+        "unreadable",
+        "none",
+    )
 
 
 @given(

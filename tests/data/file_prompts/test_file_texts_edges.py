@@ -27,10 +27,10 @@ def texts_of(data: bytes) -> dict[str, str]:
     return read_texts(open_encoded(data))
 
 
-def with_info(format: str | None = "WEBP", **info: Any) -> dict[str, str]:
+def with_info(file_format: str | None = "WEBP", **info: Any) -> dict[str, str]:
     """The texts of a picture of which Pillow has read just this."""
     image = Image.new("RGB", (4, 4))
-    image.format = format
+    image.format = file_format
     image.info.update(info)
     return read_texts(image)
 
@@ -155,8 +155,8 @@ def test_only_texts_under_plain_names_are_chunks() -> None:
 def test_a_comment_is_bytes_of_any_encoding() -> None:
     assert with_info(comment=b"UNICODE\0" + "狐".encode("utf-16-be")) == {"comment": "狐"}
     assert with_info(comment="a text") == with_info(comment=None) == {}
-    for format in ("GIF", "JPEG"):
-        assert texts_of(saved(format, comment=b"a red fox")) == {"comment": "a red fox"}
+    for file_format in ("GIF", "JPEG"):
+        assert texts_of(saved(file_format, comment=b"a red fox")) == {"comment": "a red fox"}
 
 
 # --- EXIF -----------------------------------------------------------------------------------------
@@ -171,14 +171,14 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("format", ["JPEG", "WEBP", "PNG"])
-def test_each_field_of_exif_has_its_name(format: str) -> None:
+@pytest.mark.parametrize("file_format", ["JPEG", "WEBP", "PNG"])
+def test_each_field_of_exif_has_its_name(file_format: str) -> None:
     tags = {tag: f"the {name}" for tag, name in NAMES.items()}
     wide = {0x9C9B: "XPTitle", 0x9C9C: "XPComment", 0x9C9E: "XPKeywords", 0x9C9F: "XPSubject"}
     tags |= {tag: f"the {name} 狐".encode("utf-16-le") + b"\0\0" for tag, name in wide.items()}
     expected = {f"exif.{name}": f"the {name}" for name in NAMES.values()}
     expected |= {f"exif.{name}": f"the {name} 狐" for name in wide.values()}
-    assert texts_of(exif_file(format, tags)) == expected
+    assert texts_of(exif_file(file_format, tags)) == expected
 
 
 def test_the_inner_folder_counts_before_the_outer_one() -> None:

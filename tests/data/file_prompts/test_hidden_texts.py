@@ -57,8 +57,8 @@ def test_another_name_is_no_hidden_text(name: bytes) -> None:
 
 def test_only_png_and_webp_keep_the_bits() -> None:
     picture = in_channels("RGBA", PLAIN, TEXT.encode(), (30, 30))
-    for format, expected in (("PNG", TEXT), ("WEBP", TEXT), ("TIFF", None), (None, None)):
-        picture.format = format
+    for file_format, expected in (("PNG", TEXT), ("WEBP", TEXT), ("TIFF", None), (None, None)):
+        picture.format = file_format
         assert hidden_text(picture) == expected
     for mode in ("L", "P", "1", "CMYK"):
         other = Image.new(mode, (30, 30))

@@ -45,9 +45,9 @@ def raw_png(depth: int, colour: int, rows: bytes, size: tuple[int, int], *chunks
     return START + chunk(b"IHDR", head) + b"".join(chunks) + pixels + chunk(b"IEND", b"")
 
 
-def saved(format: str, **options) -> bytes:
+def saved(file_format: str, **options) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(PIXELS).save(buffer, format, **options)
+    Image.fromarray(PIXELS).save(buffer, file_format, **options)
     return buffer.getvalue()
 
 
@@ -308,28 +308,28 @@ def test_no_odd_chunk_costs_a_whole_webp(chunks: list[tuple[bytes, bytes]]) -> N
 # --- orientation, TIFF ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("value", range(1, 9))
-def test_every_format_is_turned_as_its_exif_says(format: str, value: int) -> None:
+def test_every_format_is_turned_as_its_exif_says(file_format: str, value: int) -> None:
     tags = Image.Exif()
     tags[exif.ORIENTATION] = value
-    options = {"lossless": True} if format == "WEBP" else {}
-    lies = np.asarray(open_image(saved(format, **options)))
+    options = {"lossless": True} if file_format == "WEBP" else {}
+    lies = np.asarray(open_image(saved(file_format, **options)))
     columns_first = value > 4
     expected = np.swapaxes(lies, 0, 1) if columns_first else lies
     if value in (2, 3, 6, 7):
         expected = expected[:, ::-1]
     if value in (3, 4, 7, 8):
         expected = expected[::-1]
-    same(saved(format, exif=tags, **options), expected)
+    same(saved(file_format, exif=tags, **options), expected)
 
 
 @pytest.mark.parametrize("value", [0, 9, 65535])
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF"])
-def test_an_orientation_that_is_none_is_ignored(format: str, value: int) -> None:
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_an_orientation_that_is_none_is_ignored(file_format: str, value: int) -> None:
     tags = Image.Exif()
     tags[exif.ORIENTATION] = value
-    assert open_image(saved(format, exif=tags)).size == (40, 24)
+    assert open_image(saved(file_format, exif=tags)).size == (40, 24)
 
 
 def test_an_orientation_that_only_xmp_knows_counts() -> None:
@@ -381,10 +381,10 @@ def test_a_tiff_that_pillow_cannot_decode_is_not_called_damaged() -> None:
 
 
 @pytest.mark.parametrize("lost", [1, 3, 20, 200])
-@pytest.mark.parametrize("format", images.FORMATS)
-def test_what_lacks_its_end_is_called_cut_off_or_is_whole(format: str, lost: int) -> None:
-    options = {"lossless": True} if format == "WEBP" else {}
-    data = saved(format, **options)
+@pytest.mark.parametrize("file_format", images.FORMATS)
+def test_what_lacks_its_end_is_called_cut_off_or_is_whole(file_format: str, lost: int) -> None:
+    options = {"lossless": True} if file_format == "WEBP" else {}
+    data = saved(file_format, **options)
     try:
         opened = open_image(data[:-lost])
     except ImageError as error:
@@ -396,9 +396,9 @@ def test_what_lacks_its_end_is_called_cut_off_or_is_whole(format: str, lost: int
 
 
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.95])
-@pytest.mark.parametrize("format", images.FORMATS)
-def test_what_lacks_more_is_never_read(format: str, share: float) -> None:
-    data = saved(format)
+@pytest.mark.parametrize("file_format", images.FORMATS)
+def test_what_lacks_more_is_never_read(file_format: str, share: float) -> None:
+    data = saved(file_format)
     message = refusal(data[: int(len(data) * share)])
     assert "cut off" in message
 
@@ -497,7 +497,9 @@ def test_mutated_files_give_a_picture_or_a_sentence(seed: str, changes: list) ->
     assert picture.size[0] * picture.size[1] <= images.MAX_PIXELS
 
 
-@given(body=st.binary(max_size=300), format=st.sampled_from(sorted(SEEDS)))
-def test_any_bytes_behind_a_format_s_first_ones_give_a_sentence(body: bytes, format: str) -> None:
+@given(body=st.binary(max_size=300), file_format=st.sampled_from(sorted(SEEDS)))
+def test_any_bytes_behind_a_format_s_first_ones_give_a_sentence(
+    body: bytes, file_format: str
+) -> None:
     with pytest.raises(ImageError):
-        open_image(SEEDS[format][:16] + body)
+        open_image(SEEDS[file_format][:16] + body)

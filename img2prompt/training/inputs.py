@@ -1,0 +1,326 @@
+"""What a run trains on: the table of its pictures, how often each is drawn, and its batches.
+
+Of a picture memory holds numbers alone, 24 to 32 bytes: split, source, weight, position, a hash of
+its prompt. Pictures, features and targets are read from the shards batch by batch.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from img2prompt.core.backend import tf
+from img2prompt.core.errors import UserError
+from img2prompt.core.files import sweep
+from img2prompt.data.images import Fit
+from img2prompt.data.rows import read_rows
+from img2prompt.data.sampling import balanced_weights, cap_mask, sampling_weights
+from img2prompt.data.shards import (
+    PathOf,
+    Records,
+    ShardIndex,
+    check_alike,
+    load_records,
+    prompt_hashes,
+    read_table,
+    settings_of,
+    shard_files,
+)
+from img2prompt.data.splits import SPLITS, of_source_groups, source_group
+from img2prompt.embedding.vectors import WordVectors
+from img2prompt.models.presets import Preset
+from img2prompt.training.config import TrainConfig
+from img2prompt.training.distributed import Cluster, Task
+from img2prompt.training.targets import TargetForm
+
+VALIDATION_PICTURES = 1_000
+CALIBRATION_PICTURES = 5_000  # of the validation split, for the confidences
+
+Index = NDArray[np.integer]  # positions of pictures (b,)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The pictures of a run.
+
+    Attributes:
+        pictures: the table of all of them.
+        training, validation, calibration: positions of the pictures that teach, that are looked
+            at after each epoch, and that confidences are fitted to.
+        weights: (len(training),), how often each is drawn, summing to 1.
+        own: a folder for what only this run can use.
+        cluster: the replicas that train.
+    """
+
+    pictures: ShardIndex
+    training: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    calibration: NDArray[np.int64]
+    weights: NDArray[np.floating]
+    own: Path
+    cluster: Cluster
+
+    @property
+    def form(self) -> tuple[int, Fit]:
+        """Side in pixels and fit of the prepared pictures; all folders have the same."""
+        settings = settings_of(self.pictures.folders[0])
+        return settings.size, settings.fit
+
+
+def load_data(
+    config: TrainConfig,
+    folders: Sequence[str | os.PathLike[str]],
+    auxiliary: Sequence[str | os.PathLike[str]],
+    vectors: WordVectors,
+    own: Path,
+    cluster: Cluster | None = None,
+) -> Data:
+    """The pictures that a run of `config` trains on and is followed by.
+
+    Args:
+        config: what is trained.
+        folders: prepared folders with pairs.
+        auxiliary: prepared folders whose pictures only teach words.
+        vectors: the embedding.
+        own: a folder for what only this run can use.
+        cluster: the replicas that train; unset, this process alone.
+
+    Raises:
+        UserError: bad folders, or no training or validation pictures.
+    """
+    cluster = cluster or Cluster(None, Task())
+    everything = [Path(folder) for folder in (*folders, *auxiliary)]
+    # The chief first: the targets that it computes, the others find where the folders are shared.
+    for mine in (cluster.chief, not cluster.chief):
+        if mine:
+            pictures = read_index(everything, vectors, config.recipe, config.source_power != 1)
+        cluster.barrier()
+    is_auxiliary = pictures.folder >= len(folders)
+    kept = pictures.known & ~of_source_groups(pictures, config.left_out)
+    training = np.flatnonzero(kept & (pictures.split == SPLITS.index("train")))
+    validation = np.flatnonzero(
+        kept & (pictures.split == SPLITS.index("validation")) & ~is_auxiliary
+    )
+    # These two settings alone ask for the prompts' words, so their runs hold the prompts.
+    texts = load_records(everything) if config.max_per_prompt or config.word_power else None
+    if texts is not None:
+        training = training[cap_mask(texts.take(training), config.max_per_prompt)]
+    if not len(training) or not len(validation):
+        raise UserError("training.no_pictures")
+    return Data(
+        pictures,
+        training,
+        # Enough to follow a run and choose its epoch; the whole split is for `evaluate.py`.
+        validation[:: -(-len(validation) // VALIDATION_PICTURES)],
+        calibration_pictures(validation),
+        draw_weights(config, texts or pictures, training, is_auxiliary),
+        own,
+        cluster,
+    )
+
+
+def calibration_pictures(validation: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The validation pictures that confidences are fitted to, evenly spread."""
+    return validation[:: max(1, -(-len(validation) // CALIBRATION_PICTURES))]
+
+
+def draw_weights(
+    config: TrainConfig,
+    pictures: Records | ShardIndex,
+    training: Index,
+    is_auxiliary: NDArray[np.bool_],
+) -> NDArray[np.floating]:
+    """How often each training picture is drawn.
+
+    Args:
+        config: with the powers of sources and words, and the share of auxiliary pictures.
+        pictures: the table; `Records` where frequent words are to be drawn less.
+        training: int (m,), positions of the training pictures.
+        is_auxiliary: bool (n,), of all pictures.
+
+    Returns:
+        (m,), summing to 1: float64, or float32 for draws in the order of the shards.
+    """
+    auxiliary = is_auxiliary[training]
+    dtype = np.float32 if config.stream else np.float64
+    weights: NDArray[np.floating] = np.zeros(len(training), dtype)
+
+    def of(chosen: Index, power: float, word_power: float = 0.0) -> NDArray[np.floating]:
+        if isinstance(pictures, Records):
+            return balanced_weights(pictures.take(chosen), power, word_power)
+        return sampling_weights(pictures, power, chosen).astype(dtype)
+
+    main = of(training[~auxiliary], config.source_power, config.word_power)
+    share = config.auxiliary_weight if auxiliary.any() else 0.0
+    weights[~auxiliary] = main * (1 - share)
+    if auxiliary.any():
+        weights[auxiliary] = share * of(training[auxiliary], 1.0)
+    return weights / weights.sum()
+
+
+def target_form(preset: Preset) -> TargetForm:
+    """The targets that a preset reads."""
+    return TargetForm(preset.content, preset.positions)
+
+
+def read_index(
+    folders: Sequence[Path], vectors: WordVectors, preset: Preset, hashes: bool
+) -> ShardIndex:
+    """Look through all shards once, and write the targets that are not there yet.
+
+    Args:
+        folders: prepared folders.
+        vectors: the embedding to predict.
+        preset: whose targets are needed.
+        hashes: whether prompts that repeat must be known.
+
+    Raises:
+        UserError: a folder holds no prepared shards, or their picture sizes differ.
+    """
+    form = target_form(preset)
+    content = form if form.content else TargetForm(content=True, positions=1)
+    shards: list[tuple[int, str]] = []
+    splits, groups, knowns, prompts = [], [], [], []
+    number: dict[str, int] = {}
+    for position, folder in enumerate(folders):
+        for each in {form, content}:
+            sweep(each.path_of(vectors)(folder, "").parent)
+        for path in shard_files(folder):
+            table = read_table(path, ["prompt", "source", "split"])
+            own = table.column("prompt").to_pylist()
+            for each in {form, content}:
+                each.cache(each.path_of(vectors)(folder, path.stem), own, vectors)
+            targets = read_rows(content.path_of(vectors)(folder, path.stem), np.arange(len(own)))
+            knowns.append(targets[:, 0] >= 0)
+            splits.append(_codes(table.column("split"), SPLITS.index, np.uint8))
+            groups.append(
+                _codes(
+                    table.column("source"),
+                    lambda name: number.setdefault(source_group(name), len(number)),
+                    np.int16,
+                )
+            )
+            if hashes:
+                prompts.append(prompt_hashes(own))
+            shards.append((position, path.stem))
+    check_alike(folders)
+    return ShardIndex(
+        tuple(folders),
+        tuple(shards),
+        np.concatenate([[0], np.cumsum([len(split) for split in splits])]).astype(np.int64),
+        np.concatenate(splits),
+        np.concatenate(groups),
+        tuple(number),
+        np.concatenate(knowns),
+        np.concatenate(prompts) if hashes else None,
+    )
+
+
+def _codes(column: pa.ChunkedArray, number: Callable[[str], int], dtype: Any) -> NDArray[Any]:
+    """A column of few distinct texts → the number of each row's text."""
+    encoded = column.combine_chunks().dictionary_encode()
+    codes = np.array([number(name) for name in encoded.dictionary.to_pylist()], dtype)
+    return codes[encoded.indices.to_numpy()] if len(codes) else np.empty(0, dtype)
+
+
+# --- batches ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The files that a batch is read from, and what it is made of them.
+
+    Attributes:
+        pictures: the table that positions mean.
+        inputs: where a shard's input rows lie.
+        targets: where its target rows lie, one or more files.
+        decode: rows of `inputs`, a tensor (b, …) in the file's dtype → float32 (b, …).
+        decode_targets: rows of each of `targets` → what the loss takes, (b, …).
+        failures: what a person has to be told, which tf.data wraps beyond recognition.
+    """
+
+    pictures: ShardIndex
+    inputs: PathOf
+    targets: tuple[PathOf, ...]
+    decode: Callable[[tf.Tensor], tf.Tensor]
+    decode_targets: Callable[..., tf.Tensor]
+    failures: list[UserError] = field(default_factory=list)
+
+    @property
+    def paths(self) -> tuple[PathOf, ...]:
+        """All kinds of files, the inputs' first."""
+        return (self.inputs, *self.targets)
+
+    def inputs_of(self, index: Index) -> NDArray[np.float32]:
+        """Positions (b,) → inputs float32 (b, …).
+
+        Raises:
+            UserError: a shard's file is missing or damaged.
+        """
+        rows = self.pictures.reader(self.inputs)(index)
+        inputs: NDArray[np.float32] = self.decode(tf.constant(rows)).numpy()
+        return inputs
+
+    def read_all(self) -> Callable[[Index], list[NDArray[Any]]]:
+        """Positions (b,) → rows of all files, the inputs' first; what fails is kept, too."""
+        readers = [self.pictures.reader(path_of) for path_of in self.paths]
+
+        def read(index: Index) -> list[NDArray[Any]]:
+            try:
+                return [reader(index) for reader in readers]
+            except UserError as error:
+                self.failures.append(error)
+                raise
+
+        return read
+
+    def decoded(self, rows: tf.Tensor, *targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Rows of all files → inputs and targets."""
+        return self.decode(rows), self.decode_targets(*targets)
+
+
+def batches_in_order(columns: Columns, index: Index, batch_size: int) -> tf.data.Dataset:
+    """The pictures at `index`, one batch after the other; the last one may be smaller."""
+    return _batches(columns, tf.data.Dataset.from_tensor_slices(index).batch(batch_size))
+
+
+def batches_at_random(
+    columns: Columns, data: Data, config: TrainConfig, first_epoch: int
+) -> tf.data.Dataset:
+    """Endless batches, each drawn from all training pictures: this worker's part of each.
+
+    Every epoch has its own seed, so a resumed run draws on as it would have.
+    """
+
+    def indices() -> Iterator[Index]:
+        epoch = first_epoch
+        while True:
+            rng = np.random.default_rng((config.seed, epoch))
+            for _ in range(config.steps):
+                drawn = rng.choice(data.training, config.batch_size, p=data.weights)
+                yield data.cluster.part(drawn.astype(np.int64))
+            epoch += 1
+
+    return _batches(
+        columns,
+        tf.data.Dataset.from_generator(indices, output_signature=tf.TensorSpec((None,), tf.int64)),
+    )
+
+
+def _batches(columns: Columns, indices: tf.data.Dataset) -> tf.data.Dataset:
+    """Batches of positions → batches of inputs and targets."""
+    read = columns.read_all()
+    like = read(np.zeros(1, np.int64))
+
+    def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        rows = tf.numpy_function(read, [index], [part.dtype for part in like])
+        for part, known in zip(rows, like, strict=True):
+            part.set_shape((None, *known.shape[1:]))
+        return columns.decoded(*rows)
+
+    return indices.map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
