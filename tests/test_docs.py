@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-import ablations
+import ablate
 import pytest
 import update_docs
 from paths import ROOT
@@ -45,7 +45,7 @@ def test_a_block_is_filled_and_what_lies_around_it_stays() -> None:
 
 def test_the_reports_are_the_pages_beside_them() -> None:
     page = (ROOT / "docs" / "ablations.md").read_text(encoding="utf-8")
-    assert page == ablations.markdown(reports()["ablations"])
+    assert page == ablate.markdown(reports()["ablations"])
     for name in ("evaluation", "held-out-sources"):
         page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
         assert page == tables.page(reports()[name])

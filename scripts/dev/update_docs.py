@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ablations
+import ablate
 import reliability
 from figures import draw_all
 
@@ -135,7 +135,7 @@ def summary_block(evaluation: dict[str, Any], held_out: dict[str, Any]) -> str:
 def ladder_block(report: dict[str, Any]) -> str:
     """The steps from the original's idea to what ships."""
     rows = [row for row in report["rows"] if row["section"] in ("baseline", "ladder")]
-    return "\n".join([*ablations.HEADER, *map(ablations.table_row, rows)])
+    return "\n".join([*ablate.HEADER, *map(ablate.table_row, rows)])
 
 
 BLOCKS: dict[str, Callable[[dict[str, Any]], str]] = {

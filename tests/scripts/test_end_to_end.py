@@ -561,18 +561,19 @@ def test_presets_of_two_sizes_are_measured_side_by_side(world: Path, tmp_path: P
 def test_ablations_train_measure_and_go_on(
     world: Path, two_sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import ablations
+    import ablate
 
     auxiliary = world / "auxiliary"
     run("scripts/prepare_data.py", "--data", world / "data", "--out", auxiliary, "--size", "32",
         "--train-only")  # fmt: skip
-    rows = (ablations.LADDER[0], ablations.LADDER[-1])
+    rows = (ablate.LADDER[0], ablate.LADDER[-1])
 
     def measure() -> dict:
-        return ablations.run_ablations(
+        plan = ablate.Plan(
             two_sources, auxiliary, world / EMBEDDING, tmp_path / "runs", epochs=1,
             images_per_epoch=256, abroad=("elsewhere",), rows=rows, seeds=(1, 2),
         )  # fmt: skip
+        return ablate.run_ablations(plan)
 
     report = measure()
     names = [row["name"] for row in report["rows"]]
@@ -584,7 +585,7 @@ def test_ablations_train_measure_and_go_on(
     assert report["settings"]["pictures"]["abroad"] == 45
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
         "ordered-1", "whole-1", "whole-2"]  # fmt: skip
-    page = ablations.markdown(report)
+    page = ablate.markdown(report)
     assert all(row["title"] in page for row in report["rows"])
 
     from img2prompt.training import trainer
