@@ -27,7 +27,8 @@ import numpy as np
 from PIL import Image
 from process_memory import watched
 
-from img2prompt.core.errors import UserError, run_command
+from img2prompt.core.cli import run_command
+from img2prompt.core.errors import UserError
 from img2prompt.core.executors import check_workers, in_order, local, usable_cores
 from img2prompt.data import diffusiondb, images
 from img2prompt.data.prepare import prepare
