@@ -19,21 +19,6 @@ from img2prompt.training.inputs import Columns, Data, load_data, read_index, tar
 from img2prompt.training.presets import Trainable, vector_table
 
 
-@pytest.fixture(scope="module")
-def content(vectors: WordVectors) -> list[str]:
-    return [word for word, good in zip(vectors.words, vectors.answerable, strict=True) if good]
-
-
-@pytest.fixture(scope="module")
-def folders(content: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Pairs of two sources in three shards, and one shard of auxiliary pictures."""
-    root = tmp_path_factory.mktemp("shards")
-    return [
-        write_shards(root / "main", content, sources=("one", "one", "small/repository")),
-        write_shards(root / "auxiliary", content, sizes=(30,), sources=("help",), first=1000),
-    ]
-
-
 def columns_of(data: Data) -> Columns:
     def floats(pixels: tf.Tensor) -> tf.Tensor:
         return tf.cast(pixels, tf.float32) / 255

@@ -28,21 +28,6 @@ from img2prompt.training.inputs import Columns, read_index
 from img2prompt.training.stream import Draws
 
 
-@pytest.fixture(scope="module")
-def content(vectors: WordVectors) -> list[str]:
-    return [word for word, good in zip(vectors.words, vectors.answerable, strict=True) if good]
-
-
-@pytest.fixture(scope="module")
-def folders(content: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Pairs of two sources in three shards, and one shard of auxiliary pictures."""
-    root = tmp_path_factory.mktemp("shards")
-    return [
-        write_shards(root / "main", content, sources=("one", "one", "small/repository")),
-        write_shards(root / "auxiliary", content, sizes=(30,), sources=("help",), first=1000),
-    ]
-
-
 def draws_of(weights: list[float], cuts: list[int], per_epoch: int, seed: int = 1) -> Draws:
     return Draws(np.array(weights, np.float32), np.array(cuts, np.int64), per_epoch, seed)
 
