@@ -9,7 +9,8 @@ import sys
 from functools import partial
 
 # Nothing that takes time is loaded before signals are heard.
-from img2prompt.core.errors import UserError, run_command
+from img2prompt.core.cli import run_command
+from img2prompt.core.errors import UserError
 from img2prompt.ui.server.stop import run_until_stopped
 
 

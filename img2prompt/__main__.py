@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from tqdm import tqdm
 
-from img2prompt.core.errors import run_command
+from img2prompt.core.cli import run_command
 from img2prompt.core.executors import Cluster, local
 from img2prompt.core.printable import one_line
 from img2prompt.data.images import ImageError

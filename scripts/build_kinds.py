@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from img2prompt.core.errors import run_command
+from img2prompt.core.cli import run_command
 from img2prompt.embedding.kinds import (
     PRECISION,
     SEEDS_FILE,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from img2prompt.core.errors import run_command
+from img2prompt.core.cli import run_command
 from img2prompt.data.block_list import BLOCKED_WORDS
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.embedding.word_map import DIMENSIONS, MAP_WORDS, build_map, neighbourhood_recall

@@ -11,7 +11,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from img2prompt.core.errors import UserError, run_command
+from img2prompt.core.cli import run_command
+from img2prompt.core.errors import UserError
 from img2prompt.embedding.class_words import count_class_words, left_out_text, read_class_names
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.training.ship import record

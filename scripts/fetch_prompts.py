@@ -14,7 +14,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from img2prompt.core.errors import UserError, run_command
+from img2prompt.core.cli import run_command
+from img2prompt.core.errors import UserError
 from img2prompt.core.hub import MAIN, dataset_commit
 from img2prompt.core.printable import one_line
 from img2prompt.data.diffusiondb import REPOSITORY

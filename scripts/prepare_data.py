@@ -22,7 +22,8 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from img2prompt.core.errors import UserError, agreed, run_command
+from img2prompt.core.cli import agreed, run_command
+from img2prompt.core.errors import UserError
 from img2prompt.core.executors import Cluster, workers_of
 from img2prompt.core.files import told_when_full
 from img2prompt.core.printable import one_line

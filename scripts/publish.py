@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from img2prompt.core.errors import agreed, run_command
+from img2prompt.core.cli import agreed, run_command
 from img2prompt.training.publish import check_token, plan_publication, publish
 
 

@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from img2prompt.core.errors import run_command
+from img2prompt.core.cli import run_command
 from img2prompt.core.files import atomic_path, write_json
 from img2prompt.data.imbalance import imbalance_report, markdown, write_html
 from img2prompt.data.shards import load_records

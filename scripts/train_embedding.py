@@ -19,7 +19,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from img2prompt.core.errors import UserError, run_command
+from img2prompt.core.cli import run_command
+from img2prompt.core.errors import UserError
 from img2prompt.core.executors import usable_cores
 from img2prompt.embedding.probes import PROBES, odd_one_out
 from img2prompt.embedding.vectors import WordVectors

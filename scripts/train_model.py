@@ -28,7 +28,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from img2prompt.core.errors import run_command
+from img2prompt.core.cli import run_command
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from fuzz_inputs import TEXT, archives, damaged, pictures, pictures_with_prompts
 from fuzz_kit import Family, is_sentence
 from hypothesis import strategies as st
+from sentences import Sentence
 
 from img2prompt.core.errors import UserError
 from img2prompt.data import block_list, diffusiondb, images, text
@@ -125,7 +126,7 @@ def check_artifact(data: bytes) -> None:
             except UserError as error:
                 told.append(error)
         if len(told) == 2:
-            raise UserError(str(told[0]).replace(folder, "…"))
+            raise Sentence(str(told[0]).replace(folder, "…"))
 
 
 @cache

@@ -169,7 +169,7 @@ def _table_rows(
 def write_prompts(
     tables: Iterable[pa.Table],
     out: str | os.PathLike[str],
-    on_rows: Callable[[int], object] = lambda rows: None,
+    on_rows: Callable[[int], object] | None = None,
 ) -> int:
     """Write a stream of tables as one parquet file, atomically.
 
@@ -191,7 +191,8 @@ def write_prompts(
                 writer = writer or pq.ParquetWriter(temporary, table.schema)
                 writer.write_table(table)
                 rows += len(table)
-                on_rows(len(table))
+                if on_rows is not None:
+                    on_rows(len(table))
         finally:
             if writer is not None:
                 writer.close()

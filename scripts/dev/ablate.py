@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 from other_decoders import Measured, OtherDecoders, predicted_by, training_pictures, true_words
 
-from img2prompt.core.errors import UserError, run_command
+from img2prompt.core.cli import run_command
+from img2prompt.core.errors import UserError
 from img2prompt.core.files import atomic_path, read_json, write_json
 from img2prompt.core.forms import Settings
 from img2prompt.data.shards import load_records, settings_of

@@ -28,7 +28,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from process_memory import watched
 
-from img2prompt.core.errors import UserError, run_command
+from img2prompt.core.cli import run_command
+from img2prompt.core.errors import UserError
 from img2prompt.core.executors import usable_cores
 from img2prompt.embedding import corpus
 

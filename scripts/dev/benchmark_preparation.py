@@ -27,7 +27,8 @@ import numpy as np
 from PIL import Image
 from process_memory import watched
 
-from img2prompt.core.errors import UserError, run_command
+from img2prompt.core.cli import run_command
+from img2prompt.core.errors import UserError
 from img2prompt.core.executors import check_workers, in_order, local, usable_cores
 from img2prompt.data import diffusiondb, images
 from img2prompt.data.prepare import prepare
@@ -72,7 +73,7 @@ def check_options(size: int, workers: int | None) -> None:
 
 
 def measure(
-    data: str | os.PathLike, parts: int, size: int, workers: int | None = None
+    data: str | os.PathLike[str], parts: int, size: int, workers: int | None = None
 ) -> Throughput:
     """Prepare the first `parts` parts of a folder, and decode the same bytes alone.
 
@@ -105,7 +106,11 @@ def measure(
 
 
 def make_parts(
-    folder: str | os.PathLike, parts: int, pictures: int = 1_000, side: int = 512, seed: int = 0
+    folder: str | os.PathLike[str],
+    parts: int,
+    pictures: int = 1_000,
+    side: int = 512,
+    seed: int = 0,
 ) -> None:
     """Write parts of DiffusionDB's real size: PNG of smooth shapes under fine grain, as photographs
     have, about 450 kB each at 512 pixels.

@@ -26,7 +26,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from img2prompt.core.errors import UserError, run_command
+from img2prompt.core.cli import run_command
+from img2prompt.core.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 300

@@ -30,7 +30,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from img2prompt.core.arrays import map_array
-from img2prompt.core.errors import UserError, run_command
+from img2prompt.core.cli import run_command
+from img2prompt.core.errors import UserError
 from img2prompt.core.files import write_json
 from img2prompt.data.shards import SETTINGS_FILE, PrepareSettings
 from img2prompt.data.splits import split_of
@@ -347,9 +348,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=SECONDS, help="a measurement")
     args = parser.parse_args()
     if (args.data is None) == (args.generate is None):
-        raise UserError("Give either --data or --generate.")
+        raise UserError("scripts.data_or_generate")
     if min(*args.shards, args.generate or 1) < 1 or args.seconds <= 0:
-        raise UserError("Shards and seconds must be > 0.")
+        raise UserError("scripts.shards_and_seconds")
     from img2prompt.models.presets import PRESETS
 
     presets = args.presets or sorted(PRESETS, reverse=True)

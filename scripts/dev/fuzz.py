@@ -24,7 +24,7 @@ from fuzz_api import FAMILY as API  # type: ignore[import-not-found]  # noqa: E4
 from fuzz_families import FAMILIES  # type: ignore[import-not-found]  # noqa: E402
 from fuzz_kit import KEPT, run  # type: ignore[import-not-found]  # noqa: E402
 
-from img2prompt.core.errors import run_command  # noqa: E402
+from img2prompt.core.cli import run_command  # noqa: E402
 from img2prompt.core.files import provenance, read_json, write_json  # noqa: E402
 
 ALL = FAMILIES | {API.name: API}

@@ -17,7 +17,8 @@ from lock import ALL, LOCKS, SERVING, read_pins
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 from packaging.utils import canonicalize_name
 
-from img2prompt.core.errors import UserError, run_command
+from img2prompt.core.cli import run_command
+from img2prompt.core.errors import UserError
 from img2prompt.core.files import atomic_path
 
 DOCUMENT = Path("docs") / "licences.md"

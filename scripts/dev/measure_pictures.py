@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from img2prompt.core.errors import UserError, run_command
+from img2prompt.core.cli import run_command
+from img2prompt.core.errors import UserError
 from img2prompt.data import images
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import ablate
 import reliability
 from figures import draw_all
 
-from img2prompt.core.errors import run_command
+from img2prompt.core.cli import run_command
 from img2prompt.core.files import atomic_path, read_json
 from img2prompt.evaluation import tables
 

@@ -107,7 +107,7 @@ def test_errors_are_seen_even_of_a_library_that_ends_the_process(fake: Path) -> 
 def test_ctrl_c_while_it_is_imported_says_nothing_more(fake: Path) -> None:
     """As a terminal does: to every process of the group."""
     (fake / "keras.py").write_text("import os, signal, time; os.killpg(0, signal.SIGINT)")
-    code = "from img2prompt.core.errors import run_command; import sys\n"
+    code = "from img2prompt.core.cli import run_command; import sys\n"
     code += "def main():\n    import img2prompt.core.backend\nsys.exit(run_command(main))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE,

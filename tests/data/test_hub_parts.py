@@ -28,7 +28,8 @@ from PIL import Image
 from waiting import PATIENCE, wait_until
 
 from img2prompt.core import hub as hub_client
-from img2prompt.core.errors import SharedFailureError, UserError, agreed, run_command
+from img2prompt.core.cli import agreed, run_command
+from img2prompt.core.errors import SharedFailureError, UserError
 from img2prompt.core.files import DiskFullError
 from img2prompt.data import prepare as preparation
 from img2prompt.data.diffusiondb import LocalParts

@@ -275,7 +275,7 @@ def endless(tmp_path: Path):
     code = (
         "import sys; from img2prompt.embedding import corpus\n"
         "from img2prompt.embedding.word2vec import *\n"
-        "from img2prompt.core.errors import run_command\n"
+        "from img2prompt.core.cli import run_command\n"
         "corpus.usable_cores = lambda: 2\n"
         "sys.exit(run_command(lambda: train_embedding([sys.argv[1]] * 10_000) and 0))"
     )

@@ -15,7 +15,7 @@ from img2prompt.data.images import ImageError
 from img2prompt.inference import export
 from img2prompt.inference.predictor import PredictedWord, Prediction, Predictor
 
-BROKEN = ImageError("The picture is cut off: its last part is missing; save or download it again.")
+BROKEN = ImageError("images.cut")
 
 
 def prediction_of(*words: tuple[str, float, float | None]) -> Prediction:
@@ -130,4 +130,5 @@ def test_files_open_in_the_programs_that_read_them(tmp_path: Path) -> None:
 
 
 def test_a_result_may_be_any_mistake_of_a_person() -> None:
-    assert export.json_row(None, UserError("Too many.")) == {"error": "Too many."}
+    error = UserError("ui.game_over")
+    assert export.json_row(None, error) == {"error": "All rounds are played; start a new game."}

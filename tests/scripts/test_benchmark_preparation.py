@@ -9,7 +9,8 @@ import pytest
 from benchmark_preparation import make_parts, measure
 from paths import ROOT
 
-from img2prompt.core.errors import UserError, run_command
+from img2prompt.core.cli import run_command
+from img2prompt.core.errors import UserError
 from img2prompt.data import images
 from img2prompt.data.diffusiondb import Pair, find_parts, read_part
 

@@ -10,6 +10,7 @@ from fuzz_families import FAMILIES
 from fuzz_kit import Family, outcome, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sentences import Sentence
 
 from img2prompt.core.errors import UserError
 
@@ -56,7 +57,7 @@ def family_of(check: object) -> Family:
 def test_a_fault_is_found_cut_down_and_kept_once(tmp_path: Path) -> None:
     def check(data: bytes) -> None:
         if not data:
-            raise UserError("The file is empty; choose a picture.")
+            raise UserError("images.empty")
         if b"!" in data:
             raise KeyError("a fault")
 
@@ -76,7 +77,7 @@ def test_a_fault_is_found_cut_down_and_kept_once(tmp_path: Path) -> None:
 )
 def test_what_is_no_sentence_is_a_finding(told: str) -> None:
     def check(data: bytes) -> None:
-        raise UserError(told)
+        raise Sentence(told)
 
     with pytest.raises(AssertionError, match="no sentence"):
         outcome(family_of(check), b"")

@@ -1,11 +1,8 @@
 """Finds the prompts of a ComfyUI graph: from the sampler back along the links to the texts.
 
-It replaces the reader of `sd-parsers` (d3x-at/sd-parsers 0.6, parsers/_comfyui.py), which ignores
-output slots, so that after a node that passes on both prompts it finds both on either side. It also
-recognises a sampler only where `sampler_name`, `steps` and `cfg` are inputs of one node, a text
-only under `text` or `positive`, and needs `workflow` for links that the graph itself has.
-
-Graphs are untrusted: the links followed, the texts kept and their lengths are bounded.
+It replaces the reader of `sd-parsers` 0.6 (parsers/_comfyui.py), which ignores output slots and so
+mixes both prompts behind a node that passes on both. Graphs are untrusted: the links followed, the
+texts kept and their lengths are bounded.
 """
 
 import json
@@ -36,8 +33,7 @@ class _Told:
 
 
 def read_graph(graph: str, workflow: str = "") -> FilePrompt | None:
-    """The prompt of a graph, which may be empty; None where the graph uses none (only enlarges a
-    picture, for example).
+    """The prompt of a graph, which may be empty; None where it uses none (it enlarges a picture).
 
     Args:
         graph: ComfyUI's "prompt", JSON: node number → `class_type` and `inputs`.

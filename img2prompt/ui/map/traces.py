@@ -98,38 +98,26 @@ def answer_traces(
     answers: Floats,
     names: Names,
 ) -> list[Trace]:
+    """The predicted vectors at `steps`, their words at `answers`, and lines between them."""
     origins = steps[[word.step for word in prediction.words]]
-    counts = [vocabulary.vectors.counts[vocabulary.vectors.index[w.word]] for w in prediction.words]
+    counts = vocabulary.vectors.counts[[vocabulary.vectors.index[w.word] for w in prediction.words]]
     said = [
         ", ".join(word.word for word in prediction.words if word.step == step) or names.nothing
         for step in range(len(steps))
     ]
+    vectors = {"color": PREDICTED_COLOUR, "symbol": "diamond", "opacity": 0.85}
     return [
         lines(origins, answers, PREDICTED_COLOUR),
-        xyz(steps)
+        _markers(steps, (13, 6), vectors)
         | {
             "name": names.predicted,
-            "mode": "markers",
-            "marker": {
-                "symbol": "diamond",
-                "size": 13 if steps.shape[1] == 2 else 6,
-                "color": PREDICTED_COLOUR,
-                "opacity": 0.85,
-                "line": {"width": 1.2, "color": "#ffffff"},
-            },
             "text": said,
             "customdata": np.arange(1, len(steps) + 1),
             "hovertemplate": f"<b>{names.vector} %{{customdata}}</b><br>→ %{{text}}<extra></extra>",
         },
-        xyz(answers)
+        _markers(answers, (9, 5), {"color": ANSWER_COLOUR})
         | {
             "name": names.answers,
-            "mode": "markers",
-            "marker": {
-                "size": 9 if steps.shape[1] == 2 else 5,
-                "color": ANSWER_COLOUR,
-                "line": {"width": 1.2, "color": "#ffffff"},
-            },
             "text": [word.word for word in prediction.words],
             "customdata": [
                 [word.score, int(n)] for word, n in zip(prediction.words, counts, strict=True)
@@ -141,22 +129,18 @@ def answer_traces(
 
 
 def truth_trace(truth: Sequence[str], places: Floats, names: Names) -> Trace:
-    plane = places.shape[1] == 2
-    return xyz(places) | {
+    """Rings around the words of the true prompt."""
+    edge = {"width": 2.5, "color": TRUTH_COLOUR}
+    look = {"color": TRUTH_COLOUR, "symbol": "circle-open", "line": edge}
+    return _markers(places, (17, 9), look) | {
         "name": names.truth,
-        "mode": "markers",
-        "marker": {
-            "symbol": "circle-open",
-            "size": 17 if plane else 9,
-            "color": TRUTH_COLOUR,
-            "line": {"width": 2.5, "color": TRUTH_COLOUR},
-        },
         "text": list(truth),
         "hovertemplate": f"<b>%{{text}}</b><br>{names.truth}<extra></extra>",
     }
 
 
 def lines(starts: Floats, ends: Floats, colour: str) -> Trace:
+    """A line from each start to its end."""
     gaps = np.full_like(starts, np.nan)
     joined = np.stack([starts, ends, gaps], axis=1).reshape(-1, starts.shape[1])
     return xyz(joined.astype(np.float32)) | {
@@ -170,17 +154,17 @@ def lines(starts: Floats, ends: Floats, colour: str) -> Trace:
 
 
 def marks(places: Floats, told: Sequence[str], symbol: str, size: float, colour: str) -> Trace:
-    plane = places.shape[1] == 2
-    return xyz(places) | {
-        "mode": "markers",
-        "marker": {
-            "symbol": symbol,
-            "size": size if plane else size / 2,
-            "color": colour,
-            "line": {"width": 1.2, "color": "#ffffff"},
-        },
+    """Points that tell something when they are pointed at."""
+    return _markers(places, (size, size / 2), {"symbol": symbol, "color": colour}) | {
         "hovertext": list(told),
         "hovertemplate": "%{hovertext}<extra></extra>",
         "showlegend": False,
         "name": "marks",
     }
+
+
+def _markers(places: Floats, sizes: tuple[float, float], look: dict[str, Any]) -> Trace:
+    """Points with a white edge; `sizes` on a plane and in space."""
+    size = sizes[0] if places.shape[1] == 2 else sizes[1]
+    marker = {"size": size, "line": {"width": 1.2, "color": "#ffffff"}} | look
+    return xyz(places) | {"mode": "markers", "marker": marker}

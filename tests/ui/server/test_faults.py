@@ -57,7 +57,7 @@ def test_a_fault_of_ours_is_logged_without_what_was_sent(
         (KeyError(MARKER), "inside the page itself", True),
         (OSError(errno.ENOSPC, MARKER), "inside the page itself", True),
         (FileNotFoundError(errno.ENOENT, MARKER), "Use via API", False),
-        (UserError("The <b> is too large; make it smaller."), "The &lt;b&gt; is too large;", False),
+        (UserError("core.no_file", path="<b>"), "There is no file &lt;b&gt;.", False),
     ],
 )
 def test_a_component_tells_mistakes_from_faults(
