@@ -198,7 +198,7 @@ def _unnamed(error: UserError, entry: Entry) -> UserError:
         name: str(value).replace(path, entry.name) if isinstance(value, str | Path) else value
         for name, value in error.values.items()
     }
-    return UserError(error.key.replace(path, entry.name), **values)
+    return UserError(error.key, **values)
 
 
 def _without_vectors(prediction: Prediction) -> Prediction:

@@ -73,4 +73,4 @@ def _renamed(error: ImageError, path: str, name: str) -> ImageError:
     values = {
         key: Path(name) if str(value) == path else value for key, value in error.values.items()
     }
-    return type(error)(error.key.replace(path, str(Path(name))), **values)
+    return type(error)(error.key, **values)

@@ -105,7 +105,7 @@ class Handlers:
         try:
             solution = solve(written, self.models.vectors, NEIGHBOURS)
         except UserError as error:
-            return card.HTML.sentence(self.told(error))
+            return card.HTML.sentence(self.masked(error).told(self.text))
         part = sum_part(self.vocabulary, self.names, solution, _depth(dimension))
         return card.sum_html(solution, part, self.text)
 
@@ -165,9 +165,13 @@ class Handlers:
             # gradio serves only what lies in its own cache.
             return str(processing_utils.save_file_to_cache(path, cache))
 
-    def told(self, error: UserError) -> str:
-        """Why a sum cannot be worked out, in the page's language."""
-        return mask(error.told(self.text), self.models.blocked)
+    def masked(self, error: UserError) -> UserError:
+        """Why a sum cannot be worked out, blocked words in what was typed masked."""
+        values = {
+            name: mask(value, self.models.blocked) if isinstance(value, str) else value
+            for name, value in error.values.items()
+        }
+        return UserError(error.key, **values)
 
     def _theme(self, word: str) -> str:
         vocabulary = self.vocabulary
@@ -248,7 +252,7 @@ class Endpoints:
             try:
                 return solve(expression, self.models.vectors, NEIGHBOURS).to_dict()
             except UserError as error:
-                raise UserError(self.handlers.told(error)) from None
+                raise self.handlers.masked(error) from None
 
 
 def _depth(dimension: str) -> int:
