@@ -121,6 +121,7 @@ class Processes(_Outside):
         self._threads = ThreadPoolExecutor(workers)
         self._own = threading.local()  # a thread's `pipe` to its process
         self._started: list[tuple[BaseProcess, Connection]] = []
+        self._ended = False
 
     def submit(self, function: Callable[..., T], /, *arguments: Any, **named: Any) -> "Future[T]":
         return self._threads.submit(self._ask, function, arguments, named)
@@ -151,6 +152,8 @@ class Processes(_Outside):
         process.start()
         theirs.close()  # so that reading ends when the process does
         self._started.append((process, ours))
+        if self._ended:  # while this one started: `_end` may not have met it
+            process.kill()
         return ours
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -160,8 +163,10 @@ class Processes(_Outside):
             process.join()
 
     def _end(self, error: BaseException | None) -> UserError | None:
-        for process, _ in self._started if error is not None else ():
-            process.kill()  # whatever it works at, nobody waits for it any more
+        if error is not None:
+            self._ended = True
+            for process, _ in self._started:
+                process.kill()  # whatever it works at, nobody waits for it any more
         self.shutdown(cancel_futures=True)
         return UserError("core.worker_killed") if isinstance(error, BrokenExecutor) else None
 

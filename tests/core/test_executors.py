@@ -82,3 +82,11 @@ def test_a_process_that_is_killed_while_it_answers_is_told() -> None:
     # The standard library's pool would wait for the other half for ever.
     with pytest.raises(UserError, match="was killed, perhaps for want of memory"), local(2) as two:
         two.submit(die_while_sending).result()
+
+
+def test_a_process_that_starts_while_the_run_ends_does_not_stay() -> None:
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), local(2) as executor:
+        executor.submit(time.sleep, 60)  # its process is only starting
+        raise KeyboardInterrupt
+    assert time.monotonic() - began < 30
