@@ -161,7 +161,7 @@ FAMILIES = {
         Family("parts", "`diffusiondb.read_part`", archives(part=True), check_part),
         Family(
             "prompts",
-            "`text`, `arithmetic`, `scoring`, `safety`",
+            "`text`, `analogy`, `score`, `block_list`",
             st.one_of(TEXT, _SUMS, st.text()).map(lambda t: t.encode("utf-8", "surrogatepass")),
             check_prompt,
         ),

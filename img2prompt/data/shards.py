@@ -73,7 +73,7 @@ class PrepareSettings:
         if not 32 <= self.size <= 1024:
             raise UserError("data.size", size=self.size)
         if self.fit not in images.FITS:
-            raise UserError("data.no_fit", fit=self.fit, fits=", ".join(images.FITS))
+            raise UserError("images.fit", fit=self.fit, known=", ".join(images.FITS))
         for name in ("min_size", "min_words", "max_per_prompt", "max_per_user"):
             if getattr(self, name) < 0:
                 raise UserError("data.negative", option=f"--{name.replace('_', '-')}")

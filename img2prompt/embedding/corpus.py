@@ -233,7 +233,7 @@ class KeySet:
 
 
 def is_test(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """bool (n,): which prompts' keys, uint64 (n,), lie in the test split of `dataset.split_of`.
+    """bool (n,): which prompts' keys, uint64 (n,), lie in the test split of `splits.split_of`.
 
     Both hash the folded prompt alike; here it is hashed once for both purposes.
     """

@@ -151,8 +151,7 @@ def _records_by_form(folders: Sequence[str | os.PathLike[str]]) -> dict[Form, Re
 def _measured(records: Records, config: EvaluationConfig) -> NDArray[np.int64]:
     """Positions of the pictures to measure: a split, or all of the held-out sources."""
     if config.split not in SPLITS:
-        known = ", ".join(SPLITS)
-        raise UserError("evaluation.unknown_split", split=repr(config.split), known=known)
+        raise UserError("data.no_split", split=config.split, splits=", ".join(SPLITS))
     found = np.flatnonzero(
         of_source_groups(records, config.held_out)
         if config.held_out

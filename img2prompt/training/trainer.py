@@ -153,6 +153,9 @@ def _claimed(out: Path, stamp: dict[str, Any], resume: bool, cluster: Cluster) -
                 refused = error
         if cluster.gather(int(refused is not None))[0]:
             raise refused or UserError("training.chief_refused")
+        if not cluster.chief and not resume:
+            # Of an earlier run, killed, on a disk of this worker's own: the chief's has none yet.
+            shutil.rmtree(out / SOFT_FOLDER, ignore_errors=True)
         cluster.agree([stamp, resume])
         yield
 

@@ -11,8 +11,9 @@ from sharding import write_shards
 
 from img2prompt.embedding.class_words import ClassWords
 from img2prompt.embedding.vectors import WordVectors
-from img2prompt.training import soft_targets
+from img2prompt.training import soft_targets, trainer
 from img2prompt.training.config import default_config
+from img2prompt.training.distributed import Cluster, Task
 from img2prompt.training.inputs import Data, load_data
 
 
@@ -168,3 +169,27 @@ def test_the_teacher_sees_whole_prompts(tmp_path: Path, monkeypatch: pytest.Monk
     found = data.pictures.reader(soft_targets.soft_path(data))(np.arange(60))
     shares = np.where(found[:, :62] == 61, found[:, 62:], 0).sum(axis=1)
     assert (shares[1::2] > 0.01).all() and (shares[::2] < 0.001).all()
+
+
+class Worker(Cluster):
+    """The second of two workers, whose chief agrees."""
+
+    def __init__(self) -> None:
+        super().__init__(None, Task(1, 2))
+
+    def gather(self, number: int) -> np.ndarray:
+        return np.array([0, number])
+
+    def agree(self, what: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_new_run_never_learns_from_a_workers_soft_targets_of_before(
+    tmp_path: Path, resume: bool
+) -> None:
+    old = tmp_path / trainer.SOFT_FOLDER / "0" / "part-000001.npy"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    with trainer._claimed(tmp_path, {}, resume, Worker()):
+        assert old.exists() == resume
