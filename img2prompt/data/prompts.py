@@ -18,6 +18,7 @@ from img2prompt.core.files import atomic_path, told_when_full
 from img2prompt.core.hub import MAIN, Asked, dataset_commit, failure, retried
 from img2prompt.core.transfers import prepare_client
 from img2prompt.data import diffusiondb
+from img2prompt.data.diffusiondb import REPOSITORY
 from img2prompt.data.parquet import PARQUET_ERRORS, check_columns, open_parquet, reading_parquet
 from img2prompt.data.subsets import select
 
@@ -107,7 +108,6 @@ def hub_prompts(
     parts: str | None = None,
     revision: str = MAIN,
     columns: Sequence[str] = ("prompt",),
-    repository: str = diffusiondb.REPOSITORY,
 ) -> Iterator[pa.Table]:
     """Stream columns of the table of all pictures; of the file only those columns travel.
 
@@ -128,7 +128,7 @@ def hub_prompts(
 
     selection = select(subset, parts)
     file = selection.collection.metadata
-    asked = Asked(repository, file, dataset_commit(repository, revision), "data")
+    asked = Asked(REPOSITORY, file, dataset_commit(REPOSITORY, revision), "data")
     some = 0 < len(selection.numbers) < selection.collection.parts
     filters = [("part_id", "in", list(selection.numbers))] if some else None
     try:
@@ -136,7 +136,7 @@ def hub_prompts(
     except (HTTPError, FileNotFoundError, ConnectionError) as error:
         raise failure(error, asked) or error from None
     except PARQUET_ERRORS:
-        raise UserError("hub.no_parquet", name=file, repo=repository) from None
+        raise UserError("hub.no_parquet", name=file, repo=REPOSITORY) from None
 
 
 def _table_rows(

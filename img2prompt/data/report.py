@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from img2prompt.data import text
-from img2prompt.data.shards import prompt_hashes, read_table, settings_of, shard_files
+from img2prompt.data.shards import prompt_hashes, read_table, settings_of
 from img2prompt.data.splits import SPLITS
 
 
@@ -156,19 +156,6 @@ class DataReport:
                 return text.fold(table.column("prompt")[position].as_py())
             position -= len(prompts)
         raise IndexError(position)
-
-
-def build_report(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Counts, per-source table, word frequencies and most repeated prompts of a prepared folder.
-
-    Raises:
-        UserError: the folder holds no prepared shards, or a damaged one.
-    """
-    folder = Path(folder)
-    report = DataReport()
-    for path in shard_files(folder):
-        report.add(count_shard(path))
-    return report.result(folder)
 
 
 def _curve(counts: list[int], points: int = 200) -> list[tuple[int, int]]:

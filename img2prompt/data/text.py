@@ -6,7 +6,6 @@ expression does the same, and words are lower case.
 
 import re
 import unicodedata
-from collections.abc import Container
 
 WORD = re.compile(r"[^\W_]+", re.UNICODE)
 # `<lora:name:0.8>` and other tags are commands to a web user interface. The name ends at the first
@@ -75,19 +74,14 @@ def without_commands(prompt: str) -> str:
     return _COMMANDS.sub(" ", prompt)
 
 
-def content_words(prompt: str, known: Container[str] | None = None) -> list[str]:
+def content_words(prompt: str) -> list[str]:
     """The distinct content words of a prompt in order of first appearance.
 
     Commands to a user interface are left out: BREAK in capitals, `<lora:name:1>`, the weight of
     `(fur:1.2)`. `words`, which makes the embedding's corpus, keeps all but the tags.
 
-    Args:
-        prompt: any text.
-        known: a vocabulary; if given, only its words are kept.
-
     >>> content_words("a dog BREAK (fur:1.2), <lora:x:1> a tea break")
     ['dog', 'fur', 'tea', 'break']
     """
     spoken = words(without_commands(prompt))
-    distinct = dict.fromkeys(word for word in spoken if is_content_word(word))
-    return [word for word in distinct if known is None or word in known]
+    return list(dict.fromkeys(word for word in spoken if is_content_word(word)))

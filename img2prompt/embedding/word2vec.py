@@ -12,6 +12,7 @@ from gensim.models import KeyedVectors, Word2Vec
 from gensim.models.callbacks import CallbackAny2Vec
 
 from img2prompt.core.errors import UserError
+from img2prompt.core.executors import check_workers
 from img2prompt.core.files import atomic_path
 from img2prompt.embedding import corpus
 from img2prompt.embedding.vectors import WordVectors
@@ -78,7 +79,7 @@ def train_embedding(
             `min_count` times.
     """
     config = config or EmbeddingConfig()
-    _check_workers(workers)
+    check_workers(workers)
     with corpus.corpus_file() as (path, file):
         counts = corpus.write_corpus(files, file, include_test)
         return train_on_corpus(path, counts["words"], config, workers), counts
@@ -100,7 +101,7 @@ def train_on_corpus(
     Raises:
         UserError: fewer than two words come `min_count` times.
     """
-    _check_workers(workers)
+    check_workers(workers)
     model = Word2Vec(**config.options, epochs=config.epochs, workers=workers)
     # gensim's own `build_vocab` does the same on one core.
     frequencies, sentences = corpus.count_words(path)
@@ -143,11 +144,6 @@ def export_word2vec(
         keyed.set_vecattr(word, "count", int(count))
     with atomic_path(path) as temporary:
         keyed.save_word2vec_format(str(temporary), binary=binary)
-
-
-def _check_workers(workers: int) -> None:
-    if workers < 1:
-        raise UserError("embedding.workers", workers=workers)
 
 
 class _Progress(CallbackAny2Vec):

@@ -47,11 +47,6 @@ class Answers:
     confidences: NDArray[np.floating] | None = None
 
 
-def true_words(prompt: str, vectors: WordVectors) -> Positions:
-    """Positions in the vocabulary of a prompt's distinct content words: int64 (n,)."""
-    return vectors.prompt_positions(prompt)
-
-
 def hit_counts(answers: Positions, true: TrueWords) -> Positions:
     """How many of each picture's answers (n, k) are among its true words: int64 (n,)."""
     return is_hit(answers, true).sum(axis=1) if len(answers) else np.empty(0, np.int64)

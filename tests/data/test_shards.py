@@ -2,8 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from img2prompt.core.errors import UserError
 from img2prompt.data import diffusiondb, images, text
 from img2prompt.data.prepare import prepare
-from img2prompt.data.report import DataReport, build_report, count_shard, write_html
+from img2prompt.data.report import DataReport, count_shard, write_html
 from img2prompt.data.sampling import sampling_weights
 from img2prompt.data.shards import (
     PrepareSettings,
@@ -383,8 +384,15 @@ def test_splits_part_the_records(prepared: Path) -> None:
         records.of_split("tests")
 
 
+def reported(folder: Path, shards: Iterable[Path]) -> dict[str, Any]:
+    report = DataReport()
+    for path in shards:
+        report.add(count_shard(path))
+    return report.result(folder)
+
+
 def test_the_report_counts_what_there_is(prepared: Path) -> None:
-    report = build_report(prepared)
+    report = reported(prepared, shard_files(prepared))
     records = load_records(prepared)
     assert report["pictures"] == sum(report["splits"].values()) == 16
     assert report["prompts"] == 15 and ("a red fox, snow", 2) in report["most_repeated_prompts"]
@@ -400,14 +408,9 @@ def test_the_report_counts_what_there_is(prepared: Path) -> None:
 def test_the_report_is_the_same_in_any_order_of_the_shards(
     diffusiondb_folder: Path, prepared: Path
 ) -> None:
-    shards = [count_shard(path) for path in shard_files(prepared)]
-    told = []
-    for order in (shards, shards[::-1]):
-        report = DataReport()
-        for shard in order:
-            report.add(shard)
-        told.append(report.result(prepared))
-    assert told[0] == told[1] == build_report(prepared)
+    shards = shard_files(prepared)
+    told = [reported(prepared, order) for order in (shards, shards[::-1])]
+    assert told[0] == told[1]
     words = told[0]["words"]
     assert words == sorted(words, key=lambda item: (-item[1], item[0]))
 

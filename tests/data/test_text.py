@@ -75,7 +75,6 @@ def test_fold_keeps_symbols_and_order() -> None:
 def test_content_words_are_distinct_and_in_order() -> None:
     prompt = "The Dog and the cat, a dog of 1999, x, 8k"
     assert text.content_words(prompt) == ["dog", "cat", "8k"]
-    assert text.content_words(prompt, known={"cat", "8k"}) == ["cat", "8k"]
 
 
 @pytest.mark.parametrize("word", ["the", "of", "with", "s", "x", "2022", "7"])

@@ -64,7 +64,7 @@ def test_soft_recall_counts_words_and_cosine_counts_vectors(axes: WordVectors) -
 
 def test_gain_is_zero_without_looking_and_large_with(axes: WordVectors) -> None:
     test = records(["dog", "cat", "fox", "owl"] * 5)
-    true = [ev.true_words(p, axes) for p in test.prompt]
+    true = [axes.prompt_positions(p) for p in test.prompt]
     blind = constant_answers(true, len(test), axes)
     assert ev.measure(blind, test, axes)["gain"] == pytest.approx(0)
     assert ev.measure(blind, test, axes)["same_words"] == 1
