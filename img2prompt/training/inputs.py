@@ -1,7 +1,8 @@
 """What a run trains on: the table of its pictures, how often each is drawn, and its batches.
 
 Of a picture memory holds numbers alone, 24 to 32 bytes: split, source, weight, position, a hash of
-its prompt. Pictures, features and targets are read from the shards batch by batch.
+its prompt; the prompts themselves only for `max_per_prompt` and `word_power`. Pictures, features
+and targets are read from the shards batch by batch.
 """
 
 import os

@@ -4,11 +4,12 @@
         --smaller prepared/main prepared/auxiliary --embedding assets/embedding.npz \\
         --runs runs/ablations --out docs/ablations
 
-Every row is a whole training run without the sources `ABROAD`, with the same seed, split and
-schedule, measured twice: *home* on the validation split of the other sources, *abroad* on every
-picture of those it never saw. Rows on the decoder alone take the trained model of the last row.
-Twelve training runs, half an hour on two CPU cores from cached features. Rows whose runs are there
-are only measured, so a stopped command goes on. Writes OUT.md and OUT.json.
+Every row is a whole training run without the sources `HELD_OUT`, with the same seed, split and
+schedule, measured twice: in-distribution (in OUT.json `home`) on the validation split of the other
+sources, held out (`abroad`) on every picture of those it never saw. Rows on the decoder alone take
+the trained model of the last row. Twelve training runs, half an hour on two CPU cores from cached
+features. Rows whose runs are there are only measured, so a stopped command goes on. Writes OUT.md
+and OUT.json.
 """
 
 import argparse
@@ -36,7 +37,7 @@ from img2prompt.inference.decoder import Decoder
 from img2prompt.models.features import float_feature_reader
 
 # Other people and other generators than the rest of the data: a stand-in for the world.
-ABROAD = ("ai-horde-style-previews", "enragedantelope-sd35", "gptimage2")
+HELD_OUT = ("ai-horde-style-previews", "enragedantelope-sd35", "gptimage2")
 SEEDS = (1, 2, 3)  # of the last row; all others have the first
 BACKBONE = "efficientnet_lite2"  # whose features every row reads
 
@@ -82,7 +83,7 @@ class Plan:
         out: a folder of runs, one a row and seed.
         smaller: `data` and `auxiliary` prepared at another size, for one more row.
         epochs, images_per_epoch: of every row, shorter than what ships.
-        abroad: source groups that no row is trained on.
+        held_out: source groups that no row is trained on.
         rows: the last row of `LADDER` must be among them.
         seeds: of the last row of `LADDER`; the first one is that of all others.
     """
@@ -94,7 +95,7 @@ class Plan:
     smaller: tuple[Path, Path] | None = None
     epochs: int = 4
     images_per_epoch: int = 24_000
-    abroad: Sequence[str] = ABROAD
+    held_out: Sequence[str] = HELD_OUT
     rows: Sequence[Row] = (*LADDER, *OTHERS)
     seeds: Sequence[int] = SEEDS
 
@@ -133,7 +134,7 @@ def run_ablations(plan: Plan, progress: Callable[[str], None] | None = None) -> 
         add(_head(row, "change", 1) | _measured(runs, smaller, vectors))
     runs = [plan.out / f"{whole.name}-{seed}" for seed in plan.seeds]
     class_words = ClassWords.load(plan.embedding.with_name(CLASS_WORDS_FILE), vectors)
-    others = OtherDecoders(runs, plan.abroad, class_words, places, vectors)
+    others = OtherDecoders(runs, plan.held_out, class_words, places, vectors)
     for name, (title, prior, values) in others.ways().items():
         add(_head(Row(name, title, {}), "decoder", 1) | others.figures(prior, values))
     return {
@@ -141,7 +142,7 @@ def run_ablations(plan: Plan, progress: Callable[[str], None] | None = None) -> 
             "epochs": plan.epochs,
             "images_per_epoch": plan.images_per_epoch,
             "seeds": list(plan.seeds),
-            "abroad": list(plan.abroad),
+            "abroad": list(plan.held_out),
             "side": settings_of(plan.data).size,
             "pictures": {place: len(measured.index) for place, measured in places.items()},
         },
@@ -164,7 +165,7 @@ def _trained(
         "epochs": plan.epochs,
         "images_per_epoch": plan.images_per_epoch,
         "seed": seed,
-        "without": ",".join(plan.abroad),
+        "without": ",".join(plan.held_out),
     }
     config = default_config("gaze", **(settings | row.changes))
     folder = plan.out / f"{row.name}-{seed}"
@@ -210,7 +211,7 @@ def _mean(found: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _places(plan: Plan, folder: Path, vectors: WordVectors) -> dict[str, Measured]:
     records = load_records(folder)
-    left_out = of_source_groups(records, plan.abroad)
+    left_out = of_source_groups(records, plan.held_out)
     features = float_feature_reader(records, BACKBONE)
     chosen = {
         "home": np.flatnonzero((records.split == "validation") & ~left_out),
@@ -224,7 +225,7 @@ def _places(plan: Plan, folder: Path, vectors: WordVectors) -> dict[str, Measure
 
 def _constant_row(plan: Plan, places: dict[str, Measured], vectors: WordVectors) -> dict[str, Any]:
     records = places["home"].records
-    training = true_words(records, training_pictures(records, plan.abroad), vectors)
+    training = true_words(records, training_pictures(records, plan.held_out), vectors)
     row = Row("constant", "the ten most frequent words of the training prompts", {})
     return _head(row, "baseline", 1) | {
         place: measured.figures(
@@ -245,12 +246,13 @@ def markdown(report: dict[str, Any]) -> str:
         "",
         "`python scripts/dev/ablate.py`: every row is a training run of "
         f"{settings['epochs']} epochs of {settings['images_per_epoch']:,} draws, seed "
-        f"{settings['seeds'][0]}, without the sources {', '.join(settings['abroad'])}. *Home* is "
+        f"{settings['seeds'][0]}, without the sources {', '.join(settings['abroad'])}. "
+        "*In-distribution* is "
         f"the validation split of the other sources ({settings['pictures']['home']:,} pictures, "
-        "whose prompts no training picture has), *abroad* all "
+        "whose prompts no training picture has), *held-out* all "
         f"{settings['pictures']['abroad']:,} pictures of the sources left out. "
         "F1 is F1@10 by picture, *macro* its mean over sources, *gain* F1@10 less that "
-        "with the pictures shuffled, *alike* the share of words that two random answers have in "
+        "with the pictures shuffled, *overlap* the share of words that two random answers have in "
         "common, *cosine* that of each true word to the nearest predicted vector. Rows with a ± "
         f"are the mean of {len(settings['seeds'])} seeds and the standard deviation between them.",
         "",
@@ -270,17 +272,17 @@ SECTIONS = {
 }
 COLUMNS = ("f1", "f1_macro", "gain", "alike", "cosine_per_word", "distinct_words")
 HEADER = (
-    "| | home F1 | macro | gain | alike | cosine | distinct "
-    "| abroad F1 | macro | gain | distinct |",
+    "| | in-distribution F1 | macro | gain | overlap | cosine | distinct "
+    "| held-out F1 | macro | gain | distinct |",
     "|---|" + "---:|" * 10,
 )
 
 
 def table_row(row: dict[str, Any]) -> str:
     """One line of the Markdown tables."""
-    abroad = ("f1", "f1_macro", "gain", "distinct_words")
+    held_out = ("f1", "f1_macro", "gain", "distinct_words")
     cells = [_cell(row["home"], name) for name in COLUMNS]
-    cells += [_cell(row["abroad"], name) for name in abroad]
+    cells += [_cell(row["abroad"], name) for name in held_out]
     return f"| {row['title']} | {' | '.join(cells)} |"
 
 

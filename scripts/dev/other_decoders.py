@@ -63,8 +63,8 @@ def true_words(
     return [vectors.prompt_positions(prompt) for prompt in records.prompt[index]]
 
 
-def training_pictures(records: Records, abroad: Sequence[str]) -> NDArray[np.int64]:
-    return np.flatnonzero((records.split == "train") & ~of_source_groups(records, abroad))
+def training_pictures(records: Records, held_out: Sequence[str]) -> NDArray[np.int64]:
+    return np.flatnonzero((records.split == "train") & ~of_source_groups(records, held_out))
 
 
 def predicted_by(run: Path, measured: Measured) -> Vectors:
@@ -84,7 +84,7 @@ class OtherDecoders:
 
     Args:
         runs: of the last row, one a seed.
-        abroad: source groups that they were not trained on.
+        held_out: source groups that they were not trained on.
         class_words: the words that go with each class, of which the prior is made.
         places: what is measured.
         vectors: the embedding.
@@ -93,13 +93,13 @@ class OtherDecoders:
     def __init__(
         self,
         runs: Sequence[Path],
-        abroad: Sequence[str],
+        held_out: Sequence[str],
         class_words: ClassWords,
         places: dict[str, Measured],
         vectors: WordVectors,
     ) -> None:
         self.runs, self.places, self.vectors = runs, places, vectors
-        self.abroad, self.background = abroad, class_words.background
+        self.held_out, self.background = held_out, class_words.background
         self.decoder = Decoder.load(runs[0] / "model.decoder.npz", vectors)
         self.predicted = {
             place: [predicted_by(run, measured) for run in runs]
@@ -191,7 +191,7 @@ class OtherDecoders:
     def _neighbour_votes(self) -> dict[str, Callable[[slice], NDArray[np.float32]]]:
         """For each place, rows → share of the neighbours' votes for each word, (n, V)."""
         home = self.places["home"]
-        training = training_pictures(home.records, self.abroad)
+        training = training_pictures(home.records, self.held_out)
         words = true_words(home.records, training, self.vectors)
         features = home.features(training)
         near = {

@@ -570,7 +570,7 @@ def test_ablations_train_measure_and_go_on(
     def measure() -> dict:
         plan = ablate.Plan(
             two_sources, auxiliary, world / EMBEDDING, tmp_path / "runs", epochs=1,
-            images_per_epoch=256, abroad=("elsewhere",), rows=rows, seeds=(1, 2),
+            images_per_epoch=256, held_out=("elsewhere",), rows=rows, seeds=(1, 2),
         )  # fmt: skip
         return ablate.run_ablations(plan)
 
