@@ -1,25 +1,19 @@
 """Tiny data, embeddings and models that every room's tests share; nothing here is downloaded."""
 
-import datetime
 import functools
-import io
-import json
 import os
-import struct
-import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import browser_kit
 import httpx
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import small_page
 from hypothesis import settings
 from PIL import Image
+from toy_files import encoded, misplaced, picture_of, write_metadata, write_part
 from waiting import PATIENCE
 
 from img2prompt.core.files import sha256_of, write_json
@@ -71,13 +65,13 @@ def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
 @pytest.fixture
 def make_picture() -> Callable[..., Image.Image]:
     """(seed, size) → an RGB picture of smooth coloured noise, the same for the same seed."""
-    return _picture
+    return picture_of
 
 
 @pytest.fixture
 def encode() -> Callable[..., bytes]:
     """(picture, format, **options) → the encoded bytes."""
-    return _encode
+    return encoded
 
 
 @pytest.fixture
@@ -86,13 +80,13 @@ def make_part() -> Callable[..., Path]:
 
     A prompt that is a text becomes DiffusionDB's `{"p": prompt, …}`; other values stay as they are.
     """
-    return _write_part
+    return write_part
 
 
 @pytest.fixture
 def misplace() -> Callable[[bytes, str], bytes]:
     """(zip, member) → the zip with that member further off than a seek can say (zip64 can)."""
-    return _misplaced
+    return misplaced
 
 
 @pytest.fixture
@@ -101,7 +95,7 @@ def make_metadata() -> Callable[..., Path]:
 
     A row is (image name, prompt, part number, image_nsfw, prompt_nsfw).
     """
-    return _write_metadata
+    return write_metadata
 
 
 @pytest.fixture
@@ -115,28 +109,28 @@ def diffusiondb_folder(tmp_path: Path) -> Path:
     rows, files, prompts = [], {}, {}
     for number in range(8):
         name = f"one-{number}.png"
-        files[name] = _encode(_picture(number), "PNG")
+        files[name] = encoded(picture_of(number), "PNG")
         prompts[name] = f"a {WORDS[3 + number]} in the forest, oil painting number {number}"
     for name, prompt in (("fox-1.png", "A red fox,  snow"), ("fox-2.png", "a RED fox, snow ")):
-        files[name] = _encode(_picture(50), "PNG")
+        files[name] = encoded(picture_of(50), "PNG")
         prompts[name] = prompt
-    _write_part(root / "images" / "part-000001.zip", files, prompts)
+    write_part(root / "images" / "part-000001.zip", files, prompts)
     rows += [(name, prompts[name], 1, 0.1, 0.01) for name in files]
 
     files, prompts = {}, {}
     for number in range(6):
         name = f"two-{number}.webp"
-        files[name] = _encode(_picture(100 + number), "WEBP", lossless=True)
+        files[name] = encoded(picture_of(100 + number), "WEBP", lossless=True)
         prompts[name] = f"portrait of a robot, neon {WORDS[15 + number]}, study {number}"
-    good = _encode(_picture(1), "WEBP")
+    good = encoded(picture_of(1), "WEBP")
     files |= {name: good for name in SKIPPED if name != "gone.webp"}
     files["broken.webp"] = good[: len(good) // 2]
     prompts |= {name: f"a castle {name}" for name in SKIPPED if name != "no-prompt.webp"}
     prompts["empty.webp"] = "  "
-    _write_part(root / "images" / "part-000002.zip", files, prompts)
+    write_part(root / "images" / "part-000002.zip", files, prompts)
     scores = {"nude.webp": (0.9, 0.1), "rude.webp": (0.1, 0.9), "blurred.webp": (2.0, 0.1)}
     rows += [(name, prompts.get(name, ""), 2, *scores.get(name, (0.1, 0.01))) for name in files]
-    _write_metadata(root / "metadata.parquet", rows)
+    write_metadata(root / "metadata.parquet", rows)
     return root
 
 
@@ -211,68 +205,6 @@ def predictor(tiny_model: Any, vectors: WordVectors) -> Any:
     from img2prompt.inference.predictor import Predictor
 
     return Predictor(tiny_model, vectors, "original")
-
-
-def _picture(seed: int = 0, size: tuple[int, int] = (24, 16)) -> Image.Image:
-    noise = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
-    return Image.fromarray(noise).resize(size, Image.Resampling.BILINEAR)
-
-
-def _encode(picture: Image.Image, file_format: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, file_format, **options)
-    return buffer.getvalue()
-
-
-def _write_part(path: Path, files: dict[str, bytes], prompts: dict[str, Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rest = {"se": 1, "c": 7.0, "st": 50, "sa": "k_euler"}
-    table = {name: {"p": p, **rest} if isinstance(p, str) else p for name, p in prompts.items()}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-        archive.writestr(f"{path.stem}.json", json.dumps(table))
-    return path
-
-
-def _misplaced(data: bytes, member: str) -> bytes:
-    start = data.index(member.encode(), data.index(b"PK\x01\x02")) - 46  # its directory entry
-    end = data.rindex(b"PK\x05\x06")
-    head, tail = bytearray(data[start : start + 46]), bytearray(data[end:])
-    extra = struct.pack("<HHQ", 1, 8, 2**63 + 5)
-    struct.pack_into("<H", head, 30, len(extra))
-    struct.pack_into("<L", head, 42, 0xFFFFFFFF)  # "see the zip64 field"
-    struct.pack_into("<L", tail, 12, struct.unpack_from("<L", tail, 12)[0] + len(extra))
-    name = data[start + 46 : start + 46 + len(member)]
-    rest = data[start + 46 + len(member) : end]
-    return data[:start] + head + name + extra + rest + tail
-
-
-def _write_metadata(path: Path, rows: Iterable[tuple], **extra: list) -> Path:
-    names, prompts, parts, image_nsfw, prompt_nsfw = zip(*rows, strict=True)
-    n = len(names)
-    columns = {
-        "image_name": names,
-        "prompt": prompts,
-        "part_id": pa.array(parts, pa.uint16()),
-        "seed": pa.array([1] * n, pa.uint32()),
-        "step": pa.array([50] * n, pa.uint16()),
-        "cfg": pa.array([7.0] * n, pa.float32()),
-        "sampler": pa.array([8] * n, pa.uint8()),
-        "width": pa.array([24] * n, pa.uint16()),
-        "height": pa.array([16] * n, pa.uint16()),
-        "user_name": ["0" * 64] * n,
-        "timestamp": pa.array(
-            [datetime.datetime(2022, 8, 7, 22, 57, tzinfo=datetime.UTC)] * n,
-            pa.timestamp("us", tz="UTC"),
-        ),
-        "image_nsfw": pa.array(image_nsfw, pa.float32()),
-        "prompt_nsfw": pa.array(prompt_nsfw, pa.float32()),
-        **extra,
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), path)
-    return path
 
 
 def _wake(model: Any) -> Any:

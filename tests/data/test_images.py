@@ -162,9 +162,9 @@ def test_arrays_that_are_no_pictures_are_refused(array: np.ndarray) -> None:
     length=st.floats(0, 1),
 )
 def test_damaged_bytes_give_a_picture_or_a_sentence(file_format, changes, length) -> None:
-    from conftest import _encode, _picture
+    from toy_files import encoded, picture_of
 
-    data = bytearray(_encode(_picture(3), file_format))
+    data = bytearray(encoded(picture_of(3), file_format))
     for place, value in changes:
         data[int(place * len(data))] = value
     try:
@@ -290,9 +290,9 @@ def test_grey_and_rgba_arrays_are_pictures() -> None:
     fit=st.sampled_from(images.FITS),
 )
 def test_preprocess_is_to_pixels_over_255(width: int, height: int, side: int, fit) -> None:
-    from conftest import _picture
+    from toy_files import picture_of
 
-    picture = _picture(width * 100 + height, (width, height))
+    picture = picture_of(width * 100 + height, (width, height))
     pixels = to_pixels(picture, side, fit)
     assert pixels.shape == (side, side, 3) and pixels.dtype == np.uint8
     values = preprocess(picture, side, fit)

@@ -80,7 +80,7 @@ def draw(colour: tuple[int, int, int], shape: str, seed: int) -> Image.Image:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Parts, prepared shards and an embedding of 192 pictures whose prompts say what they show."""
-    from conftest import _encode, _write_metadata, _write_part
+    from toy_files import encoded, write_metadata, write_part
 
     root = tmp_path_factory.mktemp("world")
     pictures = [
@@ -95,11 +95,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = []
     for part in range(2):
         chosen = pictures[part::2]
-        files = {f"{part}-{i}.png": _encode(picture) for i, (_, picture) in enumerate(chosen)}
+        files = {f"{part}-{i}.png": encoded(picture) for i, (_, picture) in enumerate(chosen)}
         prompts = {f"{part}-{i}.png": prompt for i, (prompt, _) in enumerate(chosen)}
-        _write_part(root / "data" / "images" / f"part-{part + 1:06}.zip", files, prompts)
+        write_part(root / "data" / "images" / f"part-{part + 1:06}.zip", files, prompts)
         rows += [(name, prompt, part + 1, 0.0, 0.0) for name, prompt in prompts.items()]
-    _write_metadata(root / "data" / "metadata.parquet", rows)
+    write_metadata(root / "data" / "metadata.parquet", rows)
     # More sentences about the same things, so that the words' neighbourhoods can be learned.
     lines = [prompt for prompt, _ in pictures] + [
         f"{shape} and {other} in {name}, {style}"
