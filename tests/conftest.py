@@ -11,9 +11,9 @@ import httpx
 import numpy as np
 import pytest
 import small_page
-import tiny_data
 from hypothesis import settings
 from PIL import Image
+from toy_files import encoded, misplaced, picture_of, write_metadata, write_part
 from waiting import PATIENCE
 
 from img2prompt.core.files import sha256_of, write_json
@@ -65,13 +65,13 @@ def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
 @pytest.fixture
 def make_picture() -> Callable[..., Image.Image]:
     """(seed, size) → an RGB picture of smooth coloured noise, the same for the same seed."""
-    return tiny_data.picture
+    return picture_of
 
 
 @pytest.fixture
 def encode() -> Callable[..., bytes]:
     """(picture, format, **options) → the encoded bytes."""
-    return tiny_data.encode
+    return encoded
 
 
 @pytest.fixture
@@ -80,13 +80,13 @@ def make_part() -> Callable[..., Path]:
 
     A prompt that is a text becomes DiffusionDB's `{"p": prompt, …}`; other values stay as they are.
     """
-    return tiny_data.write_part
+    return write_part
 
 
 @pytest.fixture
 def misplace() -> Callable[[bytes, str], bytes]:
     """(zip, member) → the zip with that member further off than a seek can say (zip64 can)."""
-    return tiny_data.misplaced
+    return misplaced
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def make_metadata() -> Callable[..., Path]:
 
     A row is (image name, prompt, part number, image_nsfw, prompt_nsfw).
     """
-    return tiny_data.write_metadata
+    return write_metadata
 
 
 @pytest.fixture
@@ -109,28 +109,28 @@ def diffusiondb_folder(tmp_path: Path) -> Path:
     rows, files, prompts = [], {}, {}
     for number in range(8):
         name = f"one-{number}.png"
-        files[name] = tiny_data.encode(tiny_data.picture(number), "PNG")
+        files[name] = encoded(picture_of(number), "PNG")
         prompts[name] = f"a {WORDS[3 + number]} in the forest, oil painting number {number}"
     for name, prompt in (("fox-1.png", "A red fox,  snow"), ("fox-2.png", "a RED fox, snow ")):
-        files[name] = tiny_data.encode(tiny_data.picture(50), "PNG")
+        files[name] = encoded(picture_of(50), "PNG")
         prompts[name] = prompt
-    tiny_data.write_part(root / "images" / "part-000001.zip", files, prompts)
+    write_part(root / "images" / "part-000001.zip", files, prompts)
     rows += [(name, prompts[name], 1, 0.1, 0.01) for name in files]
 
     files, prompts = {}, {}
     for number in range(6):
         name = f"two-{number}.webp"
-        files[name] = tiny_data.encode(tiny_data.picture(100 + number), "WEBP", lossless=True)
+        files[name] = encoded(picture_of(100 + number), "WEBP", lossless=True)
         prompts[name] = f"portrait of a robot, neon {WORDS[15 + number]}, study {number}"
-    good = tiny_data.encode(tiny_data.picture(1), "WEBP")
+    good = encoded(picture_of(1), "WEBP")
     files |= {name: good for name in SKIPPED if name != "gone.webp"}
     files["broken.webp"] = good[: len(good) // 2]
     prompts |= {name: f"a castle {name}" for name in SKIPPED if name != "no-prompt.webp"}
     prompts["empty.webp"] = "  "
-    tiny_data.write_part(root / "images" / "part-000002.zip", files, prompts)
+    write_part(root / "images" / "part-000002.zip", files, prompts)
     scores = {"nude.webp": (0.9, 0.1), "rude.webp": (0.1, 0.9), "blurred.webp": (2.0, 0.1)}
     rows += [(name, prompts.get(name, ""), 2, *scores.get(name, (0.1, 0.01))) for name in files]
-    tiny_data.write_metadata(root / "metadata.parquet", rows)
+    write_metadata(root / "metadata.parquet", rows)
     return root
 
 

@@ -263,7 +263,7 @@ class Columns:
         Raises:
             UserError: a shard's file is missing or damaged.
         """
-        rows = self.pictures.reader(self.inputs)(index)
+        rows = _in_single(self.pictures.reader(self.inputs)(index))
         inputs: NDArray[np.float32] = self.decode(tf.constant(rows)).numpy()
         return inputs
 
@@ -313,9 +313,18 @@ def batches_at_random(
     )
 
 
+def _in_single(rows: NDArray[Any]) -> NDArray[Any]:
+    """Float16 rows as float32: TensorFlow warns of half precision on most processors."""
+    return rows.astype(np.float32) if rows.dtype == np.float16 else rows
+
+
 def _batches(columns: Columns, indices: tf.data.Dataset) -> tf.data.Dataset:
     """Batches of positions → batches of inputs and targets."""
-    read = columns.read_all()
+    read_rows = columns.read_all()
+
+    def read(index: Index) -> list[NDArray[Any]]:
+        return [_in_single(part) for part in read_rows(index)]
+
     like = read(np.zeros(1, np.int64))
 
     def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_data
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -163,7 +162,9 @@ def test_arrays_that_are_no_pictures_are_refused(array: np.ndarray) -> None:
     length=st.floats(0, 1),
 )
 def test_damaged_bytes_give_a_picture_or_a_sentence(file_format, changes, length) -> None:
-    data = bytearray(tiny_data.encode(tiny_data.picture(3), file_format))
+    from toy_files import encoded, picture_of
+
+    data = bytearray(encoded(picture_of(3), file_format))
     for place, value in changes:
         data[int(place * len(data))] = value
     try:
@@ -289,7 +290,9 @@ def test_grey_and_rgba_arrays_are_pictures() -> None:
     fit=st.sampled_from(images.FITS),
 )
 def test_preprocess_is_to_pixels_over_255(width: int, height: int, side: int, fit) -> None:
-    picture = tiny_data.picture(width * 100 + height, (width, height))
+    from toy_files import picture_of
+
+    picture = picture_of(width * 100 + height, (width, height))
     pixels = to_pixels(picture, side, fit)
     assert pixels.shape == (side, side, 3) and pixels.dtype == np.uint8
     values = preprocess(picture, side, fit)

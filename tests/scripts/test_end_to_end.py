@@ -21,7 +21,6 @@ import numpy as np
 import pytest
 from paths import ROOT
 from PIL import Image, ImageDraw
-from tiny_data import encode, write_metadata, write_part
 from waiting import HELD_TRAINING, PATIENCE, held_at, is_held, wait_until
 
 from img2prompt.core.errors import UserError
@@ -81,6 +80,8 @@ def draw(colour: tuple[int, int, int], shape: str, seed: int) -> Image.Image:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Parts, prepared shards and an embedding of 192 pictures whose prompts say what they show."""
+    from toy_files import encoded, write_metadata, write_part
+
     root = tmp_path_factory.mktemp("world")
     pictures = [
         (f"a {name} {shape} in the middle, {style} {other}", draw(rgb, shape, seed))
@@ -94,7 +95,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = []
     for part in range(2):
         chosen = pictures[part::2]
-        files = {f"{part}-{i}.png": encode(picture) for i, (_, picture) in enumerate(chosen)}
+        files = {f"{part}-{i}.png": encoded(picture) for i, (_, picture) in enumerate(chosen)}
         prompts = {f"{part}-{i}.png": prompt for i, (prompt, _) in enumerate(chosen)}
         write_part(root / "data" / "images" / f"part-{part + 1:06}.zip", files, prompts)
         rows += [(name, prompt, part + 1, 0.0, 0.0) for name, prompt in prompts.items()]

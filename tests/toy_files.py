@@ -1,4 +1,4 @@
-"""Small pictures, parts and metadata in DiffusionDB's layout, for the tests of every folder."""
+"""Small pictures and parts of DiffusionDB, as files."""
 
 import datetime
 import io
@@ -15,24 +15,18 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 
-def picture(seed: int = 0, size: tuple[int, int] = (24, 16)) -> Image.Image:
-    """An RGB picture of smooth coloured noise, the same for the same seed."""
-
+def picture_of(seed: int = 0, size: tuple[int, int] = (24, 16)) -> Image.Image:
     noise = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize(size, Image.Resampling.BILINEAR)
 
 
-def encode(image: Image.Image, file_format: str = "PNG", **options: Any) -> bytes:
-    """The encoded bytes of a picture."""
-
+def encoded(picture: Image.Image, file_format: str = "PNG", **options: Any) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, file_format, **options)
+    picture.save(buffer, file_format, **options)
     return buffer.getvalue()
 
 
 def write_part(path: Path, files: dict[str, bytes], prompts: dict[str, Any]) -> Path:
-    """A part zip: file name → bytes, and the JSON of prompts; a text becomes `{"p": text, …}`."""
-
     path.parent.mkdir(parents=True, exist_ok=True)
     rest = {"se": 1, "c": 7.0, "st": 50, "sa": "k_euler"}
     table = {name: {"p": p, **rest} if isinstance(p, str) else p for name, p in prompts.items()}
@@ -44,8 +38,6 @@ def write_part(path: Path, files: dict[str, bytes], prompts: dict[str, Any]) -> 
 
 
 def misplaced(data: bytes, member: str) -> bytes:
-    """A zip with one member further off than a seek can say (zip64 can)."""
-
     start = data.index(member.encode(), data.index(b"PK\x01\x02")) - 46  # its directory entry
     end = data.rindex(b"PK\x05\x06")
     head, tail = bytearray(data[start : start + 46]), bytearray(data[end:])
@@ -59,8 +51,6 @@ def misplaced(data: bytes, member: str) -> bytes:
 
 
 def write_metadata(path: Path, rows: Iterable[tuple], **extra: list) -> Path:
-    """`metadata.parquet`; a row is (image name, prompt, part, image_nsfw, prompt_nsfw)."""
-
     names, prompts, parts, image_nsfw, prompt_nsfw = zip(*rows, strict=True)
     n = len(names)
     columns = {
