@@ -19,7 +19,7 @@ from img2prompt.embedding.analogy import (
 )
 from img2prompt.embedding.kinds import KINDS
 from img2prompt.inference import export
-from img2prompt.ui.context import Page
+from img2prompt.ui.context import Page, toast
 from img2prompt.ui.map import card
 from img2prompt.ui.map.figures import (
     picture_part,
@@ -244,11 +244,10 @@ class Endpoints:
         Returns:
             {"expression", "results": [{"word", "score", "count"}]}
         """
-        with self.page.errors():
-            try:
-                return solve(expression, self.models.vectors, NEIGHBOURS).to_dict()
-            except UserError as error:
-                raise UserError(self.handlers.told(error)) from None
+        try:
+            return solve(expression, self.models.vectors, NEIGHBOURS).to_dict()
+        except UserError as error:
+            raise toast(self.handlers.told(error)) from None
 
 
 def _depth(dimension: str) -> int:
