@@ -99,7 +99,7 @@ def link_shards(source: Path, out: Path, shards: int) -> None:
     """A prepared folder of so many shards: links to those of `source`, some of them repeatedly."""
     names = sorted(path.stem for path in source.glob("part-*.parquet"))
     if not names:
-        raise UserError(f"{source} holds no prepared shards; run scripts/prepare_data.py.")
+        raise UserError("data.no_shards", folder=source)
     out.mkdir(parents=True)
     write_json(out / SETTINGS_FILE, json.loads((source / SETTINGS_FILE).read_text("utf-8")))
     for number in range(shards):
