@@ -186,7 +186,7 @@ class Cluster(_Outside):
         except ImportError:
             raise UserError("core.no_dask") from None
 
-        class Tried(Client):  # type: ignore[misc]  # Dask has no types
+        class Tried(Client):
             def __del__(self) -> None:
                 # Never connected, it would wait for itself and end in a traceback.
                 if self.status != "connecting":

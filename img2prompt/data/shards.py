@@ -77,6 +77,9 @@ class PrepareSettings:
         for name in ("min_size", "min_words", "max_per_prompt", "max_per_user"):
             if getattr(self, name) < 0:
                 raise UserError("data.negative", option=f"--{name.replace('_', '-')}")
+        for most in (self.max_image_nsfw, self.max_prompt_nsfw):
+            if most is not None and not most >= 0:  # nothing is above one that is not a number
+                raise UserError("data.threshold", most=most)
         if self.max_words is not None and self.max_words < max(1, self.min_words):
             raise UserError("data.max_words")
         if isinstance(self.languages, str):
