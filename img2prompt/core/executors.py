@@ -190,11 +190,18 @@ class Cluster(_Outside):
             from distributed import Client, KilledWorker
         except ImportError:
             raise UserError("core.no_dask") from None
+
+        class Tried(Client):
+            def __del__(self) -> None:
+                # Never connected, it would wait for itself and end in a traceback.
+                if self.status != "connecting":
+                    super().__del__()
+
         # What matters comes as an exception and is told in a sentence; its log has tracebacks.
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         try:
-            self._client = Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
-        except (OSError, ValueError):
+            self._client = Tried(address, timeout=ANSWER_SECONDS, set_as_default=False)
+        except (OSError, ValueError, TypeError):  # TypeError: TLS without its certificates
             raise UserError("core.no_scheduler", address=address) from None
         self._executor = self._client.get_executor(retries=RETRIES)
         self._killed = KilledWorker

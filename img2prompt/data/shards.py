@@ -77,6 +77,10 @@ class PrepareSettings:
         for name in ("min_size", "min_words", "max_per_prompt", "max_per_user"):
             if getattr(self, name) < 0:
                 raise UserError("data.negative", option=f"--{name.replace('_', '-')}")
+        for most in (self.max_image_nsfw, self.max_prompt_nsfw):
+            # Nothing is above what is not a number, and JSON has no infinite ones.
+            if most is not None and not 0 <= most < float("inf"):
+                raise UserError("data.threshold", most=most)
         if self.max_words is not None and self.max_words < max(1, self.min_words):
             raise UserError("data.max_words")
         if isinstance(self.languages, str):

@@ -3,13 +3,15 @@
 import functools
 import os
 import threading
+import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import Path
 
 from img2prompt.core.executors import in_order
 from img2prompt.data.images import ImageError
-from img2prompt.inference.artifacts import load
+from img2prompt.inference.artifacts import ASSETS, MANIFEST, Assets, load
 from img2prompt.inference.predictor import BATCH, Prediction, Predictor, predict_files
 
 Labelled = tuple[str, Prediction | ImageError]
@@ -40,23 +42,36 @@ def label_files(
     names = [os.fspath(file) for file in files]
     # The batches are those of `predict_many`, so that the answers are the same to the last bit.
     batches = (names[start : start + BATCH] for start in range(0, len(names), BATCH))
-    folder = str(Path.cwd())
-    tasks = ((preset, revision, folder, batch, words) for batch in batches)
+    run = Run(uuid.uuid4().hex, preset, revision, str(Path.cwd()), words)
+    tasks = ((run, batch) for batch in batches)
     for rows in in_order(executor, _label, tasks):
         yield from rows
 
 
-def _label(
-    preset: str | None, revision: str | None, folder: str, names: list[str], words: int
-) -> list[Labelled]:
-    """Predict one batch; relative names are of `folder`, a worker's own may be another."""
-    here = folder == str(Path.cwd())
-    if not here and preset is not None and Path(folder, preset).is_dir():
-        preset = str(Path(folder, preset))
+@dataclass(frozen=True)
+class Run:
+    """What all batches of a call of `label_files` share.
+
+    Attributes:
+        key: no two runs have the same.
+        preset, revision, words: as for `label_files`.
+        folder: the one that relative names are of; a worker's own may be another.
+    """
+
+    key: str
+    preset: str | None
+    revision: str | None
+    folder: str
+    words: int
+
+
+def _label(run: Run, names: list[str]) -> list[Labelled]:
+    """Predict one batch."""
+    here = run.folder == str(Path.cwd())
     with _LOADING:  # a cluster's worker has threads
-        predictor = _load(preset, revision)
-    paths = names if here else [str(Path(folder, name)) for name in names]
-    rows = [row for _, row in predict_files(predictor, paths, words)]
+        predictor = _load(run)
+    paths = names if here else [str(Path(run.folder, name)) for name in names]
+    rows = [row for _, row in predict_files(predictor, paths, run.words)]
     return [
         (name, row if here or isinstance(row, Prediction) else _renamed(row, path, name))
         for name, path, row in zip(names, paths, rows, strict=True)
@@ -64,8 +79,17 @@ def _label(
 
 
 @functools.lru_cache(maxsize=1)
-def _load(preset: str | None, revision: str | None) -> Predictor:
-    return load(preset, revision=revision)
+def _load(run: Run) -> Predictor:
+    """The model of a run. Of the next one it may be another in the same folder, or a newer commit.
+
+    A cluster's workers outlive a run.
+    """
+    preset = run.preset
+    # As for `load`, a shipped name means the shipped preset, whatever folders there are.
+    shipped = (ASSETS / MANIFEST).is_file() and preset in Assets().presets
+    if preset is not None and not shipped and Path(run.folder, preset).is_dir():
+        preset = str(Path(run.folder, preset))
+    return load(preset, revision=run.revision)
 
 
 def _renamed(error: ImageError, path: str, name: str) -> ImageError:

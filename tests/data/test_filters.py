@@ -89,6 +89,9 @@ def test_an_unknown_language_is_named() -> None:
     [
         {"min_size": -1},
         {"max_per_prompt": -1},
+        {"max_image_nsfw": float("nan")},
+        {"max_prompt_nsfw": -0.1},
+        {"max_prompt_nsfw": float("inf")},
         {"max_words": 0},
         {"min_words": 5, "max_words": 4},
         {"languages": "en"},

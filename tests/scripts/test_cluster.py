@@ -3,6 +3,7 @@
 What comes out is what one machine makes, byte for byte, also where a worker is lost on the way.
 """
 
+import gc
 import os
 import signal
 import subprocess
@@ -176,9 +177,13 @@ def test_a_scheduler_that_does_not_answer_is_a_sentence(
     monkeypatch: pytest.MonkeyPatch, source: Path, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("img2prompt.core.executors.ANSWER_SECONDS", 0.5)
-    for address in ("tcp://127.0.0.1:9", "nonsense"):
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    for address in ("tcp://127.0.0.1:9", "nonsense", "tcp://host", "tls://127.0.0.1:9"):
         with pytest.raises(UserError, match=f"No Dask scheduler answers at {address}"):
             Cluster(address)
+        gc.collect()
+    assert told == []  # no traceback of what was left
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(UserError, match="pip install"):
         Cluster("tcp://127.0.0.1:9")
