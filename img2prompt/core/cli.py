@@ -59,7 +59,8 @@ def _run(main: Callable[[], int | None]) -> int:
         if error.filename is None and error.errno != errno.ENOSPC:
             raise
         where = f" ({one_line(os.fsdecode(error.filename))})" if error.filename is not None else ""
-        print(f"error: {error.strerror}{where}; check the path and the disk.", file=sys.stderr)
+        told = UserError("core.system_error", reason=f"{error.strerror}{where}")
+        print(f"error: {told}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

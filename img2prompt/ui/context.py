@@ -162,10 +162,5 @@ def one_of(allowed: Collection[str]) -> Callable[[str], str]:
 
 
 def shown(error: UserError, text: Texts) -> gr.Error:
-    """A `UserError` as a toast."""
-    return toast(error.told(text))
-
-
-def toast(sentence: str) -> gr.Error:
-    """A sentence as a toast; gradio shows it as HTML, and ours may quote a file's name."""
-    return gr.Error(escape(sentence), duration=15, print_exception=False)
+    """A `UserError` as a toast; gradio shows it as HTML, and ours may quote a file's name."""
+    return gr.Error(escape(error.told(text)), duration=15, print_exception=False)
