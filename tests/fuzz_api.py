@@ -22,8 +22,8 @@ from fuzz_inputs import SCALARS, encoded, picture
 from fuzz_kit import Family, is_sentence
 from hypothesis import strategies as st
 from PIL import PngImagePlugin
-from sentences import Sentence
 
+from img2prompt.core.errors import UserError
 from img2prompt.core.files import sha256_of, write_json
 from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
 from img2prompt.embedding.word_map import MAP_FILE, VocabularyMap
@@ -147,7 +147,7 @@ def check_call(data: bytes) -> None:
     if not worked:
         sentence = back.get("error") if isinstance(back, dict) else back
         assert is_sentence(sentence), f"no sentence: {back!r}"
-        raise Sentence(sentence)
+        raise UserError(sentence)
 
 
 def _raised(log: list[str]) -> list[str]:

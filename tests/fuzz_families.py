@@ -10,7 +10,6 @@ import numpy as np
 from fuzz_inputs import TEXT, archives, damaged, pictures, pictures_with_prompts
 from fuzz_kit import Family, is_sentence
 from hypothesis import strategies as st
-from sentences import Sentence
 
 from img2prompt.core.errors import UserError
 from img2prompt.data import block_list, diffusiondb, images, text
@@ -126,7 +125,7 @@ def check_artifact(data: bytes) -> None:
             except UserError as error:
                 told.append(error)
         if len(told) == 2:
-            raise Sentence(str(told[0]).replace(folder, "…"))
+            raise UserError(str(told[0]).replace(folder, "…"))
 
 
 @cache

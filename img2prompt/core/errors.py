@@ -27,12 +27,14 @@ class UserError(ValueError):
 
     def told(self, text: Texts) -> str:
         """The sentence in a language."""
-        key = f"error.{self.key}"
+        key = next((key for key in (f"error.{self.key}", self.key) if key in text), None)
+        if key is None:
+            return self.key  # a program that uses ours may raise a sentence of its own
         values = {
             name: value.told(text) if isinstance(value, UserError) else value
             for name, value in self.values.items()
         }
-        return text(key if key in text else self.key, **values)
+        return text(key, **values)
 
 
 @cache

@@ -51,7 +51,7 @@ class Seen:
 class Recent(Generic[T]):
     """The results that were asked for last, by key; whoever asks at the same time shares one.
 
-    A failure is raised to everyone who waits for it, and is not kept.
+    A failure is not kept, and whoever waited for it computes the result anew.
 
     Args:
         most: how many are kept.
@@ -72,14 +72,18 @@ class Recent(Generic[T]):
                 while len(self._results) > self._most:
                     self._results.popitem(last=False)
             self._results.move_to_end(key)
-        if ours:
+        if not ours:
             try:
-                result.set_result(compute())
-            except BaseException as error:
-                with self._lock:
-                    if self._results.get(key) is result:
-                        del self._results[key]
-                result.set_exception(error)
+                return result.result()
+            except Exception:
+                return compute()  # the other one's file may be gone; ours need not be
+        try:
+            result.set_result(compute())
+        except BaseException as error:
+            with self._lock:
+                if self._results.get(key) is result:
+                    del self._results[key]
+            result.set_exception(error)
         return result.result()
 
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paths import ROOT
-from sentences import Sentence
 
 from img2prompt.core.cli import run_command
+from img2prompt.core.errors import UserError
 from img2prompt.core.printable import LAYOUT, CleanStream, json_text, one_line, visible
 
 EVIL = "dog\x1b[2J\x07\u202egnp\x9b31m\u2028.png"
@@ -50,7 +50,7 @@ def test_letters_of_every_script_stay_as_they_are() -> None:
 def test_a_commands_error_is_one_clean_line(capsys: pytest.CaptureFixture) -> None:
     def main() -> None:
         print(f"{EVIL}\t50 %\r", file=sys.stderr, end="")
-        raise Sentence(f"There is no file {EVIL}\nerror: all is well.")
+        raise UserError(f"There is no file {EVIL}\nerror: all is well.")
 
     assert run_command(main) == 2
     told = capsys.readouterr().err

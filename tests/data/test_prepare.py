@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from paths import ROOT
-from sentences import Sentence
 from waiting import PATIENCE, group_is_running, wait_until
 
 from img2prompt.core import executors
@@ -120,7 +119,7 @@ def test_a_failed_fetch_does_not_stop_the_others(make_source, tmp_path: Path) ->
     class Broken(Elsewhere):
         def fetch(self, stem: str) -> Path:
             if stem == "part-000002":
-                raise Sentence("part-000002 cannot be had; check the network.")
+                raise UserError("part-000002 cannot be had; check the network.")
             return super().fetch(stem)
 
     parts = Broken(make_source(4, 3), tmp_path / "copies", {"from": "afar"})

@@ -10,7 +10,6 @@ from fuzz_families import FAMILIES
 from fuzz_kit import Family, outcome, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sentences import Sentence
 
 from img2prompt.core.errors import UserError
 
@@ -77,7 +76,7 @@ def test_a_fault_is_found_cut_down_and_kept_once(tmp_path: Path) -> None:
 )
 def test_what_is_no_sentence_is_a_finding(told: str) -> None:
     def check(data: bytes) -> None:
-        raise Sentence(told)
+        raise UserError(told)
 
     with pytest.raises(AssertionError, match="no sentence"):
         outcome(family_of(check), b"")

@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import gradio as gr
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import ImageFile, PngImagePlugin
 from small_page import picture
+from waiting import PATIENCE
 
+from img2prompt.core.errors import UserError
 from img2prompt.data.images import ImageError
 from img2prompt.inference.artifacts import Assets
 from img2prompt.inference.predictor import Predictor
@@ -142,6 +145,25 @@ def test_a_failure_is_told_every_time(service: ModelService, tmp_path: Path) -> 
             service(path, "notebook", 5)
     picture(5).save(path)
     assert len(service(path, "notebook", 5).words) == 5
+
+
+def test_another_one_s_failure_is_not_ours() -> None:
+    """Two visitors bring the same bytes; the file of the first is deleted meanwhile."""
+    recent: Recent[str] = Recent(4)
+    begun, go = threading.Event(), threading.Event()
+
+    def fails() -> str:
+        begun.set()
+        assert go.wait(PATIENCE)
+        raise UserError("page.gone")
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(recent.get, "key", fails)
+        assert begun.wait(PATIENCE)
+        second = pool.submit(recent.get, "key", lambda: "answered")
+        go.set()
+        assert second.result(PATIENCE) == "answered"
+        assert isinstance(first.exception(PATIENCE), UserError)
 
 
 def test_what_was_asked_for_long_ago_is_let_go() -> None:
