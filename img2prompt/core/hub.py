@@ -74,14 +74,15 @@ class Asked:
 class HubRepository:
     """A model repository at the one commit that its revision led to when this was made.
 
-    Its files come from the hub of HF_ENDPOINT, through huggingface_hub's cache (HF_HUB_CACHE,
-    HF_HOME).
+    Its files come through huggingface_hub's cache.
 
     Args:
         repo: `user/name`.
         entry: the file that is fetched first, and whose commit all others are fetched at.
         revision: a branch, a tag or a commit; unset, the main branch. A commit that the cache
             knows needs no network; a branch without network is what the cache last saw of it.
+        endpoint: the hub's address; unset, huggingface_hub's (HF_ENDPOINT).
+        cache: the folder of downloads; unset, huggingface_hub's (HF_HUB_CACHE, HF_HOME).
 
     Attributes:
         commit: 40 hexadecimal digits.
@@ -96,11 +97,16 @@ class HubRepository:
         repo: str,
         entry: str,
         revision: str | None = None,
+        *,
+        endpoint: str | None = None,
+        cache: Path | None = None,
     ) -> None:
         check_repo_id(repo)
         if revision is not None:
             check_revision(revision)
         self.repo = repo
+        self._endpoint = endpoint
+        self._cache = cache
         self._offline = False
         self.commit = revision or MAIN
         if not COMMIT.fullmatch(self.commit) or not self._is_cached(entry):
@@ -134,6 +140,8 @@ class HubRepository:
                     self.repo,
                     name,
                     revision=self.commit,
+                    cache_dir=self._cache,
+                    endpoint=self._endpoint,
                     local_files_only=self._offline,
                     force_download=again,
                 )
@@ -142,7 +150,7 @@ class HubRepository:
     def _is_cached(self, name: str) -> bool:
         from huggingface_hub import try_to_load_from_cache
 
-        found = try_to_load_from_cache(self.repo, name, revision=self.commit)
+        found = try_to_load_from_cache(self.repo, name, cache_dir=self._cache, revision=self.commit)
         return isinstance(found, str)
 
     def _ask(self, entry: str) -> None:
@@ -155,7 +163,7 @@ class HubRepository:
 
         with explained(Asked(self.repo, entry, self.commit)), understood(self.repo):
             try:
-                HfApi().model_info(self.repo, revision=self.commit)
+                HfApi(endpoint=self._endpoint).model_info(self.repo, revision=self.commit)
             except (HTTPError, OfflineModeIsEnabled) as error:
                 if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
                     raise
