@@ -26,6 +26,15 @@ def encoded(picture: Image.Image, file_format: str = "PNG", **options: Any) -> b
     return buffer.getvalue()
 
 
+def zip_of(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """A zip of members by name, all packed in one way."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
 def write_part(path: Path, files: dict[str, bytes], prompts: dict[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     rest = {"se": 1, "c": 7.0, "st": 50, "sa": "k_euler"}

@@ -66,12 +66,19 @@ def limited(name: str | UserError, most: int, start: int = 0) -> Iterator[None]:
         _LIMIT.reset(mark)
 
 
-def prepare_client() -> None:
-    """Let `limited` watch huggingface_hub's client, and let it tell nothing of this machine."""
-    from huggingface_hub import constants, get_session
+def keep_quiet() -> None:
+    """Let huggingface_hub tell nothing of this machine, and ask the hub for nothing to tell."""
+    from huggingface_hub import constants
 
     # The switch for it, the variable HF_HUB_DISABLE_TELEMETRY, is read before any code of ours.
     constants.HF_HUB_DISABLE_TELEMETRY = True
+
+
+def prepare_client() -> None:
+    """Let `limited` watch huggingface_hub's client, and let it tell nothing of this machine."""
+    from huggingface_hub import get_session
+
+    keep_quiet()
     hooks = get_session().event_hooks
     if _ask_plainly not in hooks["request"]:
         hooks["request"].append(_ask_plainly)

@@ -19,7 +19,7 @@ from starlette.middleware import Middleware
 from img2prompt.core.errors import UserError
 from img2prompt.core.html import macros
 from img2prompt.core.texts import ENGLISH, Texts, languages
-from img2prompt.core.transfers import prepare_client
+from img2prompt.core.transfers import keep_quiet
 from img2prompt.data import images
 from img2prompt.inference.artifacts import Assets
 from img2prompt.ui.batch import tab as batch
@@ -75,7 +75,7 @@ def build_app(assets: Assets, options: Options = Options()) -> mistakes.Blocks:
     """
     language = options.language
     texts = page_texts(language)
-    prepare_client()  # Gradio asks the hub for names of programs otherwise
+    keep_quiet()  # Gradio asks the hub for names of programs otherwise
     private_folder()  # Gradio's components ask for it when they are made
     models = ModelService(assets, options.preset, options.show_all)
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from img2prompt.core.errors import UserError
+from img2prompt.core.files import sha256_of
 from img2prompt.data.block_list import BLOCKED_WORDS
 from img2prompt.data.images import preprocess_sized
 from img2prompt.embedding.kinds import KINDS_FILE, Kinds
@@ -73,10 +73,8 @@ class Recent(Generic[T]):
                     self._results.popitem(last=False)
             self._results.move_to_end(key)
         if not ours:
-            try:
-                return result.result()
-            except Exception:
-                return compute()  # the other one's file may be gone; ours need not be
+            # Where the other one failed, its file may be gone; ours need not be.
+            return result.result() if result.exception() is None else compute()
         try:
             result.set_result(compute())
         except BaseException as error:
@@ -169,7 +167,7 @@ class ModelService:
         predictor, digest = self.predictor(preset), _digest(picture)
 
         def vectors() -> NDArray[np.float32]:
-            pixels = self.seen(picture, preset).pixels
+            pixels = self._seen_by(digest, picture, predictor).pixels
             said: NDArray[np.float32] = predictor.predict_vectors(pixels[None])
             return said.reshape(said.shape[1:])
 
@@ -185,10 +183,12 @@ class ModelService:
             ImageError: the picture cannot be used.
             UserError: the file is gone, or unknown preset.
         """
-        predictor = self.predictor(preset)
+        return self._seen_by(_digest(picture), picture, self.predictor(preset))
+
+    def _seen_by(self, digest: str, picture: Source, predictor: Predictor) -> Seen:
         side, fit = predictor.side, predictor.fit
         return self._seen.get(
-            (_digest(picture), side, fit), lambda: Seen(*preprocess_sized(picture, side, fit))
+            (digest, side, fit), lambda: Seen(*preprocess_sized(picture, side, fit))
         )
 
     def explain(self, picture: Source, preset: str, words: tuple[str, ...]) -> OcclusionMaps:
@@ -198,7 +198,8 @@ class ModelService:
             ImageError: the picture cannot be used.
             UserError: the file is gone, unknown preset or word.
         """
-        predictor, seen = self.predictor(preset), self.seen(picture, preset)
+        predictor, digest = self.predictor(preset), _digest(picture)
+        seen = self._seen_by(digest, picture, predictor)
 
         def explanation() -> OcclusionMaps:
             # One at a time: an explanation fills both cores of the machine.
@@ -209,7 +210,7 @@ class ModelService:
             }
             return replace(square, heats=heats)
 
-        return self._explanations.get((_digest(picture), predictor, words), explanation)
+        return self._explanations.get((digest, predictor, words), explanation)
 
     def compare(self, prediction: Prediction, prompt: str) -> Truth:
         """How an answer compares to a true prompt, in which blocked words are masked."""
@@ -240,7 +241,6 @@ def _digest(picture: Source) -> str:
     if isinstance(picture, bytes):
         return hashlib.sha256(picture).hexdigest()
     try:
-        with Path(picture).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(picture)
     except (OSError, ValueError):  # ValueError: a name with a null byte
         raise UserError("page.gone") from None

@@ -1,5 +1,6 @@
 """Array files that come from others: sizes are checked before anything is read."""
 
+import functools
 import io
 import struct
 import tracemalloc
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toy_files import zip_of
 
 from img2prompt.core.arrays import (
     TEXT,
@@ -47,12 +49,7 @@ def head(shape: tuple, descr: str = "<f4") -> bytes:
     return buffer.getvalue()
 
 
-def pack(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", method) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return buffer.getvalue()
+stored = functools.partial(zip_of, method=zipfile.ZIP_STORED)
 
 
 def good() -> bytes:
@@ -108,34 +105,34 @@ def test_a_missing_file_is_told_with_what_makes_it(tmp_path: Path) -> None:
 
 
 CRAFTED: dict[str, Callable[[], bytes]] = {
-    "a head that declares 10 TB": lambda: pack({"values.npy": head((2**40, 4))}),
+    "a head that declares 10 TB": lambda: stored({"values.npy": head((2**40, 4))}),
     "a head and a member that declare 8 GB": lambda: lying(
-        pack({"values.npy": head((2**29 - 16, 4), "<f4") + b"\0" * 64}), 2**32 - 2
+        stored({"values.npy": head((2**29 - 16, 4), "<f4") + b"\0" * 64}), 2**32 - 2
     ),
-    "a head longer than the member": lambda: pack({"values.npy": head((9, 4)) + b"\0" * 16}),
-    "a side below nothing": lambda: pack({"values.npy": head((-1, 4))}),
-    "a side of a thousand digits": lambda: pack({"values.npy": head((10**300, 4))}),
-    "a head of 4 GB": lambda: pack(
+    "a head longer than the member": lambda: stored({"values.npy": head((9, 4)) + b"\0" * 16}),
+    "a side below nothing": lambda: stored({"values.npy": head((-1, 4))}),
+    "a side of a thousand digits": lambda: stored({"values.npy": head((10**300, 4))}),
+    "a head of 4 GB": lambda: stored(
         {"values.npy": b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + b" " * 99}
     ),
-    "a head that nests": lambda: pack(
+    "a head that nests": lambda: stored(
         {"values.npy": b"\x93NUMPY\x01\x00" + struct.pack("<H", 900) + b"(" * 900}
     ),
-    "a head of minus signs": lambda: pack(
+    "a head of minus signs": lambda: stored(
         {"values.npy": b"\x93NUMPY\x01\x00" + struct.pack("<H", 900) + b"-" * 899 + b"1"}
     ),
-    "objects": lambda: pack({"values.npy": head((1, 4), "|O") + b"cos\nsystem\n(S'x'\ntR."}),
-    "huge texts": lambda: pack({"values.npy": head((1, 4), "<U999999999")}),
-    "an unknown version": lambda: pack({"values.npy": b"\x93NUMPY\x09\x00" + b"\0" * 200}),
-    "not an array": lambda: pack({"values.npy": b"no array"}),
-    "nothing": lambda: pack({"values.npy": b""}),
-    "an empty zip": lambda: pack({}),
-    "a bomb": lambda: pack(
+    "objects": lambda: stored({"values.npy": head((1, 4), "|O") + b"cos\nsystem\n(S'x'\ntR."}),
+    "huge texts": lambda: stored({"values.npy": head((1, 4), "<U999999999")}),
+    "an unknown version": lambda: stored({"values.npy": b"\x93NUMPY\x09\x00" + b"\0" * 200}),
+    "not an array": lambda: stored({"values.npy": b"no array"}),
+    "nothing": lambda: stored({"values.npy": b""}),
+    "an empty zip": lambda: stored({}),
+    "a bomb": lambda: zip_of(
         {"values.npy": head((20 * MB, 4)) + b"\0" * (320 * MB)}, zipfile.ZIP_DEFLATED
     ),
-    "another packing": lambda: pack({"values.npy": head((0, 4))}, zipfile.ZIP_LZMA),
-    "many members": lambda: pack({f"{n}.npy": b"" for n in range(100)}),
-    "a long list of members": lambda: pack({f"{n}.npy": b"" for n in range(30_000)}),
+    "another packing": lambda: zip_of({"values.npy": head((0, 4))}, zipfile.ZIP_LZMA),
+    "many members": lambda: stored({f"{n}.npy": b"" for n in range(100)}),
+    "a long list of members": lambda: stored({f"{n}.npy": b"" for n in range(30_000)}),
     "no zip": lambda: b"not a zip",
     "an array by itself": lambda: head((1, 4)) + b"\0" * 16,
     "a pickle": lambda: b"\x80\x04cos\nsystem\n.",

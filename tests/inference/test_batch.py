@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from toy_files import zip_of
 
 from img2prompt.core.errors import UserError
 from img2prompt.core.printable import NAME_LENGTH, clean_name
@@ -520,11 +521,3 @@ def test_the_rest_takes_as_long_as_the_pace_so_far(
     # Four pictures took what the first of them was told with; the pace is a picture's.
     first, fourth = left[0], left[3]
     assert first == pytest.approx(7 / 4 * fourth) and left[-1] == 0
-
-
-def zip_of(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", method) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return buffer.getvalue()
