@@ -8,7 +8,7 @@ WORKDIR /home/user/app
 
 # A layer of its own: it takes minutes, and changes more seldom than the code.
 COPY requirements.lock ./
-RUN pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements.lock
+RUN pip install --no-cache-dir --require-hashes --no-deps --only-binary :all: -r requirements.lock
 
 COPY app.py ./
 COPY img2prompt/ img2prompt/

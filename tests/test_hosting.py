@@ -204,7 +204,7 @@ def test_requirements_are_a_layer_of_their_own() -> None:
 def test_the_container_installs_the_lock_by_hash_and_nothing_else() -> None:
     installs = [rest for name, rest in STEPS if "install" in rest]
     assert len(installs) == 1
-    for option in ("--require-hashes", "--only-binary :all:", "-r requirements.lock"):
+    for option in ("--require-hashes", "--no-deps", "--only-binary :all:", "-r requirements.lock"):
         assert option in installs[0]
 
 

@@ -2,10 +2,14 @@
 
 import re
 import shutil
+from importlib import metadata
 from pathlib import Path
 
 import lock
 import pytest
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from paths import ROOT
 
 from img2prompt.core.errors import UserError
@@ -103,6 +107,11 @@ def test_what_is_not_pinned_by_hash_is_refused(tmp_path: Path, line: str) -> Non
         lock.read_pins(path)
 
 
+def here(marker: Marker | None, extra: str = "") -> bool:
+    """Whether a marker holds on this machine, for somebody who asked for `extra`."""
+    return marker is None or marker.evaluate({"extra": extra})
+
+
 def recipes() -> str:
     return (ROOT / "Makefile").read_text("utf-8")
 
@@ -116,9 +125,25 @@ def test_make_installs_nothing_but_locks() -> None:
     locked = [line for line in installs if line != own]
     assert len(locked) == len(lock.LOCKS) and installs.count(own) == 1
     for line in locked:
-        assert re.fullmatch(r"\$\(LOCKED\) (--no-deps )?-r requirements(-\w+)?\.lock", line)
+        assert re.fullmatch(r"\$\(LOCKED\) -r requirements(-\w+)?\.lock", line)
     defined = re.search(r"^LOCKED := (.*)$", recipes(), re.MULTILINE)[1]
-    assert defined == "$(PIP) --require-hashes --only-binary :all:"
+    assert defined == "$(PIP) --require-hashes --no-deps --only-binary :all:"
+
+
+def test_the_lock_of_all_holds_what_its_releases_need() -> None:
+    """pip is told to look for nothing beyond a lock, so nothing may be missing in it."""
+    everything = next(one for one in lock.LOCKS if one.name == lock.ALL)
+    pinned = {pin.name: pin.version for pin in lock.read_pins(ROOT / lock.ALL) if here(pin.marker)}
+    open_, seen = [one for one in lock.wanted(ROOT, everything) if here(one.marker)], set()
+    while open_:
+        wanted = open_.pop()
+        name = canonicalize_name(wanted.name)
+        assert wanted.specifier.contains(pinned[name], prereleases=True), wanted
+        needs = [Requirement(line) for line in metadata.requires(name) or ()]
+        for extra in {"", *wanted.extras}:
+            new = {str(one) for one in needs if here(one.marker, extra)} - seen
+            open_ += map(Requirement, new)
+            seen |= new
 
 
 def test_continuous_integration_installs_by_make_alone() -> None:
