@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from img2prompt.data.shards import Records
+from img2prompt.data.shards import Texts
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.evaluation import metrics as ev
 from img2prompt.evaluation import tables
@@ -11,18 +11,8 @@ from img2prompt.evaluation.baselines import constant_answers
 from img2prompt.inference.decoder import Decoder
 
 
-def records(prompts: list[str], sources: list[str] | None = None, split: str = "test") -> Records:
-    n = len(prompts)
-    column = {name: np.array([""] * n, dtype=object) for name in ("shard", "name")}
-    return Records(
-        (),
-        folder=np.zeros(n, int),
-        row=np.arange(n),
-        prompt=np.array(prompts, dtype=object),
-        source=np.array(sources or ["s"] * n, dtype=object),
-        split=np.array([split] * n, dtype=object),
-        **column,
-    )
+def texts(prompts: list[str], sources: list[str] | None = None) -> Texts:
+    return Texts([""] * len(prompts), prompts, sources or ["s"] * len(prompts))
 
 
 def test_f1_by_hand() -> None:
@@ -63,8 +53,8 @@ def test_soft_recall_counts_words_and_cosine_counts_vectors(axes: WordVectors) -
 
 
 def test_gain_is_zero_without_looking_and_large_with(axes: WordVectors) -> None:
-    test = records(["dog", "cat", "fox", "owl"] * 5)
-    true = [axes.prompt_positions(p) for p in test.prompt]
+    test = texts(["dog", "cat", "fox", "owl"] * 5)
+    true = [axes.prompt_positions(p) for p in test.prompts]
     blind = constant_answers(true, len(test), axes)
     assert ev.measure(blind, test, axes)["gain"] == pytest.approx(0)
     assert ev.measure(blind, test, axes)["same_words"] == 1
@@ -92,7 +82,7 @@ def test_bootstrap_resamples_prompts_not_pictures() -> None:
 
 
 def test_macro_average_gives_every_source_one_voice(axes: WordVectors) -> None:
-    test = records(["dog"] * 9 + ["cow"], ["big"] * 9 + ["small"])
+    test = texts(["dog"] * 9 + ["cow"], ["big"] * 9 + ["small"])
     words = np.tile(np.arange(10), (10, 1))  # knows "dog" (0), not "cow" (11)
     figures = ev.measure(ev.Answers("x", words, axes.vectors[words]), test, axes)
     assert figures["f1"] == pytest.approx(0.9 * 2 / 11)
@@ -100,7 +90,7 @@ def test_macro_average_gives_every_source_one_voice(axes: WordVectors) -> None:
 
 
 def test_sources_of_single_repositories_are_reported_together(axes: WordVectors) -> None:
-    test = records(["dog", "cat", "fox"], ["a/one", "b/two", "gptimage2-x"])
+    test = texts(["dog", "cat", "fox"], ["a/one", "b/two", "gptimage2-x"])
     words = np.tile(np.arange(10), (3, 1))
     sources = ev.measure(ev.Answers("x", words, axes.vectors[words]), test, axes)["sources"]
     assert {name: row["pictures"] for name, row in sources.items()} == {
@@ -110,7 +100,7 @@ def test_sources_of_single_repositories_are_reported_together(axes: WordVectors)
 
 
 def test_table_has_a_row_a_system(axes: WordVectors) -> None:
-    test = records(["dog", "cat"])
+    test = texts(["dog", "cat"])
     words = np.tile(np.arange(10), (2, 1))
     row = ev.measure(ev.Answers("mine", words, axes.vectors[words]), test, axes)
     lines = tables.table([row, row | {"name": "other"}]).splitlines()
@@ -154,11 +144,7 @@ def test_an_artist_is_the_name_behind_by(vectors: WordVectors) -> None:
 
 def test_names_are_counted_by_their_words(vectors: WordVectors) -> None:
     prompts = ["a dog by Moon Garden", "a cat by Moon Garden", "a fox"]
-    n = len(prompts)
-    column = np.array([""] * n, dtype=object)
-    records = Records((), np.zeros(n, int), column, np.arange(n), column,
-                      np.array(prompts, dtype=object), column, column)  # fmt: skip
     said = np.array([[vectors.index[w] for w in line.split()] for line in
                      ("moon garden dog", "garden red cat", "moon garden fox")])  # fmt: skip
-    assert ev.names_said(said, records, vectors) == {
+    assert ev.names_said(said, prompts, vectors) == {
         "pictures": 2, "last": 1.0, "any": 1.0, "all": 0.5}  # fmt: skip
