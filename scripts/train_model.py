@@ -9,7 +9,8 @@ Wall time on two CPU cores: `original` and `notebook` about 25 minutes each (20 
 pictures), `gaze` 10 minutes for the features of 40,000 pictures at 192 pixels, once, and 5 for the
 head. It reads the class words (scripts/count_class_words.py) beside the embedding. On a GPU mixed
 precision is used, and XLA for `original` and `notebook`. `--without` leaves sources out, to measure
-a run on them. Watch with `tensorboard --logdir runs`.
+a run on them; it takes their names with commas between, single repositories as owner/name. Watch
+with `tensorboard --logdir runs`.
 
 Killed, the same command with `--resume` goes on from the last whole epoch. On the same machine it
 ends with the weights of a run that nobody disturbed: the state of the random numbers of dropout and

@@ -9,7 +9,7 @@ from img2prompt.core.errors import UserError
 from img2prompt.data import text
 from img2prompt.data.filters import beyond_cap
 from img2prompt.data.shards import ShardIndex
-from img2prompt.data.splits import near_duplicate_key, source_group
+from img2prompt.data.splits import near_duplicate_key
 
 # Rarer words count as if they came in so many pictures: nobody learns a word from one, and its
 # weight would drown the rest.
@@ -21,9 +21,11 @@ def sampling_weights(
 ) -> NDArray[np.float64]:
     """Probability of drawing each picture, so that big sources don't drown the others.
 
-    A source group of n pictures gets a share proportional to n**power: 0 gives every group the
-    same share. Within a group pictures of one prompt share a single prompt's weight, the remedy
-    against the most repeated prompts. At 1 the data stays as it lies, every picture alike.
+    A source of n pictures gets a share proportional to n**power: 0 gives every source the same
+    share. Each is weighed by itself, also where figures are reported of several together
+    (`splits.source_group`). Within a source pictures of one prompt share a single prompt's weight,
+    the remedy against the most repeated prompts. At 1 the data stays as it lies, every picture
+    alike.
 
     Args:
         pictures: the table.
@@ -41,8 +43,8 @@ def sampling_weights(
         pictures.prompt_hash[chosen], return_inverse=True, return_counts=True
     )
     weights: NDArray[np.float64] = (1 / repeats)[which]
-    for members in _by_group(pictures, chosen):
-        weights[members] *= np.count_nonzero(members) ** power / weights[members].sum()
+    for members in _of_each_source(pictures, chosen):
+        weights[members] *= len(members) ** power / weights[members].sum()
     return weights / weights.sum()
 
 
@@ -115,17 +117,16 @@ def balanced_weights(
         sizes = np.bincount(row, minlength=count)
         # A prompt without a content word says nothing rare: the factor of a word in every prompt.
         weights[block] = base[block] * np.where(sizes > 0, sums / np.maximum(sizes, 1), 1.0)
-    for members in _by_group(pictures, chosen):
+    for members in _of_each_source(pictures, chosen):
         weights[members] *= base[members].sum() / weights[members].sum()
     return weights / weights.sum()
 
 
-def _by_group(pictures: ShardIndex, chosen: NDArray[np.integer]) -> Iterator[NDArray[np.bool_]]:
-    groups = np.array([source_group(source) for source in pictures.sources], object)
-    _, number = np.unique(groups, return_inverse=True)
-    group = number[pictures.source[chosen]]
-    for each in np.unique(group):
-        yield group == each
+def _of_each_source(pictures: ShardIndex, chosen: NDArray[np.integer]) -> list[NDArray[np.integer]]:
+    """Of each source that is there, where its pictures stand in `chosen`, ascending."""
+    source = pictures.source[chosen]
+    order = np.argsort(source, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(source[order])) + 1)
 
 
 def _word_shares(

@@ -186,8 +186,9 @@ class ShardIndex:
         if strict and unknown:
             raise UserError(
                 "data.no_source",
-                names=", ".join(sorted(unknown)), sources=", ".join(sorted(set(groups))),
-            )  # fmt: skip
+                names=", ".join(sorted(unknown)),
+                sources=", ".join(sorted({*groups, *(s for s in self.sources if "/" not in s)})),
+            )
         mine = [not named.isdisjoint(both) for both in zip(self.sources, groups, strict=True)]
         return np.array(mine, bool)[self.source]
 

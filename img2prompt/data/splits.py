@@ -46,6 +46,7 @@ def source_group(source: str) -> str:
 
     Sources named `owner/repository` are single repositories of a few pictures each; they are
     reported together as `small-repositories`, and the two collections of one generator together.
+    Training weighs each of them by itself (`sampling.sampling_weights`).
     """
     if "/" in source:
         return "small-repositories"

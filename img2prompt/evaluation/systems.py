@@ -46,7 +46,8 @@ class EvaluationConfig:
             all baselines out.
         minilm: whether to compute the MiniLM cosine.
         split: which split is measured; the baselines learn from `train`.
-        held_out: source groups that nothing measured here was trained on. If given, all of their
+        held_out: source groups or single sources that nothing measured here was trained on. If
+            given, all of their
             pictures are measured instead of a split, and `presets` must be runs trained without.
     """
 
@@ -91,6 +92,8 @@ def evaluate_systems(
             measured, or MiniLM is not installed.
     """
     forms = _pictures_by_form(folders)
+    if config.held_out:
+        _check_trained_without(next(iter(forms.values())), config)
     predictors = _predictors(config)
     for predictor in predictors:
         if (predictor.side, predictor.fit) not in forms:
@@ -165,8 +168,6 @@ def _measured(pictures: ShardIndex, config: EvaluationConfig) -> NDArray[np.int6
 
 
 def _predictors(config: EvaluationConfig) -> list[Predictor]:
-    if config.held_out:
-        _check_trained_without(config.presets or (), config.held_out)
     presets: Sequence[str | os.PathLike[str]] | None = config.presets
     if presets is None:
         assets = Assets(config.assets)
@@ -186,17 +187,19 @@ def _predictors(config: EvaluationConfig) -> list[Predictor]:
     return found
 
 
-def _check_trained_without(runs: Sequence[str | os.PathLike[str]], held_out: Sequence[str]) -> None:
+def _check_trained_without(pictures: ShardIndex, config: EvaluationConfig) -> None:
     """Only a run's own account can say what it was not trained on."""
-    for run in runs:
+    for run in config.presets or ():
         path = Path(run) / "config.json"
         left_out = read_json(path, Settings).get("without", "") if path.is_file() else ""
-        if missing := sorted(set(held_out) - set(source_names(left_out))):
+        unseen = pictures.of_sources(source_names(left_out), strict=False)
+        seen = [name for name in config.held_out if (pictures.of_sources([name]) & ~unseen).any()]
+        if seen:
             raise UserError(
                 "evaluation.not_trained_without",
-                run=run, missing=", ".join(missing), held_out=",".join(held_out),
+                run=run, missing=", ".join(sorted(seen)), held_out=",".join(config.held_out),
             )  # fmt: skip
-    if not runs:
+    if not config.presets:
         raise UserError("evaluation.no_runs")
 
 

@@ -82,7 +82,7 @@ class Plan:
         out: a folder of runs, one a row and seed.
         smaller: `data` and `auxiliary` prepared at another size, for one more row.
         epochs, images_per_epoch: of every row, shorter than what ships.
-        held_out: source groups that no row is trained on.
+        held_out: source groups or single sources that no row is trained on.
         rows: the last row of `LADDER` must be among them.
         seeds: of the last row of `LADDER`; the first one is that of all others.
     """

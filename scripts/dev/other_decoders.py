@@ -83,7 +83,7 @@ class OtherDecoders:
 
     Args:
         runs: of the last row, one a seed.
-        held_out: source groups that they were not trained on.
+        held_out: source groups or single sources that they were not trained on.
         class_words: the words that go with each class, of which the prior is made.
         places: what is measured.
         vectors: the embedding.

@@ -16,7 +16,7 @@ from img2prompt.core.errors import UserError
 from img2prompt.data import diffusiondb, images, shards, text
 from img2prompt.data.prepare import prepare
 from img2prompt.data.report import DataReport, count_shard, write_html
-from img2prompt.data.sampling import sampling_weights
+from img2prompt.data.sampling import balanced_weights, sampling_weights
 from img2prompt.data.shards import (
     PrepareSettings,
     pixel_reader,
@@ -471,6 +471,40 @@ def test_weights_balance_sources_and_repeated_prompts(make_table: Callable) -> N
     equal = sampling_weights(pictures, power=0)
     assert equal[:16].sum() == pytest.approx(0.5)
     np.testing.assert_allclose(sampling_weights(pictures, power=1), 1 / 20)
+
+
+def test_every_repository_is_weighed_by_itself(make_table: Callable) -> None:
+    """Together they are one group, of figures alone; so are the two collections of a generator."""
+    counts = {"big": 16, "owner/one": 9, "other/two": 4, "gptimage2-a": 4, "gptimage2-b": 1}
+    sources = [source for source, n in counts.items() for _ in range(n)]
+    order = np.random.default_rng(0).permutation(len(sources))
+    sources = [sources[place] for place in order]
+    pictures = make_table([f"a dog {i}" for i in range(len(sources))], sources)
+    for word_power in (0.0, 0.5):
+        weights = balanced_weights(pictures, 0.5, word_power)
+        shares = {name: weights[pictures.of_sources([name])].sum() for name in counts}
+        assert shares == pytest.approx({name: np.sqrt(n) / 12 for name, n in counts.items()})
+        weights = balanced_weights(pictures, 0, word_power)
+        assert weights[pictures.of_sources(["small-repositories"])].sum() == pytest.approx(2 / 5)
+    chosen = np.flatnonzero(~pictures.of_sources(["big", "owner/one"]))
+    weights = sampling_weights(pictures, 0.5, chosen)
+    mine = pictures.of_sources(["other/two"])[chosen]
+    assert weights[mine].sum() == pytest.approx(2 / 5)
+
+
+def test_sources_are_chosen_by_their_own_name_or_their_groups(make_table: Callable) -> None:
+    sources = ["met", "owner/one", "other/two", "gptimage2-a", "gptimage2-b"]
+    pictures = make_table(["a dog"] * 5, sources)
+
+    def chosen(*names: str) -> list[int]:
+        return np.flatnonzero(pictures.of_sources(names)).tolist()
+
+    assert chosen() == [] and chosen("met") == [0]
+    assert chosen("small-repositories") == [1, 2] and chosen("other/two") == [2]
+    assert chosen("gptimage2") == [3, 4] and chosen("gptimage2-b", "met") == [0, 4]
+    assert not pictures.of_sources(["owner/three"], strict=False).any()
+    with pytest.raises(UserError, match="no source owner/three; there are gptimage2, gptimage2-a"):
+        chosen("owner/three", "met")
 
 
 def test_small_repositories_are_one_group() -> None:
