@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from img2prompt.core.cli import run_command
+from img2prompt.core.errors import UserError
 from img2prompt.embedding.kinds import (
     PRECISION,
     SEEDS_FILE,
@@ -35,6 +36,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=Path, default=SEEDS_FILE, help="default: the package's")
     parser.add_argument("--precision", type=float, default=PRECISION, help="default %(default)s")
     args = parser.parse_args()
+    if not 0 <= args.precision <= 1:
+        raise UserError("scripts.precision", precision=args.precision)
     vectors = WordVectors.load(args.embedding)
     seeds = read_seeds(args.seeds)
     kinds, reports = fit_kinds(

@@ -33,13 +33,14 @@ from img2prompt.core.cli import run_command
 
 
 def main() -> None:
+    from img2prompt.core.forms import DEFAULT_PRESET
     from img2prompt.models.presets import PRESETS
     from img2prompt.training.config import TrainConfig, TrainJob, default_config
     from img2prompt.training.distributed import STRATEGIES, task_of
     from img2prompt.training.trainer import train
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--preset", default="gaze", help=f"one of {', '.join(PRESETS)}")
+    parser.add_argument("--preset", default=DEFAULT_PRESET, help=f"one of {', '.join(PRESETS)}")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="prepared folders")
     parser.add_argument("--auxiliary", type=Path, nargs="*", default=[], help="only teach words")
     parser.add_argument("--embedding", type=Path, required=True)

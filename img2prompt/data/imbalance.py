@@ -19,6 +19,7 @@ from img2prompt.data.splits import near_duplicate_key
 
 KINDS = ("words", "artists", "prompts", "sources")
 TOP = 30  # items listed of each kind
+SHOWN = 10  # of them in Markdown
 TOPS = (1, 10, 100)  # the share of the most frequent so many
 VIEW_HEADS = ["view", "pictures", "effective pictures"]
 
@@ -151,7 +152,7 @@ def _views(
     }
 
 
-def markdown(report: dict[str, Any], top: int = 10) -> str:
+def markdown(report: dict[str, Any]) -> str:
     """The report's tables: a row a view for each kind, then the most frequent items."""
     lines = [_summary(report), "", *_markdown_table(VIEW_HEADS, _view_rows(report))]
     for kind in KINDS:
@@ -159,7 +160,7 @@ def markdown(report: dict[str, Any], top: int = 10) -> str:
         lines += _markdown_table(_heads(kind), _kind_rows(report, kind))
         rows = [
             [one_line(row["item"])[:60].replace("|", "/"), *_shares(row)]
-            for row in report["top"][kind][:top]
+            for row in report["top"][kind][:SHOWN]
         ]
         lines += ["", *_markdown_table(_item_heads(report), rows)]
     return "\n".join(lines) + "\n"

@@ -22,6 +22,7 @@ from img2prompt.embedding.vectors import WordVectors
 WORDS = 10  # answers that every metric counts
 SHUFFLES = 20  # random re-pairings of pictures and prompts; their mean is the chance score
 BOOTSTRAPS = 1_000
+BINS = 10  # of confidences
 SENTENCE_PICTURES = 1_000  # the MiniLM cosine is the mean over this many, evenly spread
 
 Positions = NDArray[np.int64]
@@ -174,29 +175,26 @@ def _sentences(
     return float(np.mean([of_said[line] @ row for line, row in zip(said, of_true, strict=True)]))
 
 
-def reliability(
-    confidences: NDArray[np.floating], hits: NDArray[np.bool_], bins: int = 10
-) -> dict[str, Any]:
+def reliability(confidences: NDArray[np.floating], hits: NDArray[np.bool_]) -> dict[str, Any]:
     """How well confidences keep their word (Guo et al. 2017, arXiv 1706.04599).
 
     Args:
         confidences: (m,) in [0, 1], of shown words.
         hits: bool (m,), whether the prompt held the word.
-        bins: of equal width.
 
     Returns:
         `ece`, the expected calibration error: mean over words of |confidence − share right| of
-        the word's bin; and `bins`, of each that holds words: `low`, `high`, `words`, `confidence`
-        (mean), `right` (share).
+        the word's bin; and `bins`, of each of the `BINS` of equal width that holds words: `low`,
+        `high`, `words`, `confidence` (mean), `right` (share).
     """
-    place = np.minimum((confidences * bins).astype(int), bins - 1)
+    place = np.minimum((confidences * BINS).astype(int), BINS - 1)
     rows = []
     for number in np.unique(place):
         mine = place == number
         rows.append(
             {
-                "low": number / bins,
-                "high": (number + 1) / bins,
+                "low": number / BINS,
+                "high": (number + 1) / BINS,
                 "words": int(mine.sum()),
                 "confidence": float(confidences[mine].mean()),
                 "right": float(hits[mine].mean()),

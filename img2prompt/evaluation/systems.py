@@ -97,7 +97,7 @@ def evaluate_systems(
     predictors = _predictors(config)
     for predictor in predictors:
         if (predictor.side, predictor.fit) not in forms:
-            made = ", ".join(f"{size} pixels by {fit}" for size, fit in forms)
+            made = [UserError("evaluation.form", side=side, fit=fit) for side, fit in forms]
             raise UserError(
                 "evaluation.other_form",
                 preset=predictor.preset, side=predictor.side, fit=predictor.fit, made=made,

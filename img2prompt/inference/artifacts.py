@@ -12,7 +12,7 @@ from typing import Any
 
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import is_plain, is_web_page, misfit, read_json, sha256_of
-from img2prompt.core.forms import Manifest
+from img2prompt.core.forms import DEFAULT_PRESET, Manifest
 from img2prompt.core.hub import HubRepository, is_repo_id
 from img2prompt.core.transfers import login_page
 from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
@@ -24,7 +24,6 @@ PathLike = str | os.PathLike[str]
 # In a checkout assets/ lies beside the package; an installed package carries no models.
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 MANIFEST = "manifest.json"
-DEFAULT_PRESET = "gaze"
 
 
 class Assets:
@@ -136,11 +135,11 @@ class Assets:
             raise UserError("inference.changed_on_hub", where=where, manifest=MANIFEST)
         return path
 
-    def _where(self, name: str) -> str:
+    def _where(self, name: str) -> str | UserError:
         """A file's place, for a sentence."""
         if self._repository is None:
             return str(self.folder / name)
-        return f"{name} of {self._repository}"
+        return UserError("inference.file_of", name=name, repository=self._repository)
 
     def embedding(self) -> WordVectors:
         """The embedding that all models belong to."""
@@ -154,8 +153,7 @@ class Assets:
         """
         preset = preset or self.default
         if preset not in self.presets:
-            known = ", ".join(self.presets)
-            raise UserError("inference.unknown_preset", preset=repr(preset), known=known)
+            raise UserError("models.no_preset", name=preset, names=", ".join(self.presets))
         vectors = vectors if vectors is not None else self.embedding()
         decoder = self.decoder(preset, vectors)  # first: it is small, and may be another model's
         return Predictor(load_model(self.path(f"{preset}.keras")), vectors, preset, decoder)
