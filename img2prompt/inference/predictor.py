@@ -1,9 +1,11 @@
 """`Predictor`: a picture → its `Prediction`, the words with scores, vectors and alternatives."""
 
 import dataclasses
+import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ from img2prompt.core.errors import UserError
 from img2prompt.data import images
 from img2prompt.embedding.vectors import WordVectors, top_k
 from img2prompt.inference.decoder import Decoder
+from img2prompt.inference.gallery import GALLERY_FILE, SIMILAR_LIMIT, Gallery, SimilarPicture
 from img2prompt.inference.model_files import check_model_file
+from img2prompt.models.tower import tower_fingerprint, tower_of
 
 ALTERNATIVES = 5  # nearest other words shown for each answer
 WORD_LIMIT = 50  # of one answer
-FEATURES = "features"  # the layer of `gaze.build_tower` whose output `Look.features` is
 BATCH = 32  # pictures decoded and predicted together; 192×192 floats of 32 pictures are 14 MB
 
 
@@ -52,11 +55,13 @@ class Prediction:
         preset: the model's name.
         words: the words the decoder ranks highest, by falling score, none twice.
         vectors: float32 (steps, D), all predicted vectors.
+        similar: training pictures that resemble it, most alike first; empty unless asked for.
     """
 
     preset: str
     words: tuple[PredictedWord, ...]
     vectors: NDArray[np.float32]
+    similar: tuple[SimilarPicture, ...] = ()
 
     @property
     def prompt(self) -> str:
@@ -77,7 +82,10 @@ class Prediction:
             if not vectors:
                 del row["vector"], row["step"]
             words.append(row)
-        return {"preset": self.preset, "words": words}
+        told: dict[str, Any] = {"preset": self.preset, "words": words}
+        if self.similar:
+            told["similar"] = [picture.to_dict() for picture in self.similar]
+        return told
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,7 @@ class Predictor:
         vectors: the embedding that the model was trained towards.
         preset: the model's name.
         decoder: ranks words by the vectors; unset, by cosine alone, without confidences.
+        gallery: loads the pictures to show similar ones of; unset, there are none.
 
     Attributes:
         side: of the model's input, in pixels.
@@ -112,47 +121,73 @@ class Predictor:
     """
 
     def __init__(
-        self, model: Any, vectors: WordVectors, preset: str, decoder: Decoder | None = None
+        self,
+        model: Any,
+        vectors: WordVectors,
+        preset: str,
+        decoder: Decoder | None = None,
+        gallery: Callable[[], Gallery] | None = None,
     ) -> None:
-        from img2prompt.core.backend import tf
+        from img2prompt.core.backend import keras, tf
 
         self.vectors = vectors
         self.decoder = decoder or Decoder.plain(vectors)
+        self._load_gallery = gallery
         self.preset = preset
         self.side = _side_of(model)
         self.model = model
         check_pair(model, vectors)
+        tower = tower_of(model)
         self.fit = _activation_of(model).fit
-        outputs = _with_features(model)
+        outputs = keras.Model(model.input, [model.output, tower.output]) if tower else model
         # Compiled once; `model(x)` without it takes five times as long for one picture.
         self._call = tf.function(
             lambda pixels: outputs(pixels, training=False),
             input_signature=[tf.TensorSpec((None, self.side, self.side, 3), tf.float32)],
         )
 
-    def __call__(self, image: images.ImageSource, words: int = 10) -> Prediction:
+    @cached_property
+    def gallery(self) -> Gallery | None:
+        """The gallery of the model, loaded when first asked for; None where there is none.
+
+        Raises:
+            UserError: missing, damaged, or of another model.
+        """
+        tower = tower_of(self.model)
+        if self._load_gallery is None or tower is None:
+            return None
+        gallery = self._load_gallery()
+        gallery.check_tower(tower_fingerprint(tower))
+        return gallery
+
+    def __call__(self, image: images.ImageSource, words: int = 10, similar: int = 0) -> Prediction:
         """Predict one picture.
 
         Args:
             image: as `images.open_image` takes it.
             words: how many words, 1–`WORD_LIMIT`.
+            similar: how many similar pictures of the gallery, 0–`SIMILAR_LIMIT`.
 
         Raises:
             ImageError: the picture cannot be used.
-            UserError: `words` out of range.
+            UserError: `words` or `similar` out of range, or there is no gallery.
         """
-        check_word_count(words)
+        self._check_counts(words, similar)
         pixels = images.preprocess(image, self.side, self.fit)[None]
-        return self.decode(self.predict_vectors(pixels)[0], words)
+        return self._answer(self.look(pixels), 0, words, similar)
 
     def predict_many(
-        self, sources: Iterable[images.ImageSource], words: int = 10
+        self, sources: Iterable[images.ImageSource], words: int = 10, similar: int = 0
     ) -> Iterator[Prediction | images.ImageError]:
         """Predict any number of pictures in batches, in order, holding one batch in memory.
 
         A picture that cannot be used yields its `ImageError` instead of a `Prediction`.
+
+        Args:
+            sources: the pictures.
+            words, similar: as of a call for one picture.
         """
-        check_word_count(words)
+        self._check_counts(words, similar)
         batch: list[NDArray[np.float32] | images.ImageError] = []
         for source in sources:
             try:
@@ -161,10 +196,10 @@ class Predictor:
                 batch.append(error)
             del source  # a decoded picture is not kept while the next one is decoded
             if len(batch) == BATCH:
-                yield from self._predict_batch(batch, words)
+                yield from self._predict_batch(batch, words, similar)
                 batch = []
         if batch:
-            yield from self._predict_batch(batch, words)
+            yield from self._predict_batch(batch, words, similar)
 
     def predict_vectors(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Preprocessed pictures (b, side, side, 3) in [0, 1] → word vectors (b, steps, D)."""
@@ -183,16 +218,46 @@ class Predictor:
         chosen = choose_words(self.decoder, vectors, words, alternatives=ALTERNATIVES)
         return Prediction(self.preset, tuple(chosen), np.asarray(vectors, dtype=np.float32))
 
+    def similar(self, look: Look, row: int, prediction: Prediction, count: int) -> Prediction:
+        """The prediction with the pictures of the gallery that are most like the one it is of.
+
+        Args:
+            look: of a batch of pictures.
+            row: the picture's place in the batch.
+            prediction: the answer to it.
+            count: how many, 1–`SIMILAR_LIMIT`.
+
+        Raises:
+            UserError: `count` out of range, or there is no gallery.
+        """
+        self._check_counts(1, count)
+        assert self.gallery is not None and look.features is not None
+        answer = [word.word for word in prediction.words]
+        found = self.gallery.nearest(look.features[row], count, answer)
+        return dataclasses.replace(prediction, similar=found)
+
+    def _answer(self, look: Look, row: int, words: int, similar: int) -> Prediction:
+        prediction = self.decode(look.vectors[row], words)
+        return self.similar(look, row, prediction, similar) if similar else prediction
+
+    def _check_counts(self, words: int, similar: int) -> None:
+        check_word_count(words)
+        check_similar_count(similar)
+        if similar and self.gallery is None:
+            raise UserError("inference.no_gallery", preset=self.preset, file=GALLERY_FILE)
+
     def _predict_batch(
-        self, batch: list[NDArray[np.float32] | images.ImageError], words: int
+        self, batch: list[NDArray[np.float32] | images.ImageError], words: int, similar: int
     ) -> Iterator[Prediction | images.ImageError]:
         good = [item for item in batch if isinstance(item, np.ndarray)]
-        outputs = iter(self.predict_vectors(np.stack(good)) if good else ())
+        look = self.look(np.stack(good)) if good else None
+        rows = itertools.count()
         for item in batch:
             if isinstance(item, images.ImageError):
                 yield item
             else:
-                yield self.decode(next(outputs), words)
+                assert look is not None
+                yield self._answer(look, next(rows), words, similar)
 
 
 def choose_words(
@@ -245,6 +310,12 @@ def check_word_count(words: int) -> None:
         raise UserError("inference.word_count", most=WORD_LIMIT, words=words)
 
 
+def check_similar_count(similar: int) -> None:
+    """Raise :class:`UserError` unless 0 ≤ similar ≤ `SIMILAR_LIMIT`."""
+    if not 0 <= similar <= SIMILAR_LIMIT:
+        raise UserError("inference.similar_count", most=SIMILAR_LIMIT, similar=similar)
+
+
 def check_pair(model: Any, vectors: WordVectors) -> None:
     """Raise :class:`UserError` unless the model was trained towards this embedding."""
     activation = _activation_of(model)
@@ -274,11 +345,14 @@ def load_model(path: str | os.PathLike[str]) -> Any:
 
 
 def predict_files(
-    predictor: Predictor, files: Sequence[str | os.PathLike[str]], words: int = 10
+    predictor: Predictor,
+    files: Sequence[str | os.PathLike[str]],
+    words: int = 10,
+    similar: int = 0,
 ) -> Iterator[tuple[str, Prediction | images.ImageError]]:
     """`predict_many` of files: (name, answer or error) in order."""
     names = [str(file) for file in files]
-    yield from zip(names, predictor.predict_many(names, words), strict=True)
+    yield from zip(names, predictor.predict_many(names, words, similar), strict=True)
 
 
 def _side_of(model: Any) -> int:
@@ -287,21 +361,6 @@ def _side_of(model: Any) -> int:
     if not square or shape[3] != 3 or len(model.output_shape) != 3:
         raise UserError("inference.no_vectors")
     return int(shape[1])
-
-
-def _with_features(model: Any) -> Any:
-    """A model that also gives what its layer `features` does, as [vectors, features].
-
-    The model itself where it has none of its own; its head has an input of that name.
-    """
-    from img2prompt.core.backend import keras
-
-    for layer in model.layers:
-        if layer.name != FEATURES or isinstance(layer, keras.layers.InputLayer):
-            continue
-        if len(layer.output.shape) == 2:  # what a stranger calls so may be anything
-            return keras.Model(model.input, [model.output, layer.output])
-    return model
 
 
 def _activation_of(model: Any) -> Any:
