@@ -21,7 +21,7 @@ from img2prompt.models.tower import tower_fingerprint, tower_of
 SIDE = 128  # of a thumbnail's longer side, in pixels
 QUALITIES = (85, 75, 65, 50, 35)  # of WebP; the first one with which all thumbnails fit
 THUMBNAIL_BYTES = 9 * 2**20  # of all together, which leaves 3 MB for the rest of the file
-AXES = 192  # of the projection; with 128 to 256 the nearest pictures are as good
+AXES = 256  # of the projection: keeps nine of ten nearest pictures; with 128 eight
 MOST_CHARACTERS = 600  # of a prompt; a longer one is cut between two words
 CHECKED = 6  # nearest pictures whose recall is measured
 

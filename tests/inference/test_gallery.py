@@ -22,8 +22,8 @@ from img2prompt.inference.gallery import (
     Credit,
     Gallery,
     Projection,
-    credits_table,
     word_votes,
+    write_credits,
 )
 from img2prompt.inference.labelling import label_files
 from img2prompt.inference.predictor import Prediction, Predictor, load_model
@@ -190,12 +190,15 @@ def test_votes_are_shares_of_similar_pictures() -> None:
     np.testing.assert_allclose(votes, [[0.75, 0, 1, 0]])
 
 
-def test_credits_say_how_many_of_whom(gallery: Gallery) -> None:
-    lines = credits_table(gallery).splitlines()
-    assert lines[2:] == [
-        "| [a/b](https://github.com/a/b) | MIT | 2 |",
-        "| stock | CC0-1.0 | 1 |",
+def test_credits_say_how_many_of_whom(gallery: Gallery, tmp_path: Path) -> None:
+    write_credits(gallery, tmp_path / "credits.md")
+    told = (tmp_path / "credits.md").read_text("utf-8")
+    mit, cc0 = (f"[{n}](https://spdx.org/licenses/{n}.html)" for n in ("MIT", "CC0-1.0"))
+    assert told.splitlines()[-2:] == [
+        f"| [a/b](https://github.com/a/b) | {mit} | 2 |",
+        f"| stock | {cc0} | 1 |",
     ]
+    assert "thumbnails of 3 pictures" in told
 
 
 def test_a_fingerprint_is_of_what_sees(model: Any, vectors: WordVectors, tmp_path: Path) -> None:
