@@ -17,6 +17,7 @@ from img2prompt.core.hub import HubRepository, is_repo_id
 from img2prompt.core.transfers import login_page
 from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
 from img2prompt.inference.decoder import DECODER_SUFFIX, Decoder
+from img2prompt.inference.gallery import GALLERY_FILE, Gallery
 from img2prompt.inference.predictor import Predictor, load_model
 
 PathLike = str | os.PathLike[str]
@@ -48,6 +49,7 @@ class Assets:
             raise UserError("inference.no_manifest", folder=self.folder, manifest=MANIFEST)
         self.manifest = read_json(self.folder / MANIFEST)
         self._checked: dict[str, Path] = {}
+        self._gallery: Gallery | None = None
         self._check_manifest()
 
     def _check_manifest(self) -> None:
@@ -156,7 +158,19 @@ class Assets:
             raise UserError("models.no_preset", name=preset, names=", ".join(self.presets))
         vectors = vectors if vectors is not None else self.embedding()
         decoder = self.decoder(preset, vectors)  # first: it is small, and may be another model's
-        return Predictor(load_model(self.path(f"{preset}.keras")), vectors, preset, decoder)
+        model = load_model(self.path(f"{preset}.keras"))
+        gallery = self.gallery if GALLERY_FILE in self.files else None
+        return Predictor(model, vectors, preset, decoder, gallery)
+
+    def gallery(self) -> Gallery:
+        """The gallery that the models answer with, read once.
+
+        Raises:
+            UserError: not to be had, or damaged.
+        """
+        if self._gallery is None:
+            self._gallery = Gallery.load(self.path(GALLERY_FILE))
+        return self._gallery
 
     def decoder(self, preset: str, vectors: WordVectors) -> Decoder | None:
         """The decoder of a preset; None where it has none.

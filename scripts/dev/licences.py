@@ -75,6 +75,10 @@ SHIPPED = (
         "`assets/examples/`: made with Stable Diffusion XL, © 2023 Stability AI (StableStudio)",
         "MIT",
     ),
+    (
+        "`gallery.npz`: thumbnails of training pictures; `gallery-credits.md` beside it has each",
+        "CC0, public domain, Unlicense, MIT, Apache, BSD, CC BY, CC BY-SA",
+    ),
     ("fonts: none; the page uses those of the visitor's system", "–"),
 )
 
