@@ -130,6 +130,10 @@ $(ARTIFACTS)/class_words.npz: $(ARTIFACTS)/embedding.npz $(PROMPTS)
 $(ARTIFACTS)/kinds.npz: $(ARTIFACTS)/embedding.npz $(PROMPTS) $(METADATA)
 	$(SCRIPT)/build_kinds.py --prompts $(PROMPTS) $(METADATA) --embedding $< --out $@ $(ARGS_kinds)
 
+$(ARTIFACTS)/lexicon.npz: $(ARTIFACTS)/embedding.npz $(ARTIFACTS)/kinds.npz $(PROMPTS) $(METADATA)
+	$(SCRIPT)/build_lexicon.py --prompts $(PROMPTS) $(METADATA) $(if $(METADATA),--pairs $(METADATA)) \
+		--embedding $< --kinds $(ARTIFACTS)/kinds.npz --out $@
+
 $(ARTIFACTS)/map.npz: $(ARTIFACTS)/embedding.npz
 	$(SCRIPT)/build_map.py --embedding $< --out $@ $(ARGS_map)
 
@@ -147,7 +151,7 @@ $(MADE)/runs/original/model.keras: $(MADE)/prepared/main-$(SIZE_original)/report
 $(MADE)/runs/notebook/model.keras: $(MADE)/prepared/main-$(SIZE_notebook)/report.json
 
 $(ARTIFACTS)/manifest.json: $(ARTIFACTS)/class_words.npz $(ARTIFACTS)/kinds.npz \
-	$(ARTIFACTS)/map.npz $(RUNS:%=%/model.keras)
+	$(ARTIFACTS)/lexicon.npz $(ARTIFACTS)/map.npz $(RUNS:%=%/model.keras)
 	$(SCRIPT)/build_assets.py --runs $(RUNS) --out $(ARTIFACTS)
 
 clean:

@@ -174,6 +174,7 @@ def test_every_artifact_of_the_chain_tells_what_made_it(world: Path, shipped: Pa
         "embedding.npz": "train_embedding.py",
         "class_words.npz": "count_class_words.py",
         "kinds.npz": "build_kinds.py",
+        "lexicon.npz": "build_lexicon.py",
         "map.npz": "build_map.py",
         "gaze.keras": "train_model.py --preset gaze",
         "gaze.decoder.npz": "train_model.py --preset gaze",
