@@ -146,7 +146,7 @@ $(MADE)/runs/%/model.keras: $(ARTIFACTS)/embedding.npz
 
 AUXILIARY_gaze := $(if $(AUXILIARY),$(MADE)/prepared/auxiliary-$(SIZE_gaze))
 $(MADE)/runs/gaze/model.keras: $(MADE)/prepared/main-$(SIZE_gaze)/report.json \
-	$(AUXILIARY_gaze:%=%/report.json) $(ARTIFACTS)/class_words.npz
+	$(AUXILIARY_gaze:%=%/report.json) $(ARTIFACTS)/class_words.npz | $(ARTIFACTS)/lexicon.npz
 $(MADE)/runs/original/model.keras: $(MADE)/prepared/main-$(SIZE_original)/report.json
 $(MADE)/runs/notebook/model.keras: $(MADE)/prepared/main-$(SIZE_notebook)/report.json
 

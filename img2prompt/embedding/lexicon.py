@@ -67,19 +67,8 @@ class Lexicon:
         rows = zip(self.first.tolist(), self.second.tolist(), self.strength.tolist(), strict=True)
         return {(first, second): strength for first, second, strength in rows}
 
-    def phrases(self, words: Sequence[str]) -> list[tuple[str, ...]]:
-        """Words in order, those that belong together side by side in one tuple.
-
-        The strongest pair among the words is joined first, and each word joins on each side only
-        once, so that three may follow one another ("new", "york", "city"). A phrase stands where
-        the first said of its words stood.
-
-        Args:
-            words: as the vocabulary has them, each once; ones that it lacks stand alone.
-
-        Returns:
-            Every word once, in phrases of one or more.
-        """
+    def pairs_among(self, words: Sequence[str]) -> tuple[tuple[str, str], ...]:
+        """The pairs (first, second) of which a list of words holds both, the strongest first."""
         index = self.vectors.index
         known = {index[word]: word for word in words if word in index}
         found = [
@@ -88,12 +77,8 @@ class Lexicon:
             for second in known
             if (strength := self.pairs.get((first, second))) is not None
         ]
-        phrase: dict[str, tuple[str, ...]] = {word: (word,) for word in words}
-        for _, first, second in sorted(found, key=lambda row: -row[0]):
-            before, after = phrase[first], phrase[second]
-            if before is not after and before[-1] == first and after[0] == second:
-                phrase |= dict.fromkeys(before + after, before + after)
-        return list(dict.fromkeys(phrase[word] for word in words))
+        found.sort(key=lambda row: -row[0])
+        return tuple((first, second) for _, first, second in found)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the `.npz`, atomically; the same contents give the same bytes."""
@@ -133,6 +118,27 @@ class Lexicon:
             and bool((self.base_rate > 0).all())
             and np.array_equal(self.lemma[self.lemma], self.lemma)
         )
+
+
+def join_pairs(words: Sequence[str], pairs: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
+    """Words in phrases: those that belong together side by side.
+
+    A word has one neighbour on each side, that of the first pair that names it, so that three may
+    follow one another ("new", "york", "city"). A phrase stands where the first of its words stood.
+
+    Args:
+        words: each once.
+        pairs: (first, second), the strongest first; those of other words are ignored.
+
+    Returns:
+        Every word once, in phrases of one or more words.
+    """
+    phrase: dict[str, tuple[str, ...]] = {word: (word,) for word in words}
+    for first, second in pairs:
+        before, after = phrase.get(first, ()), phrase.get(second, ())
+        if before[-1:] == (first,) and after[:1] == (second,) and before is not after:
+            phrase |= dict.fromkeys(before + after, before + after)
+    return list(dict.fromkeys(phrase[word] for word in words))
 
 
 def build_lexicon(

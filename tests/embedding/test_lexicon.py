@@ -12,7 +12,7 @@ from img2prompt.core.errors import UserError
 from img2prompt.data.splits import split_of
 from img2prompt.embedding import word_use
 from img2prompt.embedding.kinds import KINDS, Kinds
-from img2prompt.embedding.lexicon import Lexicon, build_lexicon
+from img2prompt.embedding.lexicon import Lexicon, build_lexicon, join_pairs
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.embedding.word_forms import lemmas, other_forms
 
@@ -217,13 +217,16 @@ def test_forms_are_one_word_where_they_lie_together() -> None:
 
 def test_phrases_join_pairs_at_the_better_word(lexicon: Lexicon) -> None:
     said = ["rutkowski", "york", "fox", "city", "greg", "new", "unknown"]
-    assert lexicon.phrases(said) == [
+    pairs = lexicon.pairs_among(said)
+    assert pairs == (("greg", "rutkowski"), ("new", "york"), ("york", "city"))
+    assert join_pairs(said, pairs) == [
         ("greg", "rutkowski"),
         ("new", "york", "city"),
         ("fox",),
         ("unknown",),
     ]
-    assert lexicon.phrases([]) == []
+    assert join_pairs([], pairs) == []
+    assert join_pairs(["york", "new"], pairs) == [("new", "york")]  # the others are not said
 
 
 def test_a_word_joins_the_stronger_neighbour(lexicon: Lexicon, small: WordVectors) -> None:
@@ -233,8 +236,11 @@ def test_a_word_joins_the_stronger_neighbour(lexicon: Lexicon, small: WordVector
         "second": np.append(lexicon.second, small.index["york"]).astype(np.int32),
         "strength": np.append(lexicon.strength, np.float32(0.55)),
     }
-    found = Lexicon(**{**lexicon.__dict__, **more}).phrases(["forest", "york", "new"])
-    assert found == [("forest",), ("new", "york")]
+    said = ["forest", "york", "new"]
+    pairs = Lexicon(**{**lexicon.__dict__, **more}).pairs_among(said)
+    assert join_pairs(said, pairs) == [("forest",), ("new", "york")]
+    circle = (("new", "york"), ("york", "new"))
+    assert join_pairs(["york", "new"], circle) == [("new", "york")]
 
 
 def test_the_file_holds_it(lexicon: Lexicon, small: WordVectors, tmp_path: Path) -> None:
