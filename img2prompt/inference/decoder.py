@@ -77,7 +77,9 @@ class Decoder:
         Returns:
             positions int64 (n, k) and ranking values float32 (n, k), in their order.
         """
-        return rank_words(cosines + self.prior, k, self.vectors, self.lexicon, self.confidence)
+        # No floor: the confidence is that of a ranking value, the same for all words, and says
+        # nothing of a word's own base rate.
+        return rank_words(cosines + self.prior, k, self.vectors, self.lexicon)
 
     def rank_vectors(
         self, predicted: NDArray[np.float32], k: int

@@ -5,8 +5,6 @@ The words with most evidence answer. Of two forms of one word the better one doe
 and comes after the words that are specific to the picture.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,12 +16,17 @@ MARGIN = 1.5
 _LAST = np.float32(1e6)  # taken from the evidence of words that answer only if no other is left
 
 
+def generic_floor(lexicon: Lexicon) -> NDArray[np.float32]:
+    """The probability from which a generic word answers: float32 (V,)."""
+    return np.float32(MARGIN) * lexicon.base_rate
+
+
 def rank_words(
     evidence: NDArray[np.float32],
     k: int,
     vectors: WordVectors,
     lexicon: Lexicon | None = None,
-    chances: Callable[[NDArray[np.float32]], NDArray[np.floating] | None] | None = None,
+    floor: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The words that answer for each picture.
 
@@ -36,9 +39,8 @@ def rank_words(
         k: how many words; fewer come if the vocabulary has fewer.
         vectors: the embedding.
         lexicon: which words are generic, and which are forms of one word; unset, neither is known.
-        chances: evidence → the probability that the prompt holds the word, of the same shape; the
-            identity if the evidence is that. Where there is none (unset, or None comes), generic
-            words need no margin.
+        floor: float32 (V,), the least evidence with which a generic word answers: `generic_floor`
+            where evidence is a probability; unset, generic words answer as others do.
 
     Returns:
         positions int64 (n, k) and their evidence float32 (n, k): specific words first, then generic
@@ -49,10 +51,8 @@ def rank_words(
     if lexicon is None:
         return top_k(order, min(k, int(answerable.sum())))
     generic = np.flatnonzero(lexicon.generic & answerable)
-    likely = None if chances is None else chances(order[:, generic])
-    if likely is not None:
-        weak = likely < MARGIN * lexicon.base_rate[generic]
-        order[:, generic] -= _LAST * weak
+    if floor is not None:
+        order[:, generic] -= _LAST * (order[:, generic] < floor[generic])
     _, forms = np.unique(lexicon.lemma[answerable], return_counts=True)
     k = min(k, len(forms))
     best, _ = top_k(order, min(k * int(forms.max()), int(answerable.sum())))

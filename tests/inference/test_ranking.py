@@ -13,7 +13,7 @@ from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
 from img2prompt.inference.artifacts import Assets, load
 from img2prompt.inference.decoder import Decoder
 from img2prompt.inference.predictor import Predictor
-from img2prompt.inference.ranking import MARGIN, rank_words
+from img2prompt.inference.ranking import MARGIN, generic_floor, rank_words
 
 
 def lexicon_of(
@@ -67,18 +67,12 @@ def test_a_generic_word_has_to_pass_its_base_rate_by_a_margin(vectors: WordVecto
     evidence = evidence_of(
         vectors, detailed=0.4 * MARGIN + 0.01, dark=0.4 * MARGIN - 0.01, dog=0.3, moon=0.2
     )
-
-    def same(values: np.ndarray) -> np.ndarray:
-        return values
-
-    assert ranked(vectors, evidence, 3, lexicon, same) == ["dog", "moon", "detailed"]
-    # Where nothing tells the chance, nothing is held against the word.
+    floor = generic_floor(lexicon)
+    assert ranked(vectors, evidence, 3, lexicon, floor) == ["dog", "moon", "detailed"]
+    # Where no floor is given, nothing is held against the word.
     assert ranked(vectors, evidence, 3, lexicon) == ["dog", "detailed", "dark"]
-    assert ranked(vectors, evidence, 3, lexicon, lambda _: None) == ["dog", "detailed", "dark"]
-    # Cosines that a calibration makes chances of.
-    assert ranked(vectors, evidence - 1, 3, lexicon, lambda v: v + 1) == ["dog", "moon", "detailed"]
     # If no other word is left, all answer.
-    everything = ranked(vectors, evidence, 50, lexicon, same)
+    everything = ranked(vectors, evidence, 50, lexicon, floor)
     assert len(everything) == int(vectors.answerable.sum()) and everything[-1] == "dark"
 
 
