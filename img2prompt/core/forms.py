@@ -130,6 +130,7 @@ class ExampleEntry(ExampleText):
 
     file: str
     prompt: str = ""
+    subject_words: list[str] = []  # what it shows, for `evaluation.subjects`
     translations: dict[str, ExampleText] = {}
 
 

@@ -20,7 +20,8 @@ from img2prompt.data.splits import SPLITS, of_source_groups, source_names
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.evaluation import baselines, tables
 from img2prompt.evaluation.metrics import WORDS, Answers, examples, measure
-from img2prompt.inference.artifacts import Assets, load
+from img2prompt.evaluation.subjects import subjects_named
+from img2prompt.inference.artifacts import ASSETS, Assets, load
 from img2prompt.inference.predictor import Predictor
 from img2prompt.models.features import cache_features, float_feature_reader
 
@@ -104,16 +105,19 @@ def evaluate_systems(
         from img2prompt.evaluation.minilm import MiniLM
 
         sentence = MiniLM()
+    lexicon = next((one.decoder.lexicon for one in predictors if one.decoder.lexicon), None)
+    generic = lexicon.generic if lexicon is not None else None
     systems: list[Callable[[], Answers]] = []
     if config.backbone is not None:
         systems += _baselines(records, training, measured, (config.backbone, side), vectors)
-    systems += [_system(one, forms[one.side, one.fit].take(measured)) for one in predictors]
+    folder = Path(config.assets) if config.assets is not None else ASSETS
+    systems += [_system(one, forms[one.side, one.fit].take(measured), folder) for one in predictors]
     chosen = records.take(measured)
     rows, shown = [], {}
     for system in systems:
         answers = system()
         progress(answers.name)
-        rows.append(measure(answers, chosen, vectors, sentence))
+        rows.append(measure(answers, chosen, vectors, sentence, generic))
         shown[answers.name] = examples(answers, chosen, vectors)
     figures = {
         "stop_words_version": text.STOP_WORDS_VERSION,
@@ -238,8 +242,8 @@ def _baselines(
     ]
 
 
-def _system(predictor: Predictor, records: Records) -> Callable[[], Answers]:
-    """A model's answers to all pictures of some records."""
+def _system(predictor: Predictor, records: Records, assets: Path) -> Callable[[], Answers]:
+    """A model's answers to all pictures of some records, and to the examples of some assets."""
     pixels = pixel_reader(records)
 
     def answer() -> Answers:
@@ -250,6 +254,8 @@ def _system(predictor: Predictor, records: Records) -> Callable[[], Answers]:
         ]
         predicted = np.concatenate(blocks)
         words, values = predictor.decoder.rank_vectors(predicted, WORDS)
-        return Answers(predictor.preset, words, predicted, predictor.decoder.confidence(values))
+        confidences = predictor.decoder.confidence(values)
+        subjects = subjects_named(predictor, assets)
+        return Answers(predictor.preset, words, predicted, confidences, subjects)
 
     return answer

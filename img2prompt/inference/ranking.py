@@ -12,7 +12,7 @@ from img2prompt.embedding.lexicon import Lexicon
 from img2prompt.embedding.vectors import WordVectors, top_k
 
 # How many times as likely as in any prompt a generic word has to be to answer.
-MARGIN = 1.5
+MARGIN = 1.25
 _LAST = np.float32(1e6)  # taken from the evidence of words that answer only if no other is left
 
 
