@@ -130,6 +130,10 @@ $(ARTIFACTS)/class_words.npz: $(ARTIFACTS)/embedding.npz $(PROMPTS)
 $(ARTIFACTS)/kinds.npz: $(ARTIFACTS)/embedding.npz $(PROMPTS) $(METADATA)
 	$(SCRIPT)/build_kinds.py --prompts $(PROMPTS) $(METADATA) --embedding $< --out $@ $(ARGS_kinds)
 
+$(ARTIFACTS)/lexicon.npz: $(ARTIFACTS)/embedding.npz $(ARTIFACTS)/kinds.npz $(PROMPTS) $(METADATA)
+	$(SCRIPT)/build_lexicon.py --prompts $(PROMPTS) $(METADATA) $(if $(METADATA),--pairs $(METADATA)) \
+		--embedding $< --kinds $(ARTIFACTS)/kinds.npz --out $@
+
 $(ARTIFACTS)/map.npz: $(ARTIFACTS)/embedding.npz
 	$(SCRIPT)/build_map.py --embedding $< --out $@ $(ARGS_map)
 
@@ -148,12 +152,13 @@ $(ARTIFACTS)/gallery.npz: $(MADE)/runs/gaze/model.keras $(METADATA)
 
 AUXILIARY_gaze := $(if $(AUXILIARY),$(MADE)/prepared/auxiliary-$(SIZE_gaze))
 $(MADE)/runs/gaze/model.keras: $(MADE)/prepared/main-$(SIZE_gaze)/report.json \
-	$(AUXILIARY_gaze:%=%/report.json) $(ARTIFACTS)/class_words.npz
+	$(AUXILIARY_gaze:%=%/report.json) $(ARTIFACTS)/class_words.npz | $(ARTIFACTS)/lexicon.npz
 $(MADE)/runs/original/model.keras: $(MADE)/prepared/main-$(SIZE_original)/report.json
 $(MADE)/runs/notebook/model.keras: $(MADE)/prepared/main-$(SIZE_notebook)/report.json
 
 $(ARTIFACTS)/manifest.json: $(ARTIFACTS)/class_words.npz $(ARTIFACTS)/kinds.npz \
-	$(ARTIFACTS)/map.npz $(GALLERY) $(RUNS:%=%/model.keras)
+	$(ARTIFACTS)/map.npz $(LEXICON) $(TAXONOMY) $(GALLERY) \
+	$(RUNS:%=%/model.keras)
 	$(SCRIPT)/build_assets.py --runs $(RUNS) --out $(ARTIFACTS)
 
 clean:

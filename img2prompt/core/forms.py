@@ -132,6 +132,7 @@ class ExampleEntry(ExampleText):
 
     file: str
     prompt: str = ""
+    subject_words: list[str] = []  # what it shows, for `evaluation.subjects`
     translations: dict[str, ExampleText] = {}
 
 

@@ -39,12 +39,14 @@ class Answers:
         words: positions in the vocabulary, int64 (n, 10), none twice in a row.
         vectors: float32 (n, steps, D); of a baseline without vectors, its words' own.
         confidences: float (n, 10) in [0, 1], or None where a system has none.
+        subjects: `subjects.subjects_named`, or None where nobody asked.
     """
 
     name: str
     words: Positions
     vectors: NDArray[np.float32]
     confidences: NDArray[np.floating] | None = None
+    subjects: dict[str, int] | None = None
 
 
 def hit_counts(answers: Positions, true: TrueWords) -> Positions:
@@ -104,6 +106,7 @@ def measure(
     texts: Texts,
     vectors: WordVectors,
     sentence: Callable[[Sequence[str]], NDArray[np.float32]] | None = None,
+    generic: NDArray[np.bool_] | None = None,
 ) -> dict[str, Any]:
     """All figures of one system.
 
@@ -112,6 +115,7 @@ def measure(
         texts: of the same pictures.
         vectors: the embedding.
         sentence: `MiniLM()`; without it `minilm` is None.
+        generic: bool (V,), `Lexicon.generic`; without it what it tells is left out.
 
     Returns:
         JSON-ready figures; `sources` holds each source group's.
@@ -121,6 +125,10 @@ def measure(
     per_picture = _per_picture(answers, true, vectors)
     means = {name: by_source(groups, values) for name, values in per_picture.items()}
     counts = Counter(groups)
+    if generic is not None:
+        per_picture |= _apart(answers.words, true, generic)
+    means = {name: by_source(records, values) for name, values in per_picture.items()}
+    counts = Counter(map(source_group, records.source))
     sources: dict[str, dict[str, float]] = {
         group: {"pictures": counts[group]} | {name: of[group] for name, of in means.items()}
         for group in sorted(counts)
@@ -142,6 +150,7 @@ def measure(
         "names": names_said(answers.words, texts.prompts, vectors),
         "reliability": calibration,
         "ece": None if calibration is None else calibration["ece"],
+        "subjects": answers.subjects,
         "sources": sources,
     }
 
@@ -158,6 +167,33 @@ def _per_picture(answers: Answers, true: TrueWords, vectors: WordVectors) -> dic
         "cosine_per_word": cosine_per_word(answers, true, vectors),
         "gain": f1 - shuffled_f1(answers.words, true),
     }
+
+
+def _apart(words: Positions, true: TrueWords, generic: NDArray[np.bool_]) -> dict[str, Floats]:
+    """What is measured of specific and generic words apart, each float64 (n,)."""
+    return {
+        **{
+            f"specific_{first}": specific_precision(words, true, generic, first) for first in (3, 5)
+        },
+        "generic": generic[words].mean(axis=1),
+    }
+
+
+def specific_precision(
+    words: Positions, true: TrueWords, generic: NDArray[np.bool_], first: int
+) -> Floats:
+    """Share of true words among the first specific words of each answer (n, k): float64 (n,).
+
+    Args:
+        words: in their order.
+        true: of each picture.
+        generic: bool (V,), the words that are passed over.
+        first: how many specific words count; of an answer with fewer, all. 0 where it has none.
+    """
+    specific = ~generic[words]
+    counted = specific & (np.cumsum(specific, axis=1) <= first)
+    right = (is_hit(words, true) & counted).sum(axis=1)
+    return np.asarray(right / np.maximum(counted.sum(axis=1), 1), np.float64)
 
 
 def _sentences(

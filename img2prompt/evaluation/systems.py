@@ -27,7 +27,8 @@ from img2prompt.data.splits import source_names
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.evaluation import baselines, tables
 from img2prompt.evaluation.metrics import WORDS, Answers, examples, measure
-from img2prompt.inference.artifacts import Assets, load
+from img2prompt.evaluation.subjects import subjects_named
+from img2prompt.inference.artifacts import ASSETS, Assets, load
 from img2prompt.inference.predictor import Predictor
 from img2prompt.models.features import cache_features, float_feature_reader
 
@@ -112,17 +113,25 @@ def evaluate_systems(
         from img2prompt.evaluation.minilm import MiniLM
 
         sentence = MiniLM()
+    lexicon = next((one.decoder.lexicon for one in predictors if one.decoder.lexicon), None)
+    generic = lexicon.generic if lexicon is not None else None
     systems: list[Callable[[], Answers]] = []
     if config.backbone is not None:
         systems += _baselines(pictures, training, measured, (config.backbone, side), vectors)
     systems += [_system(one, forms[one.side, one.fit], measured) for one in predictors]
     texts = pictures.texts(measured)
+        systems += _baselines(records, training, measured, (config.backbone, side), vectors)
+    folder = Path(config.assets) if config.assets is not None else ASSETS
+    systems += [_system(one, forms[one.side, one.fit].take(measured), folder) for one in predictors]
+    chosen = records.take(measured)
     rows, shown = [], {}
     for system in systems:
         answers = system()
         progress(answers.name)
         rows.append(measure(answers, texts, vectors, sentence))
         shown[answers.name] = examples(answers, texts, vectors)
+        rows.append(measure(answers, chosen, vectors, sentence, generic))
+        shown[answers.name] = examples(answers, chosen, vectors)
     figures = {
         "stop_words_version": text.STOP_WORDS_VERSION,
         "embedding": vectors.fingerprint,
@@ -251,6 +260,9 @@ def _system(
 ) -> Callable[[], Answers]:
     """A model's answers to the pictures measured."""
     pixels = pixel_reader(pictures)
+def _system(predictor: Predictor, records: Records, assets: Path) -> Callable[[], Answers]:
+    """A model's answers to all pictures of some records, and to the examples of some assets."""
+    pixels = pixel_reader(records)
 
     def answer() -> Answers:
         blocks = [
@@ -259,6 +271,8 @@ def _system(
         ]
         predicted = np.concatenate(blocks)
         words, values = predictor.decoder.rank_vectors(predicted, WORDS)
-        return Answers(predictor.preset, words, predicted, predictor.decoder.confidence(values))
+        confidences = predictor.decoder.confidence(values)
+        subjects = subjects_named(predictor, assets)
+        return Answers(predictor.preset, words, predicted, confidences, subjects)
 
     return answer

@@ -204,4 +204,4 @@ def _unnamed(error: UserError, entry: Entry) -> UserError:
 def _without_vectors(prediction: Prediction) -> Prediction:
     """The part that exports need; vectors are nine tenths of a prediction's memory."""
     words = tuple(replace(word, vector=()) for word in prediction.words)
-    return Prediction(prediction.preset, words, np.empty((0, 0), np.float32))
+    return replace(prediction, words=words, vectors=np.empty((0, 0), np.float32))

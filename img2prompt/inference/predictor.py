@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from img2prompt.core.errors import UserError
 from img2prompt.data import images
+from img2prompt.embedding.lexicon import join_pairs
 from img2prompt.embedding.vectors import WordVectors, top_k
 from img2prompt.inference.decoder import Decoder
 from img2prompt.inference.gallery import GALLERY_FILE, SIMILAR_LIMIT, Gallery, SimilarPicture
@@ -37,6 +38,7 @@ class PredictedWord:
         vector: the predicted vector (D,) nearest to the word, as plain floats.
         step: the output step of the model that gave the vector, from 0.
         alternatives: the next nearest words of the same vector, (word, cosine), best first.
+        generic: prompts of any picture use it (`Lexicon.generic`); it says little of this one.
     """
 
     word: str
@@ -45,31 +47,38 @@ class PredictedWord:
     vector: tuple[float, ...]
     step: int
     alternatives: tuple[tuple[str, float], ...]
+    generic: bool = False
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer to one picture: plain data, highest score first.
+    """The answer to one picture: plain data, the best word first.
 
     Attributes:
         preset: the model's name.
-        words: the words the decoder ranks highest, by falling score, none twice.
+        words: as the decoder ranks them, none twice: specific words first, then generic ones.
         vectors: float32 (steps, D), all predicted vectors.
         similar: training pictures that resemble it, most alike first; empty unless asked for.
+        pairs: words that belong together in this order ("new", "york"), the strongest pair first.
     """
 
     preset: str
     words: tuple[PredictedWord, ...]
     vectors: NDArray[np.float32]
     similar: tuple[SimilarPicture, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
 
     @property
     def prompt(self) -> str:
-        """The words as a prompt: "portrait, woman, oil"."""
-        return ", ".join(word.word for word in self.words)
+        """The words as a prompt, pairs said together: "new york, portrait, oil painting"."""
+        phrases = join_pairs([word.word for word in self.words], self.pairs)
+        return ", ".join(" ".join(phrase) for phrase in phrases)
 
     def to_dict(self, vectors: bool = True) -> dict[str, Any]:
-        """JSON-ready; without `vectors`, what the command line prints."""
+        """JSON-ready; without `vectors`, what the command line prints.
+
+        `confidence` is left out where it is not known, `generic` where it is not true.
+        """
         words = []
         for word in self.words:
             row = dataclasses.asdict(word)
@@ -79,6 +88,8 @@ class Prediction:
             else:
                 row["confidence"] = round(word.confidence, 4)
             row["alternatives"] = [[other, round(score, 4)] for other, score in word.alternatives]
+            if not word.generic:
+                del row["generic"]
             if not vectors:
                 del row["vector"], row["step"]
             words.append(row)
@@ -216,7 +227,10 @@ class Predictor:
     def decode(self, vectors: NDArray[np.float32], words: int = 10) -> Prediction:
         """Predicted vectors float32 (steps, D) → the answer; see `choose_words`."""
         chosen = choose_words(self.decoder, vectors, words, alternatives=ALTERNATIVES)
-        return Prediction(self.preset, tuple(chosen), np.asarray(vectors, dtype=np.float32))
+        lexicon = self.decoder.lexicon
+        pairs = lexicon.pairs_among([word.word for word in chosen]) if lexicon is not None else ()
+        values = np.asarray(vectors, dtype=np.float32)
+        return Prediction(self.preset, tuple(chosen), values, pairs)
 
     def similar(self, look: Look, row: int, prediction: Prediction, count: int) -> Prediction:
         """The prediction with the pictures of the gallery that are most like the one it is of.
@@ -263,7 +277,7 @@ class Predictor:
 def choose_words(
     decoder: Decoder, predicted: NDArray[np.float32], words: int, alternatives: int = 0
 ) -> list[PredictedWord]:
-    """The words that the decoder ranks highest, by falling score, none twice.
+    """The words that the decoder ranks highest, in its order, none twice.
 
     One matrix product with the whole vocabulary. Each word's score is its cosine to the vector
     nearest to it.
@@ -274,7 +288,7 @@ def choose_words(
         words: how many, at most.
         alternatives: how many other near words to give with each.
     """
-    vectors = decoder.vectors
+    vectors, lexicon = decoder.vectors, decoder.lexicon
     scores = vectors.similarities(predicted)  # (steps, V)
     positions, values = decoder.rank(scores.max(axis=0)[None], words)
     confidences = decoder.confidence(values[0])
@@ -299,9 +313,10 @@ def choose_words(
                 vector=tuple(float(v) for v in predicted[step]),
                 step=int(step),
                 alternatives=tuple(others),
+                generic=lexicon is not None and bool(lexicon.generic[position]),
             )
         )
-    return sorted(answer, key=lambda word: -word.score)
+    return answer
 
 
 def check_word_count(words: int) -> None:

@@ -22,11 +22,11 @@ from img2prompt.core.texts import ENGLISH, Texts, languages
 from img2prompt.core.transfers import keep_quiet
 from img2prompt.data import images
 from img2prompt.inference.artifacts import Assets
+from img2prompt.inference.examples import load_examples
 from img2prompt.ui.batch import tab as batch
 from img2prompt.ui.compare import tab as compare
 from img2prompt.ui.context import Page, html_part
 from img2prompt.ui.guess import tab as guess
-from img2prompt.ui.guess.examples import load_examples
 from img2prompt.ui.learn import tab as learn
 from img2prompt.ui.map import tab as map_tab
 from img2prompt.ui.play import tab as play

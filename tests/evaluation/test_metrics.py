@@ -1,5 +1,7 @@
 """Metrics against figures worked out by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -148,3 +150,32 @@ def test_names_are_counted_by_their_words(vectors: WordVectors) -> None:
                      ("moon garden dog", "garden red cat", "moon garden fox")])  # fmt: skip
     assert ev.names_said(said, prompts, vectors) == {
         "pictures": 2, "last": 1.0, "any": 1.0, "all": 0.5}  # fmt: skip
+
+
+def test_specific_words_are_counted_apart_from_generic_ones(axes: WordVectors) -> None:
+    generic = np.zeros(12, bool)
+    generic[[0, 1]] = True
+    words = np.array([[0, 2, 3, 4, 1, 5], [2, 3, 0, 1, 4, 5], [0, 1, 0, 1, 0, 1]])
+    true = [np.array([0, 2, 5]), np.array([4, 5]), np.array([0])]
+    # Of 2, 3, 4 one is right; of 2, 3, 4 one again; the third answer has no specific word.
+    found = ev.specific_precision(words, true, generic, 3)
+    np.testing.assert_allclose(found, [1 / 3, 1 / 3, 0])
+    # Fewer than five are there: those count.
+    np.testing.assert_allclose(ev.specific_precision(words, true, generic, 5), [2 / 4, 2 / 4, 0])
+
+
+def test_columns_that_nothing_was_measured_for_are_left_out(axes: WordVectors) -> None:
+    test = records(["dog cat", "fox owl"])
+    answers = ev.Answers("model", np.tile(np.arange(10), (2, 1)), np.ones((2, 1, 12), np.float32))
+    plain = ev.measure(answers, test, axes)
+    assert "generic" not in plain and "P@3 specific" not in tables.table([plain])
+    generic = np.arange(12) < 5
+    asked = dataclasses.replace(answers, subjects={"named": 6, "pictures": 17})
+    row = ev.measure(asked, test, axes, generic=generic)
+    assert row["generic"] == pytest.approx(0.5)
+    assert row["specific_3"] == row["specific_5"] == 0  # the five true words are generic
+    assert row["sources"]["s"]["generic"] == pytest.approx(0.5)
+    head, _, measured, unasked = tables.table([row, plain | {"name": "other"}]).splitlines()
+    assert head.endswith("| P@3 specific | P@5 specific | generic | subject in 3 |")
+    assert measured.endswith("| 0.000 | 0.000 | 0.500 | 6 of 17 |")
+    assert unasked.endswith("| – | – | – | – |")

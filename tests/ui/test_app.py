@@ -288,7 +288,8 @@ def test_blocked_words_show_only_where_they_are_switched_on(folder: Path, tmp_pa
 
 
 def test_examples_are_buttons_with_descriptions(folder: Path) -> None:
-    from img2prompt.ui.guess.examples import examples_html, load_examples
+    from img2prompt.inference.examples import load_examples
+    from img2prompt.ui.guess.examples import examples_html
 
     html = examples_html(load_examples(folder), "Take <one>")
     assert html.count("<button") == 1 and 'data-example="0"' in html
@@ -298,7 +299,7 @@ def test_examples_are_buttons_with_descriptions(folder: Path) -> None:
 
 
 def test_examples_stay_in_their_folder(tmp_path: Path) -> None:
-    from img2prompt.ui.guess.examples import load_examples
+    from img2prompt.inference.examples import load_examples
 
     assert load_examples(tmp_path) == []
     (tmp_path / "examples").mkdir()
@@ -353,6 +354,24 @@ def test_words_are_grouped_by_kind_where_it_is_known() -> None:
     order = [html.index(text) for text in ("Subject<", ">dog<", ">cat<", "Medium<", ">oil<")]
     assert order == sorted(order)
     assert html.index(">hm<") > html.index("Other words<") > html.index(">oil<")
+
+
+def test_generic_words_stand_under_their_own_heading() -> None:
+    def answer(*names: str, by_kind: bool = False) -> str:
+        words = tuple(
+            PredictedWord(name, 0.5, None, (0.0,), 0, (), generic=name in ("art", "style"))
+            for name in names
+        )
+        prediction = Prediction("gaze", words, np.zeros((1, 1), np.float32))
+        return answer_html(prediction, ENGLISH, View(by_kind=by_kind), {"dog": "subject"}.get)
+
+    html = answer("dog", "oil", "art", "style")
+    order = [html.index(text) for text in (">dog<", ">oil<", "Fits any picture<", ">art<")]
+    assert order == sorted(order) and html.count("prompts of any picture use this word") == 2
+    assert "Fits any picture" not in answer("dog", "oil")
+    assert html.count("<ol") == 2 and answer("art").count("<ol") == 1
+    by_kind = answer("dog", "art", by_kind=True)
+    assert "Fits any picture" not in by_kind and by_kind.count("of any picture use") == 1
 
 
 def test_chances_stand_beside_the_scores_where_they_are_known() -> None:

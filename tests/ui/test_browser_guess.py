@@ -113,7 +113,7 @@ def test_models_number_limit_and_order_change_the_answer(open_page) -> None:
     assert sorted(words(page, 10)) == sorted(first)
     kinds = page.locator("#answer h3.kind").all_inner_texts()
     assert len(kinds) == len(set(kinds)) >= 2
-    page.get_by_role("radio", name="by score").check()
+    page.get_by_role("radio", name="best first").check()
     page.wait_for_selector("#answer h3.kind", state="detached")
     assert words(page, 10) == first
 
