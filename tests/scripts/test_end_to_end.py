@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw
 from waiting import HELD_TRAINING, PATIENCE, held_at, is_held, wait_until
 
 from img2prompt.core.errors import UserError
-from img2prompt.embedding.class_words import read_class_names
+from img2prompt.embedding.class_names import read_class_names
 from img2prompt.embedding.kinds import read_seeds
 
 COLOURS = {
@@ -115,7 +115,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def seed_lines() -> list[str]:
     """Prompts of a few words of every kind, none of which a CNN's class is called by."""
-    named = {word for row in read_class_names() for part in row for word in part.lower().split()}
+    named = {word for row in read_class_names() for word in f"{row.name} {row.kind}".split()}
     of_kind: dict[str, list[str]] = {}
     for word, kind in read_seeds().items():
         if word not in named:
