@@ -18,6 +18,7 @@ from img2prompt.inference.model_files import check_model_file
 
 ALTERNATIVES = 5  # nearest other words shown for each answer
 WORD_LIMIT = 50  # of one answer
+FEATURES = "features"  # the layer of `gaze.build_tower` whose output `Look.features` is
 BATCH = 32  # pictures decoded and predicted together; 192×192 floats of 32 pictures are 14 MB
 
 
@@ -79,6 +80,20 @@ class Prediction:
         return {"preset": self.preset, "words": words}
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a model gives for a batch of pictures, in one pass.
+
+    Attributes:
+        vectors: float32 (b, steps, D), the predicted word vectors.
+        features: float32 (b, F), the channel statistics that the model's head reads
+            (`gaze.build_tower`); None where the model has no layer `features`.
+    """
+
+    vectors: NDArray[np.float32]
+    features: NDArray[np.float32] | None
+
+
 class Predictor:
     """A model with its embedding, decoder and preprocessing.
 
@@ -108,9 +123,10 @@ class Predictor:
         self.model = model
         check_pair(model, vectors)
         self.fit = _activation_of(model).fit
+        outputs = _with_features(model)
         # Compiled once; `model(x)` without it takes five times as long for one picture.
         self._call = tf.function(
-            lambda pixels: model(pixels, training=False),
+            lambda pixels: outputs(pixels, training=False),
             input_signature=[tf.TensorSpec((None, self.side, self.side, 3), tf.float32)],
         )
 
@@ -152,8 +168,15 @@ class Predictor:
 
     def predict_vectors(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Preprocessed pictures (b, side, side, 3) in [0, 1] → word vectors (b, steps, D)."""
-        vectors: NDArray[np.float32] = self._call(np.asarray(pixels, dtype=np.float32)).numpy()
-        return vectors
+        return self.look(pixels).vectors
+
+    def look(self, pixels: NDArray[np.float32]) -> Look:
+        """Preprocessed pictures (b, side, side, 3) in [0, 1] → their word vectors and features."""
+        found = self._call(np.asarray(pixels, dtype=np.float32))
+        if not isinstance(found, list):
+            return Look(found.numpy(), None)
+        vectors, features = found
+        return Look(vectors.numpy(), np.asarray(features, dtype=np.float32))
 
     def decode(self, vectors: NDArray[np.float32], words: int = 10) -> Prediction:
         """Predicted vectors float32 (steps, D) → the answer; see `choose_words`."""
@@ -264,6 +287,21 @@ def _side_of(model: Any) -> int:
     if not square or shape[3] != 3 or len(model.output_shape) != 3:
         raise UserError("inference.no_vectors")
     return int(shape[1])
+
+
+def _with_features(model: Any) -> Any:
+    """A model that also gives what its layer `features` does, as [vectors, features].
+
+    The model itself where it has none of its own; its head has an input of that name.
+    """
+    from img2prompt.core.backend import keras
+
+    for layer in model.layers:
+        if layer.name != FEATURES or isinstance(layer, keras.layers.InputLayer):
+            continue
+        if len(layer.output.shape) == 2:  # what a stranger calls so may be anything
+            return keras.Model(model.input, [model.output, layer.output])
+    return model
 
 
 def _activation_of(model: Any) -> Any:
