@@ -133,6 +133,11 @@ $(ARTIFACTS)/kinds.npz: $(ARTIFACTS)/embedding.npz $(PROMPTS) $(METADATA)
 $(ARTIFACTS)/map.npz: $(ARTIFACTS)/embedding.npz
 	$(SCRIPT)/build_map.py --embedding $< --out $@ $(ARGS_map)
 
+# After gaze: its training caches the features of the pictures.
+$(ARTIFACTS)/taxonomy.npz: $(ARTIFACTS)/embedding.npz $(MADE)/prepared/main-$(SIZE_gaze)/report.json \
+	| $(if $(filter gaze,$(PRESETS)),$(MADE)/runs/gaze/model.keras)
+	$(SCRIPT)/build_taxonomy.py --data $(MADE)/prepared/main-$(SIZE_gaze) --embedding $< --out $@
+
 # A finished run that is older than what it learned from is trained anew.
 $(MADE)/runs/%/model.keras: $(ARTIFACTS)/embedding.npz
 	if [ -e $@ ]; then rm -r $(@D); fi
@@ -147,7 +152,7 @@ $(MADE)/runs/original/model.keras: $(MADE)/prepared/main-$(SIZE_original)/report
 $(MADE)/runs/notebook/model.keras: $(MADE)/prepared/main-$(SIZE_notebook)/report.json
 
 $(ARTIFACTS)/manifest.json: $(ARTIFACTS)/class_words.npz $(ARTIFACTS)/kinds.npz \
-	$(ARTIFACTS)/map.npz $(RUNS:%=%/model.keras)
+	$(ARTIFACTS)/map.npz $(if $(filter gaze,$(PRESETS)),$(ARTIFACTS)/taxonomy.npz) $(RUNS:%=%/model.keras)
 	$(SCRIPT)/build_assets.py --runs $(RUNS) --out $(ARTIFACTS)
 
 clean:

@@ -15,8 +15,10 @@ from img2prompt.core.files import is_plain, is_web_page, misfit, read_json, sha2
 from img2prompt.core.forms import Manifest
 from img2prompt.core.hub import HubRepository, is_repo_id
 from img2prompt.core.transfers import login_page
+from img2prompt.embedding.taxonomy import TAXONOMY_FILE, Taxonomy
 from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
 from img2prompt.inference.decoder import DECODER_SUFFIX, Decoder
+from img2prompt.inference.hedging import Hedger
 from img2prompt.inference.predictor import Predictor, load_model
 
 PathLike = str | os.PathLike[str]
@@ -158,7 +160,19 @@ class Assets:
             raise UserError("inference.unknown_preset", preset=repr(preset), known=known)
         vectors = vectors if vectors is not None else self.embedding()
         decoder = self.decoder(preset, vectors)  # first: it is small, and may be another model's
-        return Predictor(load_model(self.path(f"{preset}.keras")), vectors, preset, decoder)
+        hedger = self.hedger(vectors)
+        model = load_model(self.path(f"{preset}.keras"))
+        return Predictor(model, vectors, preset, decoder, hedger)
+
+    def hedger(self, vectors: WordVectors) -> Hedger | None:
+        """What names the nouns above torn classes; None where the manifest lists no taxonomy.
+
+        Raises:
+            UserError: not to be had, damaged, or of another embedding.
+        """
+        if TAXONOMY_FILE not in self.files:
+            return None
+        return Hedger(Taxonomy.load(self.path(TAXONOMY_FILE), vectors), vectors)
 
     def decoder(self, preset: str, vectors: WordVectors) -> Decoder | None:
         """The decoder of a preset; None where it has none.

@@ -14,11 +14,13 @@ from img2prompt.core.errors import UserError
 from img2prompt.data import images
 from img2prompt.embedding.vectors import WordVectors, top_k
 from img2prompt.inference.decoder import Decoder
+from img2prompt.inference.hedging import Hedge, Hedger
 from img2prompt.inference.model_files import check_model_file
 
 ALTERNATIVES = 5  # nearest other words shown for each answer
 WORD_LIMIT = 50  # of one answer
 FEATURES = "features"  # the layer of `gaze.build_tower` whose output `Look.features` is
+CLASSES = "classes"  # that of `gaze.build_head` whose kernel makes `Look.classes` of them
 BATCH = 32  # pictures decoded and predicted together; 192×192 floats of 32 pictures are 14 MB
 
 
@@ -52,11 +54,14 @@ class Prediction:
         preset: the model's name.
         words: the words the decoder ranks highest, by falling score, none twice.
         vectors: float32 (steps, D), all predicted vectors.
+        parents: the noun above the classes that the model's CNN is torn between; none where it is
+            not, or where the model has no classes.
     """
 
     preset: str
     words: tuple[PredictedWord, ...]
     vectors: NDArray[np.float32]
+    parents: tuple[Hedge, ...] = ()
 
     @property
     def prompt(self) -> str:
@@ -64,7 +69,10 @@ class Prediction:
         return ", ".join(word.word for word in self.words)
 
     def to_dict(self, vectors: bool = True) -> dict[str, Any]:
-        """JSON-ready; without `vectors`, what the command line prints."""
+        """JSON-ready; without `vectors`, what the command line prints.
+
+        `parents` stands there where there are some.
+        """
         words = []
         for word in self.words:
             row = dataclasses.asdict(word)
@@ -77,7 +85,10 @@ class Prediction:
             if not vectors:
                 del row["vector"], row["step"]
             words.append(row)
-        return {"preset": self.preset, "words": words}
+        answer: dict[str, Any] = {"preset": self.preset, "words": words}
+        if self.parents:
+            answer["parents"] = [parent.to_dict() for parent in self.parents]
+        return answer
 
 
 @dataclass(frozen=True)
@@ -88,10 +99,13 @@ class Look:
         vectors: float32 (b, steps, D), the predicted word vectors.
         features: float32 (b, F), the channel statistics that the model's head reads
             (`gaze.build_tower`); None where the model has no layer `features`.
+        classes: float32 (b, classes), the probabilities of the classes that its CNN tells apart;
+            None where its head has no layer `classes`.
     """
 
     vectors: NDArray[np.float32]
     features: NDArray[np.float32] | None
+    classes: NDArray[np.float32] | None = None
 
 
 class Predictor:
@@ -102,6 +116,7 @@ class Predictor:
         vectors: the embedding that the model was trained towards.
         preset: the model's name.
         decoder: ranks words by the vectors; unset, by cosine alone, without confidences.
+        hedger: names the nouns above torn classes; unset, none are named.
 
     Attributes:
         side: of the model's input, in pixels.
@@ -112,7 +127,12 @@ class Predictor:
     """
 
     def __init__(
-        self, model: Any, vectors: WordVectors, preset: str, decoder: Decoder | None = None
+        self,
+        model: Any,
+        vectors: WordVectors,
+        preset: str,
+        decoder: Decoder | None = None,
+        hedger: Hedger | None = None,
     ) -> None:
         from img2prompt.core.backend import tf
 
@@ -124,6 +144,11 @@ class Predictor:
         check_pair(model, vectors)
         self.fit = _activation_of(model).fit
         outputs = _with_features(model)
+        self._classifier = _classifier_of(model)
+        self._hedger = hedger
+        # Of another number of classes, the nouns would be above others.
+        if hedger and not (self._classifier and hedger.fits(len(self._classifier[1]))):
+            self._hedger = None
         # Compiled once; `model(x)` without it takes five times as long for one picture.
         self._call = tf.function(
             lambda pixels: outputs(pixels, training=False),
@@ -143,7 +168,7 @@ class Predictor:
         """
         check_word_count(words)
         pixels = images.preprocess(image, self.side, self.fit)[None]
-        return self.decode(self.predict_vectors(pixels)[0], words)
+        return self._answers(self.look(pixels), words)[0]
 
     def predict_many(
         self, sources: Iterable[images.ImageSource], words: int = 10
@@ -171,28 +196,46 @@ class Predictor:
         return self.look(pixels).vectors
 
     def look(self, pixels: NDArray[np.float32]) -> Look:
-        """Preprocessed pictures (b, side, side, 3) in [0, 1] → their word vectors and features."""
+        """Preprocessed pictures (b, side, side, 3) in [0, 1] → their vectors, features, classes."""
         found = self._call(np.asarray(pixels, dtype=np.float32))
         if not isinstance(found, list):
             return Look(found.numpy(), None)
-        vectors, features = found
-        return Look(vectors.numpy(), np.asarray(features, dtype=np.float32))
+        vectors, features = found[0].numpy(), np.asarray(found[1], dtype=np.float32)
+        if self._classifier is None:
+            return Look(vectors, features)
+        from img2prompt.models.gaze import class_probabilities  # Keras, which is loaded by now
+
+        return Look(vectors, features, class_probabilities(features, *self._classifier))
 
     def decode(self, vectors: NDArray[np.float32], words: int = 10) -> Prediction:
         """Predicted vectors float32 (steps, D) → the answer; see `choose_words`."""
         chosen = choose_words(self.decoder, vectors, words, alternatives=ALTERNATIVES)
         return Prediction(self.preset, tuple(chosen), np.asarray(vectors, dtype=np.float32))
 
+    def parents(self, look: Look) -> list[tuple[Hedge, ...]]:
+        """The nouns above the torn classes of each picture looked at: `Prediction.parents`."""
+        if self._hedger is None or look.classes is None:
+            return [()] * len(look.vectors)
+        return self._hedger(look.classes)
+
+    def _answers(self, look: Look, words: int) -> list[Prediction]:
+        """The answer to each picture looked at."""
+        pairs = zip(look.vectors, self.parents(look), strict=True)
+        return [
+            dataclasses.replace(self.decode(vectors, words), parents=parents)
+            for vectors, parents in pairs
+        ]
+
     def _predict_batch(
         self, batch: list[NDArray[np.float32] | images.ImageError], words: int
     ) -> Iterator[Prediction | images.ImageError]:
         good = [item for item in batch if isinstance(item, np.ndarray)]
-        outputs = iter(self.predict_vectors(np.stack(good)) if good else ())
+        outputs = iter(self._answers(self.look(np.stack(good)), words) if good else ())
         for item in batch:
             if isinstance(item, images.ImageError):
                 yield item
             else:
-                yield self.decode(next(outputs), words)
+                yield next(outputs)
 
 
 def choose_words(
@@ -302,6 +345,20 @@ def _with_features(model: Any) -> Any:
         if len(layer.output.shape) == 2:  # what a stranger calls so may be anything
             return keras.Model(model.input, [model.output, layer.output])
     return model
+
+
+def _classifier_of(model: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """Kernel (C, classes) and bias of the layer `classes` that reads the last channel means.
+
+    None where there is none that fits the features.
+    """
+    width = next((layer.output.shape[-1] for layer in model.layers if layer.name == FEATURES), 0)
+    for layer in _all_layers(model):
+        weights = layer.get_weights() if layer.name == CLASSES else []
+        if [array.ndim for array in weights] == [2, 1] and 2 * len(weights[0]) <= width:
+            kernel, bias = (np.asarray(array, np.float32) for array in weights)
+            return kernel, bias
+    return None
 
 
 def _activation_of(model: Any) -> Any:

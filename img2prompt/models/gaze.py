@@ -60,7 +60,7 @@ class Evidence:
                 directions gets unit spread.
         """
         directions = class_words.directions(vectors)
-        bare = cls(classifier.kernel / TEMPERATURE, classifier.bias / TEMPERATURE, directions)
+        bare = cls(*tempered(classifier), directions)
         seen = bare.probabilities(sample) @ directions
         # Pictures that are all alike have hardly any spread; divided by it they would saturate
         # the network. Real data lie above this floor (0.2 of the mean at the least).
@@ -69,10 +69,26 @@ class Evidence:
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Channel statistics (b, F) → class probabilities (b, classes), as the head computes."""
-        channels = len(self.kernel)  # the last two blocks of F are the last stage's
-        logits = features[:, -2 * channels : -channels] @ self.kernel + self.bias
-        logits -= logits.max(axis=1, keepdims=True)
-        return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        return class_probabilities(features, self.kernel, self.bias)
+
+
+def tempered(classifier: Classifier) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel and bias of a backbone's classifier, less sure of itself by `TEMPERATURE`."""
+    return classifier.kernel / TEMPERATURE, classifier.bias / TEMPERATURE
+
+
+def class_probabilities(features: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Channel statistics (b, F) → class probabilities (b, classes).
+
+    Args:
+        features: of the tower.
+        kernel, bias: (C, classes) and (classes,), of the layer `classes`.
+    """
+    channels = len(kernel)  # the last two blocks of F are the last stage's
+    logits = features[:, -2 * channels : -channels] @ kernel + bias
+    logits -= logits.max(axis=1, keepdims=True)
+    shares = np.exp(logits)
+    return shares / shares.sum(axis=1, keepdims=True)
 
 
 def build_tower(backbone: str, side: int) -> keras.Model:
