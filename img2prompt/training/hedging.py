@@ -125,13 +125,12 @@ def fit(taxonomy: Taxonomy, pairs: Pairs) -> tuple[Taxonomy, dict[str, float]]:
         out = pairs.folds == fold
         if not out.all():
             chances[out] = _fitted(taxonomy, pairs.take(~out)).chances(sums[out])
-    rows = np.arange(len(sums))
     fitted, figures = _fitted(taxonomy, pairs), {}
     for threshold in THRESHOLDS:
         fitted = dataclasses.replace(fitted, threshold=np.array(threshold, np.float32))
         best = best_nouns(fitted, pairs.probabilities, chances)
-        said = best >= 0
-        chance, right = chances[rows, best][said], pairs.borne_out[rows, best][said]
+        said = np.flatnonzero(best >= 0)
+        chance, right = chances[said, best[said]], pairs.borne_out[said, best[said]]
         figures = _figures(chance, right, pairs.weights[said])
         figures |= {
             "threshold": float(threshold),

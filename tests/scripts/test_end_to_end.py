@@ -175,6 +175,7 @@ def test_every_artifact_of_the_chain_tells_what_made_it(world: Path, shipped: Pa
         "class_words.npz": "count_class_words.py",
         "kinds.npz": "build_kinds.py",
         "map.npz": "build_map.py",
+        "taxonomy.npz": "build_taxonomy.py",
         "gaze.keras": "train_model.py --preset gaze",
         "gaze.decoder.npz": "train_model.py --preset gaze",
         "original.keras": "train_model.py --preset original",
@@ -194,7 +195,8 @@ def test_the_chain_repeats_what_is_older_than_what_it_is_made_of(
 ) -> None:
     make_assets(world, "assets", "--question")  # nothing is left to do
     planned = make_assets(world, "assets", "--dry-run", "--what-if", shipped / "embedding.npz")
-    assert "build_map.py" in planned and "--preset gaze" in planned
+    for step in ("build_map.py", "build_taxonomy.py", "--preset gaze"):
+        assert step in planned
     assert "prepare_data.py" not in planned and "train_embedding.py" not in planned
     refused = make_assets(world, "assets", "DATA=", code=2)
     assert "make assets DATA=FOLDER" in refused

@@ -75,3 +75,11 @@ def test_pictures_that_bear_nothing_out_leave_the_sums_as_they_are(
     fitted, figures = fit(taxonomy, pairs)
     assert (fitted.slope, fitted.offsets.any()) == (1, False)
     assert fitted.threshold > 0.9 and figures["right"] == 0
+
+
+def test_a_vocabulary_without_everyday_nouns_offers_none(vectors: WordVectors) -> None:
+    taxonomy, evidence = build_taxonomy(vectors, CLASSES, NOUNS, min_uses=10_000)
+    probabilities = np.full((8, 5), 0.2, np.float32)
+    pairs = pairs_of(probabilities, ["a face"] * 8, list("abcdefgh"), evidence)
+    fitted, figures = fit(taxonomy, pairs)
+    assert len(fitted.words) == 0 and figures["offered"] == 0
