@@ -133,9 +133,10 @@ $(ARTIFACTS)/kinds.npz: $(ARTIFACTS)/embedding.npz $(PROMPTS) $(METADATA)
 $(ARTIFACTS)/map.npz: $(ARTIFACTS)/embedding.npz
 	$(SCRIPT)/build_map.py --embedding $< --out $@ $(ARGS_map)
 
-# After gaze: its training caches the features of the pictures.
-$(ARTIFACTS)/taxonomy.npz: $(ARTIFACTS)/embedding.npz $(MADE)/prepared/main-$(SIZE_gaze)/report.json \
-	| $(if $(filter gaze,$(PRESETS)),$(MADE)/runs/gaze/model.keras)
+# Where classes are torn, gaze names the noun above them. Its training caches the features first.
+TAXONOMY := $(if $(filter gaze,$(PRESETS)),$(ARTIFACTS)/taxonomy.npz)
+$(ARTIFACTS)/taxonomy.npz: $(ARTIFACTS)/embedding.npz \
+	$(MADE)/prepared/main-$(SIZE_gaze)/report.json | $(MADE)/runs/gaze/model.keras
 	$(SCRIPT)/build_taxonomy.py --data $(MADE)/prepared/main-$(SIZE_gaze) --embedding $< --out $@
 
 # A finished run that is older than what it learned from is trained anew.
@@ -145,6 +146,12 @@ $(MADE)/runs/%/model.keras: $(ARTIFACTS)/embedding.npz
 		$(if $(AUXILIARY_$*),--auxiliary $(AUXILIARY_$*)) --embedding $< --out $(@D) \
 		$$(if [ -e $(@D)/config.json ]; then echo --resume; fi) $(ARGS_$*)
 
+# The pictures that an answer of gaze comes with. `GALLERY=` leaves them out; of data whose metadata
+# has no column license, ARGS_gallery="--licence NAME" says under which one it is.
+GALLERY ?= $(if $(filter gaze,$(PRESETS)),$(ARTIFACTS)/gallery.npz)
+$(ARTIFACTS)/gallery.npz: $(MADE)/runs/gaze/model.keras $(METADATA)
+	$(SCRIPT)/build_gallery.py --data $(DATA) --model $(MADE)/runs/gaze --out $@ $(ARGS_gallery)
+
 AUXILIARY_gaze := $(if $(AUXILIARY),$(MADE)/prepared/auxiliary-$(SIZE_gaze))
 $(MADE)/runs/gaze/model.keras: $(MADE)/prepared/main-$(SIZE_gaze)/report.json \
 	$(AUXILIARY_gaze:%=%/report.json) $(ARTIFACTS)/class_words.npz
@@ -152,7 +159,7 @@ $(MADE)/runs/original/model.keras: $(MADE)/prepared/main-$(SIZE_original)/report
 $(MADE)/runs/notebook/model.keras: $(MADE)/prepared/main-$(SIZE_notebook)/report.json
 
 $(ARTIFACTS)/manifest.json: $(ARTIFACTS)/class_words.npz $(ARTIFACTS)/kinds.npz \
-	$(ARTIFACTS)/map.npz $(if $(filter gaze,$(PRESETS)),$(ARTIFACTS)/taxonomy.npz) $(RUNS:%=%/model.keras)
+	$(ARTIFACTS)/map.npz $(TAXONOMY) $(GALLERY) $(RUNS:%=%/model.keras)
 	$(SCRIPT)/build_assets.py --runs $(RUNS) --out $(ARTIFACTS)
 
 clean:

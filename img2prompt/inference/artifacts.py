@@ -18,6 +18,7 @@ from img2prompt.core.transfers import login_page
 from img2prompt.embedding.taxonomy import TAXONOMY_FILE, Taxonomy
 from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
 from img2prompt.inference.decoder import DECODER_SUFFIX, Decoder
+from img2prompt.inference.gallery import GALLERY_FILE, Gallery
 from img2prompt.inference.hedging import Hedger
 from img2prompt.inference.predictor import Predictor, load_model
 
@@ -51,6 +52,7 @@ class Assets:
             raise UserError("inference.no_manifest", folder=self.folder, manifest=MANIFEST)
         self.manifest = read_json(self.folder / MANIFEST)
         self._checked: dict[str, Path] = {}
+        self._gallery: Gallery | None = None
         self._check_manifest()
 
     def _check_manifest(self) -> None:
@@ -160,9 +162,9 @@ class Assets:
             raise UserError("inference.unknown_preset", preset=repr(preset), known=known)
         vectors = vectors if vectors is not None else self.embedding()
         decoder = self.decoder(preset, vectors)  # first: it is small, and may be another model's
-        hedger = self.hedger(vectors)
         model = load_model(self.path(f"{preset}.keras"))
-        return Predictor(model, vectors, preset, decoder, hedger)
+        gallery = self.gallery if GALLERY_FILE in self.files else None
+        return Predictor(model, vectors, preset, decoder, gallery, self.hedger(vectors))
 
     def hedger(self, vectors: WordVectors) -> Hedger | None:
         """What names the nouns above torn classes; None where the manifest lists no taxonomy.
@@ -173,6 +175,16 @@ class Assets:
         if TAXONOMY_FILE not in self.files:
             return None
         return Hedger(Taxonomy.load(self.path(TAXONOMY_FILE), vectors), vectors)
+
+    def gallery(self) -> Gallery:
+        """The gallery that the models answer with, read once.
+
+        Raises:
+            UserError: not to be had, or damaged.
+        """
+        if self._gallery is None:
+            self._gallery = Gallery.load(self.path(GALLERY_FILE))
+        return self._gallery
 
     def decoder(self, preset: str, vectors: WordVectors) -> Decoder | None:
         """The decoder of a preset; None where it has none.

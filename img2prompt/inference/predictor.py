@@ -1,9 +1,11 @@
 """`Predictor`: a picture → its `Prediction`, the words with scores, vectors and alternatives."""
 
 import dataclasses
+import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,13 @@ from img2prompt.core.errors import UserError
 from img2prompt.data import images
 from img2prompt.embedding.vectors import WordVectors, top_k
 from img2prompt.inference.decoder import Decoder
+from img2prompt.inference.gallery import GALLERY_FILE, SIMILAR_LIMIT, Gallery, SimilarPicture
 from img2prompt.inference.hedging import Hedge, Hedger
 from img2prompt.inference.model_files import check_model_file
+from img2prompt.models.tower import all_layers, classifier_of, tower_fingerprint, tower_of
 
 ALTERNATIVES = 5  # nearest other words shown for each answer
 WORD_LIMIT = 50  # of one answer
-FEATURES = "features"  # the layer of `gaze.build_tower` whose output `Look.features` is
-CLASSES = "classes"  # that of `gaze.build_head` whose kernel makes `Look.classes` of them
 BATCH = 32  # pictures decoded and predicted together; 192×192 floats of 32 pictures are 14 MB
 
 
@@ -56,11 +58,13 @@ class Prediction:
         vectors: float32 (steps, D), all predicted vectors.
         parents: the noun above the classes that the model's CNN is torn between; none where it is
             not, or where the model has no classes.
+        similar: training pictures that resemble it, most alike first; empty unless asked for.
     """
 
     preset: str
     words: tuple[PredictedWord, ...]
     vectors: NDArray[np.float32]
+    similar: tuple[SimilarPicture, ...] = ()
     parents: tuple[Hedge, ...] = ()
 
     @property
@@ -69,10 +73,7 @@ class Prediction:
         return ", ".join(word.word for word in self.words)
 
     def to_dict(self, vectors: bool = True) -> dict[str, Any]:
-        """JSON-ready; without `vectors`, what the command line prints.
-
-        `parents` stands there where there are some.
-        """
+        """JSON-ready; without `vectors`, what the command line prints."""
         words = []
         for word in self.words:
             row = dataclasses.asdict(word)
@@ -85,10 +86,12 @@ class Prediction:
             if not vectors:
                 del row["vector"], row["step"]
             words.append(row)
-        answer: dict[str, Any] = {"preset": self.preset, "words": words}
+        told: dict[str, Any] = {"preset": self.preset, "words": words}
         if self.parents:
-            answer["parents"] = [parent.to_dict() for parent in self.parents]
-        return answer
+            told["parents"] = [parent.to_dict() for parent in self.parents]
+        if self.similar:
+            told["similar"] = [picture.to_dict() for picture in self.similar]
+        return told
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ class Predictor:
         vectors: the embedding that the model was trained towards.
         preset: the model's name.
         decoder: ranks words by the vectors; unset, by cosine alone, without confidences.
+        gallery: loads the pictures to show similar ones of; unset, there are none.
         hedger: names the nouns above torn classes; unset, none are named.
 
     Attributes:
@@ -132,52 +136,72 @@ class Predictor:
         vectors: WordVectors,
         preset: str,
         decoder: Decoder | None = None,
+        gallery: Callable[[], Gallery] | None = None,
         hedger: Hedger | None = None,
     ) -> None:
-        from img2prompt.core.backend import tf
+        from img2prompt.core.backend import keras, tf
 
         self.vectors = vectors
         self.decoder = decoder or Decoder.plain(vectors)
+        self._load_gallery = gallery
         self.preset = preset
         self.side = _side_of(model)
         self.model = model
         check_pair(model, vectors)
+        tower = tower_of(model)
         self.fit = _activation_of(model).fit
-        outputs = _with_features(model)
-        self._classifier = _classifier_of(model)
-        self._hedger = hedger
-        # Of another number of classes, the nouns would be above others.
-        if hedger and not (self._classifier and hedger.fits(len(self._classifier[1]))):
-            self._hedger = None
+        outputs = keras.Model(model.input, [model.output, tower.output]) if tower else model
+        self._classifier = classifier_of(model, tower.output.shape[-1]) if tower else None
+        classes = len(self._classifier.bias) if self._classifier else 0
+        self._hedger = hedger if hedger and hedger.fits(classes) else None
         # Compiled once; `model(x)` without it takes five times as long for one picture.
         self._call = tf.function(
             lambda pixels: outputs(pixels, training=False),
             input_signature=[tf.TensorSpec((None, self.side, self.side, 3), tf.float32)],
         )
 
-    def __call__(self, image: images.ImageSource, words: int = 10) -> Prediction:
+    @cached_property
+    def gallery(self) -> Gallery | None:
+        """The gallery of the model, loaded when first asked for; None where there is none.
+
+        Raises:
+            UserError: missing, damaged, or of another model.
+        """
+        tower = tower_of(self.model)
+        if self._load_gallery is None or tower is None:
+            return None
+        gallery = self._load_gallery()
+        gallery.check_tower(tower_fingerprint(tower))
+        return gallery
+
+    def __call__(self, image: images.ImageSource, words: int = 10, similar: int = 0) -> Prediction:
         """Predict one picture.
 
         Args:
             image: as `images.open_image` takes it.
             words: how many words, 1–`WORD_LIMIT`.
+            similar: how many similar pictures of the gallery, 0–`SIMILAR_LIMIT`.
 
         Raises:
             ImageError: the picture cannot be used.
-            UserError: `words` out of range.
+            UserError: `words` or `similar` out of range, or there is no gallery.
         """
-        check_word_count(words)
+        self._check_counts(words, similar)
         pixels = images.preprocess(image, self.side, self.fit)[None]
-        return self._answers(self.look(pixels), words)[0]
+        return self._answer(self.look(pixels), 0, words, similar)
 
     def predict_many(
-        self, sources: Iterable[images.ImageSource], words: int = 10
+        self, sources: Iterable[images.ImageSource], words: int = 10, similar: int = 0
     ) -> Iterator[Prediction | images.ImageError]:
         """Predict any number of pictures in batches, in order, holding one batch in memory.
 
         A picture that cannot be used yields its `ImageError` instead of a `Prediction`.
+
+        Args:
+            sources: the pictures.
+            words, similar: as of a call for one picture.
         """
-        check_word_count(words)
+        self._check_counts(words, similar)
         batch: list[NDArray[np.float32] | images.ImageError] = []
         for source in sources:
             try:
@@ -186,10 +210,10 @@ class Predictor:
                 batch.append(error)
             del source  # a decoded picture is not kept while the next one is decoded
             if len(batch) == BATCH:
-                yield from self._predict_batch(batch, words)
+                yield from self._predict_batch(batch, words, similar)
                 batch = []
         if batch:
-            yield from self._predict_batch(batch, words)
+            yield from self._predict_batch(batch, words, similar)
 
     def predict_vectors(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Preprocessed pictures (b, side, side, 3) in [0, 1] → word vectors (b, steps, D)."""
@@ -201,41 +225,61 @@ class Predictor:
         if not isinstance(found, list):
             return Look(found.numpy(), None)
         vectors, features = found[0].numpy(), np.asarray(found[1], dtype=np.float32)
-        if self._classifier is None:
-            return Look(vectors, features)
-        from img2prompt.models.gaze import class_probabilities  # Keras, which is loaded by now
-
-        return Look(vectors, features, class_probabilities(features, *self._classifier))
+        classes = self._classifier(features) if self._classifier else None
+        return Look(vectors, features, classes)
 
     def decode(self, vectors: NDArray[np.float32], words: int = 10) -> Prediction:
         """Predicted vectors float32 (steps, D) → the answer; see `choose_words`."""
         chosen = choose_words(self.decoder, vectors, words, alternatives=ALTERNATIVES)
         return Prediction(self.preset, tuple(chosen), np.asarray(vectors, dtype=np.float32))
 
-    def parents(self, look: Look) -> list[tuple[Hedge, ...]]:
-        """The nouns above the torn classes of each picture looked at: `Prediction.parents`."""
+    def parents(self, look: Look, row: int) -> tuple[Hedge, ...]:
+        """`Prediction.parents` of one picture of a batch that was looked at."""
         if self._hedger is None or look.classes is None:
-            return [()] * len(look.vectors)
-        return self._hedger(look.classes)
+            return ()
+        return self._hedger(look.classes[row : row + 1])[0]
 
-    def _answers(self, look: Look, words: int) -> list[Prediction]:
-        """The answer to each picture looked at."""
-        pairs = zip(look.vectors, self.parents(look), strict=True)
-        return [
-            dataclasses.replace(self.decode(vectors, words), parents=parents)
-            for vectors, parents in pairs
-        ]
+    def similar(self, look: Look, row: int, prediction: Prediction, count: int) -> Prediction:
+        """The prediction with the pictures of the gallery that are most like the one it is of.
+
+        Args:
+            look: of a batch of pictures.
+            row: the picture's place in the batch.
+            prediction: the answer to it.
+            count: how many, 1–`SIMILAR_LIMIT`.
+
+        Raises:
+            UserError: `count` out of range, or there is no gallery.
+        """
+        self._check_counts(1, count)
+        assert self.gallery is not None and look.features is not None
+        answer = [word.word for word in prediction.words]
+        found = self.gallery.nearest(look.features[row], count, answer)
+        return dataclasses.replace(prediction, similar=found)
+
+    def _answer(self, look: Look, row: int, words: int, similar: int) -> Prediction:
+        prediction = self.decode(look.vectors[row], words)
+        prediction = dataclasses.replace(prediction, parents=self.parents(look, row))
+        return self.similar(look, row, prediction, similar) if similar else prediction
+
+    def _check_counts(self, words: int, similar: int) -> None:
+        check_word_count(words)
+        check_similar_count(similar)
+        if similar and self.gallery is None:
+            raise UserError("inference.no_gallery", preset=self.preset, file=GALLERY_FILE)
 
     def _predict_batch(
-        self, batch: list[NDArray[np.float32] | images.ImageError], words: int
+        self, batch: list[NDArray[np.float32] | images.ImageError], words: int, similar: int
     ) -> Iterator[Prediction | images.ImageError]:
         good = [item for item in batch if isinstance(item, np.ndarray)]
-        outputs = iter(self._answers(self.look(np.stack(good)), words) if good else ())
+        look = self.look(np.stack(good)) if good else None
+        rows = itertools.count()
         for item in batch:
             if isinstance(item, images.ImageError):
                 yield item
             else:
-                yield next(outputs)
+                assert look is not None
+                yield self._answer(look, next(rows), words, similar)
 
 
 def choose_words(
@@ -288,6 +332,12 @@ def check_word_count(words: int) -> None:
         raise UserError("inference.word_count", most=WORD_LIMIT, words=words)
 
 
+def check_similar_count(similar: int) -> None:
+    """Raise :class:`UserError` unless 0 ≤ similar ≤ `SIMILAR_LIMIT`."""
+    if not 0 <= similar <= SIMILAR_LIMIT:
+        raise UserError("inference.similar_count", most=SIMILAR_LIMIT, similar=similar)
+
+
 def check_pair(model: Any, vectors: WordVectors) -> None:
     """Raise :class:`UserError` unless the model was trained towards this embedding."""
     activation = _activation_of(model)
@@ -317,11 +367,14 @@ def load_model(path: str | os.PathLike[str]) -> Any:
 
 
 def predict_files(
-    predictor: Predictor, files: Sequence[str | os.PathLike[str]], words: int = 10
+    predictor: Predictor,
+    files: Sequence[str | os.PathLike[str]],
+    words: int = 10,
+    similar: int = 0,
 ) -> Iterator[tuple[str, Prediction | images.ImageError]]:
     """`predict_many` of files: (name, answer or error) in order."""
     names = [str(file) for file in files]
-    yield from zip(names, predictor.predict_many(names, words), strict=True)
+    yield from zip(names, predictor.predict_many(names, words, similar), strict=True)
 
 
 def _side_of(model: Any) -> int:
@@ -332,47 +385,11 @@ def _side_of(model: Any) -> int:
     return int(shape[1])
 
 
-def _with_features(model: Any) -> Any:
-    """A model that also gives what its layer `features` does, as [vectors, features].
-
-    The model itself where it has none of its own; its head has an input of that name.
-    """
-    from img2prompt.core.backend import keras
-
-    for layer in model.layers:
-        if layer.name != FEATURES or isinstance(layer, keras.layers.InputLayer):
-            continue
-        if len(layer.output.shape) == 2:  # what a stranger calls so may be anything
-            return keras.Model(model.input, [model.output, layer.output])
-    return model
-
-
-def _classifier_of(model: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-    """Kernel (C, classes) and bias of the layer `classes` that reads the last channel means.
-
-    None where there is none that fits the features.
-    """
-    width = next((layer.output.shape[-1] for layer in model.layers if layer.name == FEATURES), 0)
-    for layer in _all_layers(model):
-        weights = layer.get_weights() if layer.name == CLASSES else []
-        if [array.ndim for array in weights] == [2, 1] and 2 * len(weights[0]) <= width:
-            kernel, bias = (np.asarray(array, np.float32) for array in weights)
-            return kernel, bias
-    return None
-
-
 def _activation_of(model: Any) -> Any:
     """The model's `ScaledTanh`, which names the embedding and the fit of its pictures."""
     from img2prompt.models.layers import ScaledTanh
 
-    found = [layer for layer in _all_layers(model) if isinstance(layer, ScaledTanh)]
+    found = [layer for layer in all_layers(model) if isinstance(layer, ScaledTanh)]
     if len(found) != 1:
         raise UserError("inference.no_scaled_tanh")
     return found[0]
-
-
-def _all_layers(model: Any) -> Iterator[Any]:
-    for layer in model.layers:
-        yield layer
-        if hasattr(layer, "layers"):
-            yield from _all_layers(layer)

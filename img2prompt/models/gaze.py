@@ -18,6 +18,7 @@ from img2prompt.embedding.class_words import ClassWords
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.models.backbones import Classifier, load_backbone, stage_outputs
 from img2prompt.models.layers import PooledStatistics, ScaledTanh
+from img2prompt.models.tower import class_probabilities
 
 STEPS = 10  # "about ten word vectors"
 LOOK, STEP, LSTM = 512, 128, 256  # widths of the dense layer, of each step's part, of the LSTM
@@ -75,20 +76,6 @@ class Evidence:
 def tempered(classifier: Classifier) -> tuple[np.ndarray, np.ndarray]:
     """Kernel and bias of a backbone's classifier, less sure of itself by `TEMPERATURE`."""
     return classifier.kernel / TEMPERATURE, classifier.bias / TEMPERATURE
-
-
-def class_probabilities(features: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """Channel statistics (b, F) → class probabilities (b, classes).
-
-    Args:
-        features: of the tower.
-        kernel, bias: (C, classes) and (classes,), of the layer `classes`.
-    """
-    channels = len(kernel)  # the last two blocks of F are the last stage's
-    logits = features[:, -2 * channels : -channels] @ kernel + bias
-    logits -= logits.max(axis=1, keepdims=True)
-    shares = np.exp(logits)
-    return shares / shares.sum(axis=1, keepdims=True)
 
 
 def build_tower(backbone: str, side: int) -> keras.Model:

@@ -22,6 +22,7 @@ from img2prompt.inference.hedging import best_nouns
 from img2prompt.models import gaze
 from img2prompt.models.backbones import load_classifier
 from img2prompt.models.features import cache_features, float_feature_reader
+from img2prompt.models.tower import class_probabilities
 
 RIGHT = 0.6  # share of the hedges offered that are to be right, on sources left out in turn
 FOLDS = 8  # the sources are left out in so many groups
@@ -192,7 +193,7 @@ def _probabilities(records: Records, backbone: str) -> NDArray[np.float32]:
     read = float_feature_reader(records, backbone)
     kernel, bias = gaze.tempered(classifier)
     blocks = [
-        gaze.class_probabilities(read(np.arange(at, min(at + BLOCK, len(records)))), kernel, bias)
+        class_probabilities(read(np.arange(at, min(at + BLOCK, len(records)))), kernel, bias)
         for at in range(0, len(records), BLOCK)
     ]
     return np.concatenate(blocks).astype(np.float32)

@@ -133,6 +133,7 @@ SMALL_CHAIN = {
     # Few pictures: the true words must carry the run.
     "ARGS_gaze": "--epochs 6 --images-per-epoch 512 --batch-size 32 --soft-targets 0.2",
     "ARGS_original": "--epochs 1 --images-per-epoch 64",
+    "ARGS_gallery": "--licence CC0-1.0",
 }
 
 
@@ -176,6 +177,7 @@ def test_every_artifact_of_the_chain_tells_what_made_it(world: Path, shipped: Pa
         "kinds.npz": "build_kinds.py",
         "map.npz": "build_map.py",
         "taxonomy.npz": "build_taxonomy.py",
+        "gallery.npz": "build_gallery.py",
         "gaze.keras": "train_model.py --preset gaze",
         "gaze.decoder.npz": "train_model.py --preset gaze",
         "original.keras": "train_model.py --preset original",
