@@ -137,6 +137,12 @@ $(ARTIFACTS)/lexicon.npz: $(ARTIFACTS)/embedding.npz $(ARTIFACTS)/kinds.npz $(PR
 $(ARTIFACTS)/map.npz: $(ARTIFACTS)/embedding.npz
 	$(SCRIPT)/build_map.py --embedding $< --out $@ $(ARGS_map)
 
+# Where classes are torn, gaze names the noun above them. Its training caches the features first.
+TAXONOMY := $(if $(filter gaze,$(PRESETS)),$(ARTIFACTS)/taxonomy.npz)
+$(ARTIFACTS)/taxonomy.npz: $(ARTIFACTS)/embedding.npz \
+	$(MADE)/prepared/main-$(SIZE_gaze)/report.json | $(MADE)/runs/gaze/model.keras
+	$(SCRIPT)/build_taxonomy.py --data $(MADE)/prepared/main-$(SIZE_gaze) --embedding $< --out $@
+
 # A finished run that is older than what it learned from is trained anew.
 $(MADE)/runs/%/model.keras: $(ARTIFACTS)/embedding.npz
 	if [ -e $@ ]; then rm -r $(@D); fi

@@ -17,9 +17,11 @@ from img2prompt.core.forms import DEFAULT_PRESET, Manifest
 from img2prompt.core.hub import HubRepository, is_repo_id
 from img2prompt.core.transfers import login_page
 from img2prompt.embedding.lexicon import LEXICON_FILE, Lexicon
+from img2prompt.embedding.taxonomy import TAXONOMY_FILE, Taxonomy
 from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
 from img2prompt.inference.decoder import DECODER_SUFFIX, Decoder
 from img2prompt.inference.gallery import GALLERY_FILE, Gallery
+from img2prompt.inference.hedging import Hedger
 from img2prompt.inference.predictor import Predictor, load_model
 
 PathLike = str | os.PathLike[str]
@@ -162,7 +164,17 @@ class Assets:
         decoder = self.decoder(preset, vectors)  # first: it is small, and may be another model's
         model = load_model(self.path(f"{preset}.keras"))
         gallery = self.gallery if GALLERY_FILE in self.files else None
-        return Predictor(model, vectors, preset, decoder, gallery)
+        return Predictor(model, vectors, preset, decoder, gallery, self.hedger(vectors))
+
+    def hedger(self, vectors: WordVectors) -> Hedger | None:
+        """What names the nouns above torn classes; None where the manifest lists no taxonomy.
+
+        Raises:
+            UserError: not to be had, damaged, or of another embedding.
+        """
+        if TAXONOMY_FILE not in self.files:
+            return None
+        return Hedger(Taxonomy.load(self.path(TAXONOMY_FILE), vectors), vectors)
 
     def gallery(self) -> Gallery:
         """The gallery that the models answer with, read once.

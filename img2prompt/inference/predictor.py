@@ -18,8 +18,9 @@ from img2prompt.embedding.lexicon import join_pairs
 from img2prompt.embedding.vectors import WordVectors, top_k
 from img2prompt.inference.decoder import Decoder
 from img2prompt.inference.gallery import GALLERY_FILE, SIMILAR_LIMIT, Gallery, SimilarPicture
+from img2prompt.inference.hedging import Hedge, Hedger
 from img2prompt.inference.model_files import check_model_file
-from img2prompt.models.tower import tower_fingerprint, tower_of
+from img2prompt.models.tower import all_layers, classifier_of, tower_fingerprint, tower_of
 
 ALTERNATIVES = 5  # nearest other words shown for each answer
 WORD_LIMIT = 50  # of one answer
@@ -58,6 +59,8 @@ class Prediction:
         preset: the model's name.
         words: as the decoder ranks them, none twice: specific words first, then generic ones.
         vectors: float32 (steps, D), all predicted vectors.
+        parents: the noun above the classes that the model's CNN is torn between; none where it is
+            not, or where the model has no classes.
         similar: training pictures that resemble it, most alike first; empty unless asked for.
         pairs: words that belong together in this order ("new", "york"), the strongest pair first.
     """
@@ -67,6 +70,7 @@ class Prediction:
     vectors: NDArray[np.float32]
     similar: tuple[SimilarPicture, ...] = ()
     pairs: tuple[tuple[str, str], ...] = ()
+    parents: tuple[Hedge, ...] = ()
 
     @property
     def prompt(self) -> str:
@@ -94,6 +98,8 @@ class Prediction:
                 del row["vector"], row["step"]
             words.append(row)
         told: dict[str, Any] = {"preset": self.preset, "words": words}
+        if self.parents:
+            told["parents"] = [parent.to_dict() for parent in self.parents]
         if self.similar:
             told["similar"] = [picture.to_dict() for picture in self.similar]
         return told
@@ -107,10 +113,13 @@ class Look:
         vectors: float32 (b, steps, D), the predicted word vectors.
         features: float32 (b, F), the channel statistics that the model's head reads
             (`gaze.build_tower`); None where the model has no layer `features`.
+        classes: float32 (b, classes), the probabilities of the classes that its CNN tells apart;
+            None where its head has no layer `classes`.
     """
 
     vectors: NDArray[np.float32]
     features: NDArray[np.float32] | None
+    classes: NDArray[np.float32] | None = None
 
 
 class Predictor:
@@ -122,6 +131,7 @@ class Predictor:
         preset: the model's name.
         decoder: ranks words by the vectors; unset, by cosine alone, without confidences.
         gallery: loads the pictures to show similar ones of; unset, there are none.
+        hedger: names the nouns above torn classes; unset, none are named.
 
     Attributes:
         side: of the model's input, in pixels.
@@ -138,6 +148,7 @@ class Predictor:
         preset: str,
         decoder: Decoder | None = None,
         gallery: Callable[[], Gallery] | None = None,
+        hedger: Hedger | None = None,
     ) -> None:
         from img2prompt.core.backend import keras, tf
 
@@ -151,6 +162,9 @@ class Predictor:
         tower = tower_of(model)
         self.fit = _activation_of(model).fit
         outputs = keras.Model(model.input, [model.output, tower.output]) if tower else model
+        self._classifier = classifier_of(model, tower.output.shape[-1]) if tower else None
+        classes = len(self._classifier.bias) if self._classifier else 0
+        self._hedger = hedger if hedger and hedger.fits(classes) else None
         # Compiled once; `model(x)` without it takes five times as long for one picture.
         self._call = tf.function(
             lambda pixels: outputs(pixels, training=False),
@@ -217,12 +231,13 @@ class Predictor:
         return self.look(pixels).vectors
 
     def look(self, pixels: NDArray[np.float32]) -> Look:
-        """Preprocessed pictures (b, side, side, 3) in [0, 1] → their word vectors and features."""
+        """Preprocessed pictures (b, side, side, 3) in [0, 1] → their vectors, features, classes."""
         found = self._call(np.asarray(pixels, dtype=np.float32))
         if not isinstance(found, list):
             return Look(found.numpy(), None)
-        vectors, features = found
-        return Look(vectors.numpy(), np.asarray(features, dtype=np.float32))
+        vectors, features = found[0].numpy(), np.asarray(found[1], dtype=np.float32)
+        classes = self._classifier(features) if self._classifier else None
+        return Look(vectors, features, classes)
 
     def decode(self, vectors: NDArray[np.float32], words: int = 10) -> Prediction:
         """Predicted vectors float32 (steps, D) → the answer; see `choose_words`."""
@@ -231,6 +246,12 @@ class Predictor:
         pairs = lexicon.pairs_among([word.word for word in chosen]) if lexicon is not None else ()
         values = np.asarray(vectors, dtype=np.float32)
         return Prediction(self.preset, tuple(chosen), values, pairs)
+
+    def parents(self, look: Look, row: int) -> tuple[Hedge, ...]:
+        """`Prediction.parents` of one picture of a batch that was looked at."""
+        if self._hedger is None or look.classes is None:
+            return ()
+        return self._hedger(look.classes[row : row + 1])[0]
 
     def similar(self, look: Look, row: int, prediction: Prediction, count: int) -> Prediction:
         """The prediction with the pictures of the gallery that are most like the one it is of.
@@ -252,6 +273,7 @@ class Predictor:
 
     def _answer(self, look: Look, row: int, words: int, similar: int) -> Prediction:
         prediction = self.decode(look.vectors[row], words)
+        prediction = dataclasses.replace(prediction, parents=self.parents(look, row))
         return self.similar(look, row, prediction, similar) if similar else prediction
 
     def _check_counts(self, words: int, similar: int) -> None:
@@ -382,14 +404,7 @@ def _activation_of(model: Any) -> Any:
     """The model's `ScaledTanh`, which names the embedding and the fit of its pictures."""
     from img2prompt.models.layers import ScaledTanh
 
-    found = [layer for layer in _all_layers(model) if isinstance(layer, ScaledTanh)]
+    found = [layer for layer in all_layers(model) if isinstance(layer, ScaledTanh)]
     if len(found) != 1:
         raise UserError("inference.no_scaled_tanh")
     return found[0]
-
-
-def _all_layers(model: Any) -> Iterator[Any]:
-    for layer in model.layers:
-        yield layer
-        if hasattr(layer, "layers"):
-            yield from _all_layers(layer)
