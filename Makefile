@@ -163,7 +163,7 @@ $(MADE)/runs/original/model.keras: $(MADE)/prepared/main-$(SIZE_original)/report
 $(MADE)/runs/notebook/model.keras: $(MADE)/prepared/main-$(SIZE_notebook)/report.json
 
 $(ARTIFACTS)/manifest.json: $(ARTIFACTS)/class_words.npz $(ARTIFACTS)/kinds.npz \
-	$(ARTIFACTS)/map.npz $(LEXICON) $(TAXONOMY) $(GALLERY) \
+	$(ARTIFACTS)/lexicon.npz $(ARTIFACTS)/map.npz $(TAXONOMY) $(GALLERY) \
 	$(RUNS:%=%/model.keras)
 	$(SCRIPT)/build_assets.py --runs $(RUNS) --out $(ARTIFACTS)
 

@@ -123,12 +123,10 @@ def measure(
     true = [vectors.prompt_positions(prompt) for prompt in texts.prompts]
     groups = texts.groups
     per_picture = _per_picture(answers, true, vectors)
-    means = {name: by_source(groups, values) for name, values in per_picture.items()}
-    counts = Counter(groups)
     if generic is not None:
         per_picture |= _apart(answers.words, true, generic)
-    means = {name: by_source(records, values) for name, values in per_picture.items()}
-    counts = Counter(map(source_group, records.source))
+    means = {name: by_source(groups, values) for name, values in per_picture.items()}
+    counts = Counter(groups)
     sources: dict[str, dict[str, float]] = {
         group: {"pictures": counts[group]} | {name: of[group] for name, of in means.items()}
         for group in sorted(counts)

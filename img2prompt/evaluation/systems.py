@@ -118,20 +118,15 @@ def evaluate_systems(
     systems: list[Callable[[], Answers]] = []
     if config.backbone is not None:
         systems += _baselines(pictures, training, measured, (config.backbone, side), vectors)
-    systems += [_system(one, forms[one.side, one.fit], measured) for one in predictors]
-    texts = pictures.texts(measured)
-        systems += _baselines(records, training, measured, (config.backbone, side), vectors)
     folder = Path(config.assets) if config.assets is not None else ASSETS
-    systems += [_system(one, forms[one.side, one.fit].take(measured), folder) for one in predictors]
-    chosen = records.take(measured)
+    systems += [_system(one, forms[one.side, one.fit], measured, folder) for one in predictors]
+    texts = pictures.texts(measured)
     rows, shown = [], {}
     for system in systems:
         answers = system()
         progress(answers.name)
-        rows.append(measure(answers, texts, vectors, sentence))
+        rows.append(measure(answers, texts, vectors, sentence, generic))
         shown[answers.name] = examples(answers, texts, vectors)
-        rows.append(measure(answers, chosen, vectors, sentence, generic))
-        shown[answers.name] = examples(answers, chosen, vectors)
     figures = {
         "stop_words_version": text.STOP_WORDS_VERSION,
         "embedding": vectors.fingerprint,
@@ -256,13 +251,10 @@ def _baselines(
 
 
 def _system(
-    predictor: Predictor, pictures: ShardIndex, measured: NDArray[np.int64]
+    predictor: Predictor, pictures: ShardIndex, measured: NDArray[np.int64], assets: Path
 ) -> Callable[[], Answers]:
-    """A model's answers to the pictures measured."""
+    """A model's answers to the pictures measured, and to the examples of some assets."""
     pixels = pixel_reader(pictures)
-def _system(predictor: Predictor, records: Records, assets: Path) -> Callable[[], Answers]:
-    """A model's answers to all pictures of some records, and to the examples of some assets."""
-    pixels = pixel_reader(records)
 
     def answer() -> Answers:
         blocks = [

@@ -245,7 +245,7 @@ class Predictor:
         lexicon = self.decoder.lexicon
         pairs = lexicon.pairs_among([word.word for word in chosen]) if lexicon is not None else ()
         values = np.asarray(vectors, dtype=np.float32)
-        return Prediction(self.preset, tuple(chosen), values, pairs)
+        return Prediction(self.preset, tuple(chosen), values, pairs=pairs)
 
     def parents(self, look: Look, row: int) -> tuple[Hedge, ...]:
         """`Prediction.parents` of one picture of a batch that was looked at."""

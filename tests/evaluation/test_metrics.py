@@ -165,7 +165,7 @@ def test_specific_words_are_counted_apart_from_generic_ones(axes: WordVectors) -
 
 
 def test_columns_that_nothing_was_measured_for_are_left_out(axes: WordVectors) -> None:
-    test = records(["dog cat", "fox owl"])
+    test = texts(["dog cat", "fox owl"])
     answers = ev.Answers("model", np.tile(np.arange(10), (2, 1)), np.ones((2, 1, 12), np.float32))
     plain = ev.measure(answers, test, axes)
     assert "generic" not in plain and "P@3 specific" not in tables.table([plain])
