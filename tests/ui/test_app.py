@@ -26,7 +26,7 @@ from img2prompt.data.block_list import BLOCKED_WORDS
 from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
 from img2prompt.embedding.word_map import MAP_FILE
 from img2prompt.inference.artifacts import Assets
-from img2prompt.inference.predictor import PredictedWord, Prediction
+from img2prompt.inference.prediction import PredictedWord, Prediction
 from img2prompt.ui.guess.answer import View, answer_html
 from img2prompt.ui.page import page_texts
 

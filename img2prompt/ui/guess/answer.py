@@ -8,7 +8,7 @@ from img2prompt.core.html import macros
 from img2prompt.core.texts import Texts
 from img2prompt.embedding.kinds import KINDS
 from img2prompt.inference.export import as_csv, as_json, as_text
-from img2prompt.inference.predictor import PredictedWord, Prediction
+from img2prompt.inference.prediction import PredictedWord, Prediction
 
 _HTML = macros("ui/guess/answer")
 # From how much chance on the plain words say more: sure_2 … sure_5 of the texts.

@@ -13,7 +13,7 @@ from img2prompt.data.block_list import mask
 from img2prompt.data.file_prompts.reading import NOTHING, Reading, read_making
 from img2prompt.data.file_prompts.records import MAX_PROMPT
 from img2prompt.evaluation.score import score_words
-from img2prompt.inference.predictor import Prediction
+from img2prompt.inference.prediction import Prediction
 from img2prompt.ui.context import Page, shown
 from img2prompt.ui.guess import answer, heat
 from img2prompt.ui.guess.truth import file_html, no_comparison_html, truth_html
