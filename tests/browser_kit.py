@@ -224,6 +224,7 @@ def at_rest(page: Any) -> None:
             });
         }"""
     )
+    ends = time.monotonic() + START_SECONDS
     while True:
         page.wait_for_function(
             """() => {
@@ -234,8 +235,10 @@ def at_rest(page: Any) -> None:
                 return window.same_ > 15;
             }"""
         )
-        if not _ASKED.get(page):
+        asked = _ASKED.get(page)
+        if not asked:
             return
+        assert time.monotonic() < ends, [request.url for request in asked]
         page.wait_for_timeout(20)
 
 

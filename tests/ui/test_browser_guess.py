@@ -253,6 +253,9 @@ def test_a_phone_scrolls_in_one_direction_only(open_page) -> None:
 
 
 def _check_that_what_is_typed_while_an_answer_is_under_way_stays(page) -> None:
+    box = page.locator("#guess-truth textarea")
+    box.blur()  # which is answered, too
+    at_rest(page)
     held = []
 
     def hold(route) -> None:
@@ -265,7 +268,6 @@ def _check_that_what_is_typed_while_an_answer_is_under_way_stays(page) -> None:
     page.route("**/queue/join*", hold)
     with page.expect_request("**/queue/join*"):
         page.locator("#guess-count input[type=number]").fill("5")
-    box = page.locator("#guess-truth textarea")
     box.fill("castle")
     box.press("Enter")
     page.locator("#truth .mark.missed", has_text="castle").wait_for()
