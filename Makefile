@@ -6,7 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 # Tests run in two processes, a file in one of them: its models and its browser are started once.
-WORKERS ?= -n 2 --dist loadfile
+# In the folders' order: by the number of their tests the longest files, of few tests, came last, and
+# one process waited for the other.
+WORKERS ?= -n 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Only the releases of a lock file, only where their hashes hold, and only ready-built ones: nothing
 # of a dependency runs while it is installed. A lock is whole, so pip resolves nothing: asked for

@@ -10,7 +10,9 @@ import browser_kit
 import httpx
 import numpy as np
 import pytest
+import small_hub
 import small_page
+from hub_server import Hub
 from hypothesis import settings
 from PIL import Image
 from sharding import write_table
@@ -37,9 +39,21 @@ WORDS = (
 
 
 @pytest.fixture(scope="session")
-def address() -> Iterator[str]:
-    """The address of the shipped app, started once for all browser tests."""
-    with browser_kit.served() as url:
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """The hub that the shipped app asks: DiffusionDB in small, on this machine."""
+    with small_hub.serve(tmp_path_factory.mktemp("hub")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def address(hub: Hub) -> Iterator[str]:
+    """The address of the shipped app, started once for all tests of it.
+
+    It answers under `browser_kit.NAME`, too.
+    """
+    with browser_kit.served(
+        ["--allow-host", browser_kit.NAME], {"HF_ENDPOINT": hub.endpoint}
+    ) as url:
         yield url
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -19,6 +20,7 @@ from PIL import Image, PngImagePlugin
 from small_page import SIDE, picture, write_manifest
 from waiting import PATIENCE
 
+from img2prompt.core.cli import run_command
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import write_json
 from img2prompt.core.texts import Texts
@@ -44,13 +46,19 @@ def folder(small_folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(folder: Path) -> Iterator[str]:
-    """The address of the served page."""
+def served(folder: Path) -> Iterator[Any]:
+    """The page, served in this process."""
     from img2prompt.ui.page import launch
 
     app = launch(Assets(folder), host="127.0.0.1", block=False)
-    yield app.local_url
+    yield app
     app.close()
+
+
+@pytest.fixture(scope="module")
+def address(served: Any) -> str:
+    """The address of the served page."""
+    return served.local_url
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +201,13 @@ def test_odd_pictures_are_answered(client: Client, tmp_path: Path) -> None:
 def test_only_named_endpoints_are_public(client: Client) -> None:
     named = client.view_api(return_format="dict")["named_endpoints"]
     assert set(named) == {"/predict", "/score", "/neighbours", "/arithmetic", "/compare", "/batch"}
+
+
+def test_a_session_holds_only_what_its_events_were_about(served: Any, client: Client) -> None:
+    """Not the page's 250 components: they are 0.4 MB, and a thousand sessions are kept."""
+    client.predict("wordab", 3, api_name="/neighbours")
+    session = served.app.state_holder.session_data[client.session_hash]
+    assert 0 < len(session.config_values) < len(session.blocks_config.blocks) / 10
 
 
 def test_the_servers_own_files_stay_where_they_are(address: str, folder: Path) -> None:
@@ -408,8 +423,22 @@ def test_the_options_reach_the_page(monkeypatch: pytest.MonkeyPatch, arguments: 
 @pytest.mark.parametrize(
     "arguments", [["--assets", "nowhere"], ["--preset", "brilliant"], ["--language", "xx"]]
 )
-def test_the_command_tells_errors_in_one_line(folder: Path, arguments: list[str]) -> None:
-    command = [sys.executable, str(ROOT / "app.py"), "--assets", str(folder), *arguments]
+def test_the_command_tells_errors_in_one_line(
+    folder: Path,
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import app
+
+    monkeypatch.setattr("sys.argv", ["app.py", "--assets", str(folder), *arguments])
+    assert run_command(app.main) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("error: ")
+
+
+def test_the_command_ends_with_an_exit_code() -> None:
+    command = [sys.executable, str(ROOT / "app.py"), "--assets", "nowhere"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from functools import lru_cache
 from pathlib import Path
 
 from PIL import ImageOps
@@ -27,6 +28,7 @@ def examples_html(examples: list[Example], label: str) -> str:
     return macros("ui/guess/examples").examples(label, pictures, _SIDE // 2)
 
 
+@lru_cache(64)  # the page of every language shows them
 def _thumbnail(path: Path) -> str:
     small = ImageOps.fit(open_image(path), (_SIDE, _SIDE))
     buffer = io.BytesIO()
