@@ -30,7 +30,7 @@ from img2prompt.training.ship import record
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--prompts", type=Path, nargs="+", required=True, help="parquet or text")
+    parser.add_argument("--prompts", type=Path, nargs="+", required=True, help=".parquet or .txt")
     parser.add_argument("--embedding", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="the .npz to write")
     parser.add_argument("--seeds", type=Path, default=SEEDS_FILE, help="default: the package's")

@@ -43,6 +43,7 @@ def sampling_weights(
         pictures.prompt_hash[chosen], return_inverse=True, return_counts=True
     )
     weights: NDArray[np.float64] = (1 / repeats)[which]
+    del which, repeats  # of 14 million pictures 224 MB
     for members in _of_each_source(pictures, chosen):
         weights[members] *= len(members) ** power / weights[members].sum()
     return weights / weights.sum()
