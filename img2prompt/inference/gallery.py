@@ -19,12 +19,12 @@ from PIL import Image
 
 from img2prompt.core.arrays import TEXT, UTF8, ArrayFile, Form, load_arrays, save_arrays
 from img2prompt.core.errors import UserError
-from img2prompt.core.files import atomic_path
 from img2prompt.data import text
 from img2prompt.embedding.vectors import WordVectors, top_k
 from img2prompt.models.scaler import Scaler
 
 GALLERY_FILE = "gallery.npz"
+CREDITS_FILE = "gallery-credits.md"  # beside it
 SIMILAR_LIMIT = 50  # pictures of one answer
 NEIGHBOURS = 20  # that vote; 5, 20 and 50 were tried on validation, for the baseline `knn`
 LICENCES = "https://spdx.org/licenses/{}.html"  # the text of a licence by its name
@@ -313,17 +313,15 @@ def credits_table(gallery: Gallery) -> str:
     return "\n".join(["| source | licence | pictures |", "|---|---|---:|", *lines]) + "\n"
 
 
-def write_credits(gallery: Gallery, path: str | os.PathLike[str]) -> None:
-    """Write `credits_table` with a heading."""
-    head = (
+def credits_document(gallery: Gallery) -> str:
+    """`credits_table` with a heading, the Markdown of `CREDITS_FILE`."""
+    return (
         "# Credits of the gallery\n\n"
         f"`{GALLERY_FILE}` holds thumbnails of {len(gallery):,} pictures, with their prompts, that "
         "these collections publish under these licences; the pictures were made smaller, and "
         "prompts of more than some hundred characters shortened. The authors and the copyright "
         "notices stand in the collections.\n\n"
-    )
-    with atomic_path(path) as temporary:
-        temporary.write_text(head + credits_table(gallery), encoding="utf-8")
+    ) + credits_table(gallery)
 
 
 def _linked(name: str, address: str) -> str:

@@ -77,7 +77,7 @@ def principal_axes(rows: NDArray[np.float32], count: int) -> NDArray[np.float32]
     count = min(count, *rows.shape)
     values, sides = np.linalg.eigh((rows @ rows.T).astype(np.float64))  # (n, n), ascending
     values, sides = values[::-1][:count], sides[:, ::-1][:, :count]
-    known = values > 1e-9 * max(float(values[0]), 1e-12)  # of rows that are alike fewer axes
+    known = values > 1e-6 * max(float(values[0]), 1e-12)  # the rest is rounding
     known[0] = True
     return np.asarray(
         rows.T @ (sides[:, known] / np.sqrt(np.maximum(values[known], 1e-12))), np.float32

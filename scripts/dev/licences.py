@@ -80,7 +80,7 @@ SHIPPED = (
         "MIT",
     ),
     (
-        "`gallery.npz`: thumbnails of training pictures; `gallery-credits.md` beside it has each",
+        "the gallery's pictures, where `gallery.npz` ships; `gallery-credits.md` names each source",
         "CC0, public domain, Unlicense, MIT, Apache, BSD, CC BY, CC BY-SA",
     ),
     ("fonts: none; the page uses those of the visitor's system", "–"),
