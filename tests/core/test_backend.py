@@ -13,6 +13,7 @@ from paths import ROOT
 from sharding import write_shards
 from waiting import PATIENCE, wait_until
 
+from img2prompt.core.cli import OURS
 from img2prompt.embedding.vectors import WordVectors
 
 # Stands in for TensorFlow: writes as its libraries do, past Python, and does what it is told to.
@@ -55,7 +56,8 @@ def run(
     *command: str | Path, level: str | None = None, path: Path = ROOT, **environment: str
 ) -> subprocess.CompletedProcess:
     """Run Python from the repository's root with a user's environment, not the tests' own."""
-    clean = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
+    ours = ("TF_CPP_MIN_LOG_LEVEL", OURS)
+    clean = {key: value for key, value in os.environ.items() if key not in ours}
     given = {} if level is None else {"TF_CPP_MIN_LOG_LEVEL": level}
     paths = os.pathsep.join((str(path), str(ROOT)))
     return subprocess.run(
@@ -114,6 +116,28 @@ def test_ctrl_c_while_it_is_imported_says_nothing_more(fake: Path) -> None:
         env=os.environ | {"PYTHONPATH": f"{fake}{os.pathsep}{ROOT}"}, start_new_session=True,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (130, "stopped\n")
+
+
+@pytest.mark.parametrize(("command", "found"), [(False, "True"), (True, "False")])
+def test_only_a_command_of_ours_hides_what_keras_need_not_import(
+    fake: Path, command: bool, found: str
+) -> None:
+    """From it, and from its worker processes; afterwards everything can be imported."""
+    for name in ("matplotlib", "sklearn"):
+        (fake / f"{name}.py").touch()
+    (fake / "keras.py").write_text(
+        "import contextlib, sys\n"
+        "with contextlib.suppress(ImportError):\n    import matplotlib\n"
+        "with contextlib.suppress(ImportError):\n    import sklearn\n"
+        "print(None not in map(sys.modules.get, ('matplotlib', 'sklearn')))"
+    )
+    main = "import img2prompt.core.backend, matplotlib, sklearn, subprocess, sys"
+    worker = "subprocess.run([sys.executable, '-c', 'import img2prompt.core.backend'], check=True)"
+    code = f"def main():\n    {main}\n    sys.stdout.flush()\n    {worker}\n"
+    code += "from img2prompt.core.cli import run_command\n"
+    done = run("-c", code + ("run_command(main)" if command else "main()"), path=fake)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [found, found]
 
 
 def test_without_error_output_all_works(fake: Path) -> None:
