@@ -2,6 +2,7 @@
 
 import functools
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,16 @@ from sharding import write_table
 from toy_files import encoded, misplaced, picture_of, write_metadata, write_part
 from waiting import PATIENCE
 
+from img2prompt.core.cli import OURS
 from img2prompt.core.files import sha256_of, write_json
 from img2prompt.data.shards import ShardIndex, read_shards
 from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
 
+# A shell ignores Ctrl-C for what it starts in the background, and so would every process of ours.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ[OURS] = "1"  # so every process of the tests imports what a command does
 # httpx gives up after five seconds, which a busy machine may take for a small page.
 for _name in ("get", "post", "head", "options", "request"):
     setattr(httpx, _name, functools.partial(getattr(httpx, _name), timeout=PATIENCE))
@@ -231,6 +237,16 @@ def predictor(tiny_model: Any, vectors: WordVectors) -> Any:
     from img2prompt.inference.predictor import Predictor
 
     return Predictor(tiny_model, vectors, "original")
+
+
+@pytest.fixture(scope="module")
+def small_backbone() -> Iterator[None]:
+    """A small CNN in EfficientNet-Lite2's place, while the tests of a file run."""
+    import small_backbone
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(small_backbone.BACKBONES, small_backbone.NAME, small_backbone.build)
+        yield
 
 
 def _wake(model: Any) -> Any:

@@ -1,27 +1,18 @@
 """`python -m img2prompt predict` as a person or a program calls it."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import commands
 import pytest
-from paths import ROOT
-from waiting import PATIENCE
+
+COMMAND = ("-m", "img2prompt", "predict")
 
 
-def predict(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    """Run the command from another process."""
-    return subprocess.run(
-        [sys.executable, "-m", "img2prompt", "predict", *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
+def predict(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess:
+    return commands.run_here(*COMMAND, *arguments, code=code)
 
 
 @pytest.fixture
@@ -36,8 +27,7 @@ def pictures(tmp_path: Path, make_picture: Callable, encode: Callable) -> Path:
 
 def test_one_line_of_words_a_picture(assets_folder: Path, pictures: Path) -> None:
     files = [pictures / f"{number}.png" for number in range(3)]
-    done = predict("--preset", assets_folder, "--words", "4", *files)
-    assert done.returncode == 0, done.stderr
+    done = commands.run(*COMMAND, "--preset", assets_folder, "--words", "4", *files)
     lines = done.stdout.splitlines()
     assert len(lines) == 3
     assert all(len(set(line.split(", "))) == 4 for line in lines)
@@ -45,8 +35,7 @@ def test_one_line_of_words_a_picture(assets_folder: Path, pictures: Path) -> Non
 
 def test_json_lines_with_an_error_in_its_place(assets_folder: Path, pictures: Path) -> None:
     files = [pictures / "0.png", pictures / "broken.png", pictures / "gone.png", pictures / "1.png"]
-    done = predict("--preset", assets_folder, "--json", *files)
-    assert done.returncode == 2
+    done = predict("--preset", assets_folder, "--json", *files, code=2)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["file"] for row in rows] == [str(file) for file in files]
     assert set(rows[0]) == {"file", "preset", "words"}
@@ -71,8 +60,7 @@ def test_json_lines_with_an_error_in_its_place(assets_folder: Path, pictures: Pa
     ],
 )
 def test_bad_options_are_one_sentence(pictures: Path, arguments: list[str], expected: str) -> None:
-    done = predict(*arguments, pictures / "0.png")
-    assert done.returncode == 2
+    done = predict(*arguments, pictures / "0.png", code=2)
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
@@ -80,8 +68,7 @@ def test_bad_options_are_one_sentence(pictures: Path, arguments: list[str], expe
 
 
 def test_a_picture_that_cannot_be_used_is_named(assets_folder: Path, pictures: Path) -> None:
-    done = predict("--preset", assets_folder, pictures / "broken.png")
-    assert done.returncode == 2
+    done = predict("--preset", assets_folder, pictures / "broken.png", code=2)
     assert done.stdout == ""
     assert "broken.png" in done.stderr
     assert "cut off" in done.stderr
@@ -93,9 +80,9 @@ def test_a_files_name_never_reaches_the_terminal_raw(assets_folder: Path, pictur
     for name in names[:2]:
         (pictures / name).write_bytes((pictures / "0.png").read_bytes())
     files = [pictures / name for name in names]
-    done = predict("--preset", assets_folder, *files, pictures / "\x07broken\u2066.png")
-    raw = predict("--preset", assets_folder, "--json", *files)
-    assert done.returncode == raw.returncode == 2
+    ours = ("--preset", assets_folder)
+    done = predict(*ours, *files, pictures / "\x07broken\u2066.png", code=2)
+    raw = predict(*ours, "--json", *files, code=2)
     told = done.stdout + done.stderr + raw.stdout + raw.stderr
     assert not set(told) & set("\x1b\u202e\x9b\x07\u2066") and "gnp" in told
     assert [json.loads(line)["file"] for line in raw.stdout.splitlines()] == [*map(str, files)]

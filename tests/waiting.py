@@ -68,7 +68,7 @@ def children(pid: int) -> list[int]:
 _HELD_TRAINING = """
 import os, runpy, sys, time
 from pathlib import Path
-import keras
+from img2prompt.core.backend import keras
 from img2prompt.training import trainer as training
 
 epoch, step = map(int, os.environ["HELD_AT"].split(","))

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from img2prompt.core.errors import UserError
 from img2prompt.core.printable import CleanStream, one_line
 
+# In the environment of a command of ours and of its worker processes: no code but ours runs there.
+OURS = "IMG2PROMPT_COMMAND"
+
 
 def agreed(question: str, yes: bool, interactive: bool, ask: Callable[[str], str] = input) -> bool:
     """Whether a person agrees to go on.
@@ -39,6 +42,7 @@ def run_command(main: Callable[[], int | None]) -> int:
     Anything else is a fault of ours and keeps its traceback. Nothing that stands in a file's name
     or in a prompt reaches the terminal's error stream as a control character.
     """
+    os.environ[OURS] = "1"
     with contextlib.redirect_stderr(CleanStream(sys.stderr)):
         return _run(main)
 

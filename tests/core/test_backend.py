@@ -1,5 +1,6 @@
 """The error output holds our own lines and every error, and nothing of TensorFlow's start."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from paths import ROOT
 from sharding import write_shards
 from waiting import PATIENCE, wait_until
 
+from img2prompt.core.cli import OURS
 from img2prompt.embedding.vectors import WordVectors
 
 # Stands in for TensorFlow: writes as its libraries do, past Python, and does what it is told to.
@@ -55,7 +57,8 @@ def run(
     *command: str | Path, level: str | None = None, path: Path = ROOT, **environment: str
 ) -> subprocess.CompletedProcess:
     """Run Python from the repository's root with a user's environment, not the tests' own."""
-    clean = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
+    ours = ("TF_CPP_MIN_LOG_LEVEL", OURS)
+    clean = {key: value for key, value in os.environ.items() if key not in ours}
     given = {} if level is None else {"TF_CPP_MIN_LOG_LEVEL": level}
     paths = os.pathsep.join((str(path), str(ROOT)))
     return subprocess.run(
@@ -116,6 +119,28 @@ def test_ctrl_c_while_it_is_imported_says_nothing_more(fake: Path) -> None:
     assert (done.returncode, done.stderr) == (130, "stopped\n")
 
 
+@pytest.mark.parametrize(("command", "found"), [(False, "True"), (True, "False")])
+def test_only_a_command_of_ours_hides_what_keras_need_not_import(
+    fake: Path, command: bool, found: str
+) -> None:
+    """From it, and from its worker processes; afterwards everything can be imported."""
+    for name in ("matplotlib", "sklearn"):
+        (fake / f"{name}.py").touch()
+    (fake / "keras.py").write_text(
+        "import contextlib, sys\n"
+        "with contextlib.suppress(ImportError):\n    import matplotlib\n"
+        "with contextlib.suppress(ImportError):\n    import sklearn\n"
+        "print(None not in map(sys.modules.get, ('matplotlib', 'sklearn')))"
+    )
+    main = "import img2prompt.core.backend, matplotlib, sklearn, subprocess, sys"
+    worker = "subprocess.run([sys.executable, '-c', 'import img2prompt.core.backend'], check=True)"
+    code = f"def main():\n    {main}\n    sys.stdout.flush()\n    {worker}\n"
+    code += "from img2prompt.core.cli import run_command\n"
+    done = run("-c", code + ("run_command(main)" if command else "main()"), path=fake)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [found, found]
+
+
 def test_without_error_output_all_works(fake: Path) -> None:
     command = 'exec "$0" -c "import img2prompt.core.backend; print(1)" 2>&-'
     done = subprocess.run(
@@ -131,17 +156,18 @@ PICTURE = ROOT / "assets" / "examples" / "01-dragon.jpg"
 
 
 def test_a_prediction_in_python_says_nothing() -> None:
-    code = "import sys, img2prompt; print(img2prompt.load()(sys.argv[1]).prompt)"
+    code = (
+        "import sys, img2prompt\n"
+        "for preset in (None, 'original'):\n    print(img2prompt.load(preset)(sys.argv[1]).prompt)"
+    )
     done = run("-W", "default::UserWarning", "-c", code, PICTURE)
     assert (done.returncode, done.stderr) == (0, "")
     assert "dragon" in done.stdout
 
 
 def test_the_command_line_says_nothing_but_its_own() -> None:
-    done = run("-m", "img2prompt", "predict", PICTURE)
-    assert (done.returncode, done.stderr) == (0, "")
-    done = run("-m", "img2prompt", "predict", "--preset", "original", PICTURE, ROOT / "nowhere.png")
-    assert done.returncode == 2
+    done = run("-m", "img2prompt", "predict", PICTURE, ROOT / "nowhere.png")
+    assert done.returncode == 2 and "dragon" in done.stdout
     assert [line[:7] for line in done.stderr.splitlines()] == ["error: "], done.stderr
 
 
@@ -169,32 +195,53 @@ def test_the_page_says_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "errors").read_text() == ""
 
 
-@pytest.mark.parametrize("options", [[], ["--stream", "--strategy", "mirrored"]])
-def test_training_says_nothing(vectors: WordVectors, tmp_path: Path, options: list[str]) -> None:
-    content = [word for word, good in zip(vectors.words, vectors.answerable, strict=True) if good]
-    ready = write_shards(tmp_path / "ready", content)
-    vectors.save(tmp_path / "embedding.npz")
-    done = run("scripts/train_model.py", "--preset", "notebook", "--data", ready, "--embedding",
-               tmp_path / "embedding.npz", "--out", tmp_path / "run", "--epochs", "2",
-               "--images-per-epoch", "64", *options)  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
-    if options:
-        return
-    done = run("scripts/fit_decoder.py", "--run", tmp_path / "run", "--data", ready)
-    assert (done.returncode, done.stderr) == (0, "")
-    done = run("scripts/evaluate.py", "--presets", tmp_path / "run", "--data", ready,
-               "--no-minilm", "--no-baselines")  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "measuring run …\n")
+# Commands one after the other in one process.
+SEVERAL = """
+import json, runpy, sys
+for sys.argv in json.loads(sys.argv[1]):
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as end:
+        assert not end.code
+"""
 
 
-def test_training_gaze_says_its_progress_alone(vectors: WordVectors, tmp_path: Path) -> None:
-    content = [word for word, good in zip(vectors.words, vectors.answerable, strict=True) if good]
-    ready = write_shards(tmp_path / "ready", content, sizes=(80,))
-    vectors.save(tmp_path / "embedding.npz")
-    done = run("scripts/train_model.py", "--preset", "gaze", "--data", ready, "--embedding",
-               tmp_path / "embedding.npz", "--out", tmp_path / "run", "--epochs", "1",
-               "--images-per-epoch", "64", "--batch-size", "32", "--no-evidence", "--prior", "0",
-               "--class-teacher", "0")  # fmt: skip
+def run_several(*commands: list) -> str:
+    """What the commands say on the error output."""
+    done = run("-c", SEVERAL, json.dumps([[str(word) for word in words] for words in commands]))
     assert done.returncode == 0, done.stderr
-    told = done.stderr.replace("\r", "\n").splitlines()
-    assert not [line for line in told if line.strip() and "features of efficientnet" not in line]
+    return done.stderr
+
+
+@pytest.fixture
+def train(vectors: WordVectors, tmp_path: Path) -> list:
+    """How training is called; its folder, preset and more are to follow."""
+    content = [word for word, good in zip(vectors.words, vectors.answerable, strict=True) if good]
+    write_shards(tmp_path / "ready", content)
+    vectors.save(tmp_path / "embedding.npz")
+    return ["scripts/train_model.py", "--data", tmp_path / "ready", "--embedding",
+            tmp_path / "embedding.npz", "--epochs", "2", "--images-per-epoch", "64"]  # fmt: skip
+
+
+def test_training_and_measuring_say_nothing(train: list, tmp_path: Path) -> None:
+    """But `gaze`, which shows its progress."""
+    ready, out = tmp_path / "ready", tmp_path / "run"
+    told = run_several(
+        [*train, "--preset", "notebook", "--out", out],
+        ["scripts/fit_decoder.py", "--run", out, "--data", ready],
+        ["scripts/evaluate.py", "--presets", out, "--data", ready, "--no-minilm",
+         "--no-baselines"],
+        [*train, "--preset", "gaze", "--out", tmp_path / "gaze", "--batch-size", "32",
+         "--no-evidence", "--prior", "0", "--class-teacher", "0"],
+    )  # fmt: skip
+    lines = [line for line in told.replace("\r", "\n").splitlines() if line.strip()]
+    assert lines[0] == "measuring run …"
+    assert all("features of efficientnet" in line for line in lines[1:]), told
+
+
+def test_training_on_replicas_says_nothing(train: list, tmp_path: Path) -> None:
+    told = run_several(
+        [*train, "--preset", "notebook", "--out", tmp_path / "run", "--stream", "--strategy",
+         "mirrored"]
+    )  # fmt: skip
+    assert told == ""

@@ -77,9 +77,22 @@ def prediction(vectors: WordVectors) -> Prediction:
     )
 
 
-def test_a_built_map_keeps_neighbourhoods(vectors: WordVectors) -> None:
+@pytest.fixture(scope="module")
+def built_twice(vectors: WordVectors) -> tuple[VocabularyMap, VocabularyMap]:
+    """A map, and one of the same words where those that name its themes may not name any."""
     pytest.importorskip("sklearn", reason="only building a map needs scikit-learn")
     built = build_map(vectors, words=120)
+    return built, build_map(vectors, words=120, nameless=frozenset(named_by(built)))
+
+
+def named_by(vocabulary: VocabularyMap) -> set[str]:
+    return {word for name in vocabulary.labels for word in name.split(", ")}
+
+
+def test_a_built_map_keeps_neighbourhoods(
+    vectors: WordVectors, built_twice: tuple[VocabularyMap, VocabularyMap]
+) -> None:
+    built, again = built_twice
     assert len(built) == 120
     assert built.words == tuple(w for w in vectors.words if w not in ("the", "of"))[:120]
     assert built.positions.dtype == np.float32
@@ -97,16 +110,16 @@ def test_a_built_map_keeps_neighbourhoods(vectors: WordVectors) -> None:
     for theme, name in enumerate(built.labels):
         assert len(set(cluster[built.themes == theme])) == 1
         assert {built.themes[built.index[word]] for word in name.split(", ")} == {theme}
-    again = build_map(vectors, words=120)
     assert np.array_equal(built.positions, again.positions)
     assert np.array_equal(built.space, again.space)
 
 
-def test_a_nameless_word_names_no_theme(vectors: WordVectors) -> None:
-    pytest.importorskip("sklearn", reason="only building a map needs scikit-learn")
-    named = {w for name in build_map(vectors, words=60).labels for w in name.split(", ")}
-    nameless = build_map(vectors, words=60, nameless=frozenset(named))
-    assert not named & {w for name in nameless.labels for w in name.split(", ")}
+def test_a_nameless_word_names_no_theme(
+    built_twice: tuple[VocabularyMap, VocabularyMap],
+) -> None:
+    built, nameless = built_twice
+    named = named_by(built)
+    assert named and not named & named_by(nameless)
     assert named <= set(nameless.words)
 
 

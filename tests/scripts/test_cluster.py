@@ -62,11 +62,10 @@ class Started:
             process.wait()
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Started]:
-    folder = tmp_path / "cluster"
-    folder.mkdir()
-    started = Started(folder)
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
+    """Of both tests; the last one kills a worker."""
+    started = Started(tmp_path_factory.mktemp("cluster"))
     try:
         yield started
     finally:
@@ -124,29 +123,6 @@ def is_stopped_at_work(process: subprocess.Popen) -> bool:
     return False
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_cluster_prepares_the_same_bytes_also_when_a_worker_is_lost(
-    source: Path, cluster: Started, tmp_path: Path
-) -> None:
-    settings = PrepareSettings(size=32, keep_unscored=True)
-    prepare(source, tmp_path / "one", settings, progress=False, workers=1)
-    expected = contents(tmp_path / "one")
-
-    finish(start_preparing(source, tmp_path / "two", cluster))
-    (tmp_path / "two" / "report.html").unlink()
-    assert contents(tmp_path / "two") == expected
-
-    out = tmp_path / "lost"
-    process = start_preparing(source, out, cluster)
-    lost = cluster.workers[0]
-    wait_until(lambda: is_stopped_at_work(lost), process)
-    assert process.poll() is None and not (out / "report.json").exists()
-    lost.kill()
-    finish(process)
-    (out / "report.html").unlink()
-    assert contents(out) == expected
-
-
 def test_a_cluster_answers_as_one_process_does(
     assets_folder: Path,
     make_picture: Callable,
@@ -171,6 +147,29 @@ def test_a_cluster_answers_as_one_process_does(
         told, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 2  # of 40 files 38 are pictures
         assert told == expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_cluster_prepares_the_same_bytes_also_when_a_worker_is_lost(
+    source: Path, cluster: Started, tmp_path: Path
+) -> None:
+    settings = PrepareSettings(size=32, keep_unscored=True)
+    prepare(source, tmp_path / "one", settings, progress=False, workers=1)
+    expected = contents(tmp_path / "one")
+
+    finish(start_preparing(source, tmp_path / "two", cluster))
+    (tmp_path / "two" / "report.html").unlink()
+    assert contents(tmp_path / "two") == expected
+
+    out = tmp_path / "lost"
+    process = start_preparing(source, out, cluster)
+    lost = cluster.workers[0]
+    wait_until(lambda: is_stopped_at_work(lost), process)
+    assert process.poll() is None and not (out / "report.json").exists()
+    lost.kill()
+    finish(process)
+    (out / "report.html").unlink()
+    assert contents(out) == expected
 
 
 def test_a_scheduler_that_does_not_answer_is_a_sentence(

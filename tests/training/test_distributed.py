@@ -145,9 +145,9 @@ def test_a_lost_worker_ends_the_others_and_the_run_goes_on(
 ) -> None:
     """A worker is killed; resumed, the chief is killed; one process ends the run as if nothing
     had been."""
-    out, epochs = tmp_path / "killed", 14
+    out, epochs = tmp_path / "killed", 6
     arguments = command(world, out, epochs=epochs)
-    for rows, lost in ((2, 1), (5, 0)):
+    for rows, lost in ((2, 1), (4, 0)):
         # The chief waits, and with it the other one, until a worker is killed.
         go = tmp_path / f"go{lost}"
         training_held = [*HELD_TRAINING, *arguments[2:]]
@@ -168,10 +168,8 @@ def test_a_lost_worker_ends_the_others_and_the_run_goes_on(
         assert len(curve(out)) == rows
     alone(world, out, epochs=epochs, resume=True)
     one = alone(world, tmp_path / "one", epochs=epochs)
-    # Both kills lie within the first eight epochs. Sums in another order differ by 1e-8, and Adam
-    # makes more of it with every step.
-    np.testing.assert_allclose(curve(out)[:8], curve(one)[:8], atol=1e-5)
-    np.testing.assert_allclose(curve(out), curve(one), atol=1e-3)
+    # Sums in another order differ by 1e-8, and Adam makes more of it with every step.
+    np.testing.assert_allclose(curve(out), curve(one), atol=1e-5)
     assert not (out / "checkpoint").exists()
 
 
@@ -208,44 +206,25 @@ def run_code(code: str, *arguments: object) -> subprocess.CompletedProcess:
     return done
 
 
-MIRRORED = """
-import sys
+TWO_DEVICES = """
+import json, sys
 from pathlib import Path
-import tensorflow as tf
-from img2prompt.training import trainer
+import numpy as np
+from img2prompt.core.backend import keras, tf
+from img2prompt.embedding.vectors import WordVectors
+from img2prompt.models.losses import VocabularyLoss, VocabularySettings
+from img2prompt.training import distributed, trainer
 from img2prompt.training.config import TrainJob, default_config
 cpu = tf.config.list_physical_devices("CPU")[0]
 two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(cpu, two)
-world, out, preset = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-config = default_config(preset, epochs=2, images_per_epoch=64, batch_size=16, dropout=0,
+world, out = Path(sys.argv[1]), Path(sys.argv[2])
+config = default_config("notebook", epochs=2, images_per_epoch=64, batch_size=16, dropout=0,
                         learning_rate=1e-4)
 job = TrainJob([world / "ready"], world / "embedding.npz", out, strategy="mirrored")
 trainer.train(config, job, verbose=0)
-"""
 
-
-@pytest.mark.parametrize("preset", ["notebook"])  # its layers have a penalty, too
-def test_mirrored_devices_lose_what_one_loses(world: Path, tmp_path: Path, preset: str) -> None:
-    one = tmp_path / "one"
-    trainer.train(default_config(preset, **SETTINGS), job_of(world, one), verbose=0)
-    run_code(MIRRORED, world, tmp_path / "two", preset)
-    for figure in ("loss", "val_loss"):
-        np.testing.assert_allclose(
-            curve(tmp_path / "two", figure), curve(one, figure), atol=1e-5, rtol=1e-6
-        )
-
-
-WORDS_AS_A_SET = """
-import json, sys
-import keras, numpy as np, tensorflow as tf
-from img2prompt.training import distributed
-from img2prompt.embedding.vectors import WordVectors
-from img2prompt.models.losses import VocabularyLoss, VocabularySettings
-cpu = tf.config.list_physical_devices("CPU")[0]
-two = [tf.config.LogicalDeviceConfiguration()] * 2
-tf.config.set_logical_device_configuration(cpu, two)
-vectors = WordVectors.load(sys.argv[1])
+vectors = WordVectors.load(world / "embedding.npz")
 rng = np.random.default_rng(0)
 x = rng.normal(size=(48, 5)).astype(np.float32)
 words = rng.integers(-1, len(vectors), (48, 4)).astype(np.float32)
@@ -292,10 +271,30 @@ print(json.dumps([losses("none"), losses("mirrored")]))
 """
 
 
-def test_replicas_share_negatives_and_clip_the_whole_gradient(world: Path) -> None:
+@pytest.fixture(scope="module")
+def two_devices(world: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list]:
+    """Of a process with two devices: a run of `notebook`, and what one and two replicas lose."""
+    out = tmp_path_factory.mktemp("two") / "run"
+    return out, json.loads(run_code(TWO_DEVICES, world, out).stdout.splitlines()[-1])
+
+
+def test_mirrored_devices_lose_what_one_loses(
+    world: Path, two_devices: tuple[Path, list], tmp_path: Path
+) -> None:
+    """`notebook`, because its layers have a penalty, too."""
+    one = tmp_path / "one"
+    trainer.train(default_config("notebook", **SETTINGS), job_of(world, one), verbose=0)
+    for figure in ("loss", "val_loss"):
+        np.testing.assert_allclose(
+            curve(two_devices[0], figure), curve(one, figure), atol=1e-5, rtol=1e-6
+        )
+
+
+def test_replicas_share_negatives_and_clip_the_whole_gradient(
+    two_devices: tuple[Path, list],
+) -> None:
     """The loss of `gaze` compares with words of the whole batch, and its optimizer clips."""
-    done = run_code(WORDS_AS_A_SET, world / "embedding.npz")
-    one, two = json.loads(done.stdout.splitlines()[-1])
+    one, two = two_devices[1]
     assert one[0] != one[1]
     np.testing.assert_allclose(two, one, atol=1e-5)
 
