@@ -8,7 +8,7 @@ whose licence allows it (CC0, public domain, Unlicense, MIT, Apache, BSD, CC BY,
 words of the block list. `--sources` is a TOML file like img2prompt/data/gallery_sources.toml, which
 names the sources that are left out and why. The model is a run, a folder of artifacts or a preset:
 the gallery serves it and every model with the same CNN. Credits are written beside the gallery,
-`NAME-credits.md`, and what made it, `NAME.report.json`. Two minutes for 2,000 pictures.
+`gallery-credits.md`, and what made it, `NAME.report.json`. Two minutes for 2,000 pictures.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from img2prompt.core.cli import run_command
 from img2prompt.core.errors import UserError
+from img2prompt.core.files import atomic_path
 from img2prompt.data.gallery_pairs import MOST_PAIRS, SOURCES_FILE, GalleryRules
 
 
@@ -33,13 +34,14 @@ def main() -> None:
         raise UserError("scripts.out_is_folder", path=args.out)
     rules = GalleryRules.read(args.sources, args.licence, args.most)
     from img2prompt.inference.artifacts import load
-    from img2prompt.inference.gallery import write_credits
+    from img2prompt.inference.gallery import CREDITS_FILE, credits_document
     from img2prompt.training.gallery_building import build_gallery
     from img2prompt.training.ship import record
 
     gallery, figures = build_gallery(args.data, load(args.model), rules)
     gallery.save(args.out)
-    write_credits(gallery, args.out.with_name(f"{args.out.stem}-credits.md"))
+    with atomic_path(args.out.with_name(CREDITS_FILE)) as temporary:
+        temporary.write_text(credits_document(gallery), encoding="utf-8")
     record(args.out, ["python", *sys.argv], figures=figures)
     size = args.out.stat().st_size / 2**20
     print(f"{len(gallery):,} pictures of {figures['sources']} sources, {size:.1f} MB")

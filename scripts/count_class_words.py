@@ -23,7 +23,7 @@ SHOWN = ("tabby cat", "castle", "espresso", "sports car", "volcano")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--prompts", type=Path, nargs="+", required=True, help="parquet or text")
+    parser.add_argument("--prompts", type=Path, nargs="+", required=True, help=".parquet or .txt")
     parser.add_argument("--embedding", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="the .npz to write")
     args = parser.parse_args()

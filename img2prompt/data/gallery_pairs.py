@@ -28,8 +28,9 @@ SOURCES_FILE = Path(__file__).with_name("gallery_sources.toml")
 MOST_PAIRS = 4_000
 POOL = 25 * MOST_PAIRS  # rows held while the metadata is read
 MIN_WORDS = 3  # a prompt of fewer tells too little
-PHRASE = 4  # words in a row that count as a phrase
-MOST_OF_PHRASE = 20  # pictures whose prompts share one
+# Words in a row that are a phrase, if so many can describe a picture ("in the style of" is none).
+PHRASE, PHRASE_CONTENT = 4, 3
+MOST_OF_PHRASE = 12  # pictures whose prompts share one
 LATIN_SHARE = 0.9  # of a prompt's letters: the block list cannot read other scripts
 BATCH = 8_192  # rows of the metadata read at once
 _COLUMNS = ("image_name", "prompt", "part_id", "image_nsfw", "prompt_nsfw")
@@ -196,14 +197,19 @@ def _without_repeats(
     seen: collections.Counter[tuple[str, ...]] = collections.Counter()
     kept = []
     for row in rows:
-        words = text.words(row.prompt)
-        phrases = {tuple(words[at : at + PHRASE]) for at in range(len(words) - PHRASE + 1)}
+        phrases = _phrases(row.prompt)
         if any(seen[phrase] >= MOST_OF_PHRASE for phrase in phrases):
             counts["phrase of many"] += 1
             continue
         seen.update(phrases)
         kept.append(row)
     return kept
+
+
+def _phrases(prompt: str) -> set[tuple[str, ...]]:
+    words = text.words(prompt)
+    rows = {tuple(words[at : at + PHRASE]) for at in range(len(words) - PHRASE + 1)}
+    return {row for row in rows if sum(map(text.is_content_word, row)) >= PHRASE_CONTENT}
 
 
 def _evenly(rows: Sequence[GalleryRow], most: int) -> Iterator[GalleryRow]:

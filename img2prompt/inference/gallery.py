@@ -11,7 +11,6 @@ import os
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,10 @@ from img2prompt.embedding.vectors import WordVectors, top_k
 from img2prompt.models.scaler import Scaler
 
 GALLERY_FILE = "gallery.npz"
+CREDITS_FILE = "gallery-credits.md"  # beside it
 SIMILAR_LIMIT = 50  # pictures of one answer
 NEIGHBOURS = 20  # that vote; 5, 20 and 50 were tried on validation, for the baseline `knn`
+LICENCES = "https://spdx.org/licenses/{}.html"  # the text of a licence by its name
 _FILE = ArrayFile(
     "inference.kind_gallery",
     "scripts/build_gallery.py",
@@ -303,23 +304,25 @@ def word_votes(
 def credits_table(gallery: Gallery) -> str:
     """Markdown: whose pictures a gallery shows, how many, and under which licence."""
     counts = np.bincount(gallery.credit, minlength=len(gallery.credits))
-    rows = sorted(
-        zip(gallery.credits, counts, strict=True), key=lambda row: (-row[1], row[0].source)
-    )
+    rows = zip(gallery.credits, counts.tolist(), strict=True)
     lines = [
-        f"| {f'[{credit.source}]({credit.address})' if credit.address else credit.source} "
-        f"| {credit.licence} | {count} |"
-        for credit, count in rows
+        f"| {_linked(credit.source, credit.address)} "
+        f"| {_linked(credit.licence, LICENCES.format(credit.licence))} | {count} |"
+        for credit, count in sorted(rows, key=lambda row: (-row[1], row[0].source))
     ]
     return "\n".join(["| source | licence | pictures |", "|---|---|---:|", *lines]) + "\n"
 
 
-def write_credits(gallery: Gallery, path: str | os.PathLike[str]) -> None:
-    """Write `credits_table` with a heading."""
-    head = (
+def credits_document(gallery: Gallery) -> str:
+    """`credits_table` with a heading, the Markdown of `CREDITS_FILE`."""
+    return (
         "# Credits of the gallery\n\n"
-        f"The {len(gallery):,} pictures of `{GALLERY_FILE}` that the page and `--similar` show are "
-        "thumbnails of pictures that these collections publish under these licences. The picture "
-        "and its prompt are by the collection's authors; they were made smaller.\n\n"
-    )
-    Path(path).write_text(head + credits_table(gallery), encoding="utf-8")
+        f"`{GALLERY_FILE}` holds thumbnails of {len(gallery):,} pictures, with their prompts, that "
+        "these collections publish under these licences; the pictures were made smaller, and "
+        "prompts of more than some hundred characters shortened. The authors and the copyright "
+        "notices stand in the collections.\n\n"
+    ) + credits_table(gallery)
+
+
+def _linked(name: str, address: str) -> str:
+    return f"[{name}]({address})" if address and " " not in address else name

@@ -16,82 +16,15 @@ from img2prompt.core.errors import UserError
 from img2prompt.data import images
 from img2prompt.embedding.vectors import WordVectors, top_k
 from img2prompt.inference.decoder import Decoder
-from img2prompt.inference.gallery import GALLERY_FILE, SIMILAR_LIMIT, Gallery, SimilarPicture
+from img2prompt.inference.gallery import GALLERY_FILE, SIMILAR_LIMIT, Gallery
 from img2prompt.inference.hedging import Hedge, Hedger
 from img2prompt.inference.model_files import check_model_file
+from img2prompt.inference.prediction import PredictedWord, Prediction
 from img2prompt.models.tower import all_layers, classifier_of, tower_fingerprint, tower_of
 
 ALTERNATIVES = 5  # nearest other words shown for each answer
 WORD_LIMIT = 50  # of one answer
 BATCH = 32  # pictures decoded and predicted together; 192×192 floats of 32 pictures are 14 MB
-
-
-@dataclass(frozen=True)
-class PredictedWord:
-    """One answer.
-
-    Attributes:
-        word: in lower case, as in the vocabulary.
-        score: cosine of `vector` and the word's own vector, in [−1, 1].
-        confidence: share of validation answers with this ranking value that stood in the prompt,
-            in [0, 1]; None where the model's decoder is not calibrated.
-        vector: the predicted vector (D,) nearest to the word, as plain floats.
-        step: the output step of the model that gave the vector, from 0.
-        alternatives: the next nearest words of the same vector, (word, cosine), best first.
-    """
-
-    word: str
-    score: float
-    confidence: float | None
-    vector: tuple[float, ...]
-    step: int
-    alternatives: tuple[tuple[str, float], ...]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer to one picture: plain data, highest score first.
-
-    Attributes:
-        preset: the model's name.
-        words: the words the decoder ranks highest, by falling score, none twice.
-        vectors: float32 (steps, D), all predicted vectors.
-        parents: the noun above the classes that the model's CNN is torn between; none where it is
-            not, or where the model has no classes.
-        similar: training pictures that resemble it, most alike first; empty unless asked for.
-    """
-
-    preset: str
-    words: tuple[PredictedWord, ...]
-    vectors: NDArray[np.float32]
-    similar: tuple[SimilarPicture, ...] = ()
-    parents: tuple[Hedge, ...] = ()
-
-    @property
-    def prompt(self) -> str:
-        """The words as a prompt: "portrait, woman, oil"."""
-        return ", ".join(word.word for word in self.words)
-
-    def to_dict(self, vectors: bool = True) -> dict[str, Any]:
-        """JSON-ready; without `vectors`, what the command line prints."""
-        words = []
-        for word in self.words:
-            row = dataclasses.asdict(word)
-            row["score"] = round(word.score, 4)
-            if word.confidence is None:
-                del row["confidence"]
-            else:
-                row["confidence"] = round(word.confidence, 4)
-            row["alternatives"] = [[other, round(score, 4)] for other, score in word.alternatives]
-            if not vectors:
-                del row["vector"], row["step"]
-            words.append(row)
-        told: dict[str, Any] = {"preset": self.preset, "words": words}
-        if self.parents:
-            told["parents"] = [parent.to_dict() for parent in self.parents]
-        if self.similar:
-            told["similar"] = [picture.to_dict() for picture in self.similar]
-        return told
 
 
 @dataclass(frozen=True)
@@ -231,7 +164,10 @@ class Predictor:
     def decode(self, vectors: NDArray[np.float32], words: int = 10) -> Prediction:
         """Predicted vectors float32 (steps, D) → the answer; see `choose_words`."""
         chosen = choose_words(self.decoder, vectors, words, alternatives=ALTERNATIVES)
-        return Prediction(self.preset, tuple(chosen), np.asarray(vectors, dtype=np.float32))
+        lexicon = self.decoder.lexicon
+        pairs = lexicon.pairs_among([word.word for word in chosen]) if lexicon is not None else ()
+        values = np.asarray(vectors, dtype=np.float32)
+        return Prediction(self.preset, tuple(chosen), values, pairs=pairs)
 
     def parents(self, look: Look, row: int) -> tuple[Hedge, ...]:
         """`Prediction.parents` of one picture of a batch that was looked at."""
@@ -285,7 +221,7 @@ class Predictor:
 def choose_words(
     decoder: Decoder, predicted: NDArray[np.float32], words: int, alternatives: int = 0
 ) -> list[PredictedWord]:
-    """The words that the decoder ranks highest, by falling score, none twice.
+    """The words that the decoder ranks highest, in its order, none twice.
 
     One matrix product with the whole vocabulary. Each word's score is its cosine to the vector
     nearest to it.
@@ -296,7 +232,7 @@ def choose_words(
         words: how many, at most.
         alternatives: how many other near words to give with each.
     """
-    vectors = decoder.vectors
+    vectors, lexicon = decoder.vectors, decoder.lexicon
     scores = vectors.similarities(predicted)  # (steps, V)
     positions, values = decoder.rank(scores.max(axis=0)[None], words)
     confidences = decoder.confidence(values[0])
@@ -321,9 +257,10 @@ def choose_words(
                 vector=tuple(float(v) for v in predicted[step]),
                 step=int(step),
                 alternatives=tuple(others),
+                generic=lexicon is not None and bool(lexicon.generic[position]),
             )
         )
-    return sorted(answer, key=lambda word: -word.score)
+    return answer
 
 
 def check_word_count(words: int) -> None:

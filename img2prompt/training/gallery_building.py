@@ -21,7 +21,7 @@ from img2prompt.models.tower import tower_fingerprint, tower_of
 SIDE = 128  # of a thumbnail's longer side, in pixels
 QUALITIES = (85, 75, 65, 50, 35)  # of WebP; the first one with which all thumbnails fit
 THUMBNAIL_BYTES = 9 * 2**20  # of all together, which leaves 3 MB for the rest of the file
-AXES = 192  # of the projection; with 128 to 256 the nearest pictures are as good
+AXES = 256  # of the projection: keeps nine of ten nearest pictures; with 128 eight
 MOST_CHARACTERS = 600  # of a prompt; a longer one is cut between two words
 CHECKED = 6  # nearest pictures whose recall is measured
 
@@ -77,7 +77,7 @@ def principal_axes(rows: NDArray[np.float32], count: int) -> NDArray[np.float32]
     count = min(count, *rows.shape)
     values, sides = np.linalg.eigh((rows @ rows.T).astype(np.float64))  # (n, n), ascending
     values, sides = values[::-1][:count], sides[:, ::-1][:, :count]
-    known = values > 1e-9 * max(float(values[0]), 1e-12)  # of rows that are alike fewer axes
+    known = values > 1e-6 * max(float(values[0]), 1e-12)  # the rest is rounding
     known[0] = True
     return np.asarray(
         rows.T @ (sides[:, known] / np.sqrt(np.maximum(values[known], 1e-12))), np.float32

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from img2prompt.core.errors import UserError
 from img2prompt.data import text
-from img2prompt.data.shards import Records, load_records, settings_of
+from img2prompt.data.shards import ShardIndex, read_shards, settings_of
 from img2prompt.data.splits import hash64
 from img2prompt.embedding.class_names import ClassName, NamedClasses, read_class_names
 from img2prompt.embedding.taxonomy import Taxonomy, build_taxonomy, log_odds
@@ -72,14 +72,15 @@ def make_taxonomy(
     Raises:
         UserError: bad folders, no pictures that count, or a backbone without a classifier.
     """
-    records = load_records(folders)
-    records = records.take(np.array([split != "test" for split in records.split], bool))
-    if not len(records):
+    pictures = read_shards(folders)
+    counted = np.flatnonzero(~pictures.in_split("test"))
+    if not len(counted):
         raise UserError("training.no_pictures")
-    probabilities = _probabilities(records, backbone)
+    probabilities = _probabilities(pictures, counted, backbone)
     taxonomy, evidence = build_taxonomy(vectors)
-    prompts = records.prompt.tolist()
-    pairs = pairs_of(probabilities, prompts, records.source.tolist(), evidence)
+    texts = pictures.texts(counted)
+    prompts = texts.prompts
+    pairs = pairs_of(probabilities, prompts, texts.sources, evidence)
     fitted, figures = fit(taxonomy, pairs)
     figures["class_right"] = _class_right(fitted, pairs, read_class_names(), prompts)
     return fitted, figures
@@ -216,18 +217,20 @@ def _figures(
     }
 
 
-def _probabilities(records: Records, backbone: str) -> NDArray[np.float32]:
-    """Class probabilities (n, C) of prepared pictures."""
+def _probabilities(
+    pictures: ShardIndex, counted: NDArray[np.integer], backbone: str
+) -> NDArray[np.float32]:
+    """Class probabilities (n, C) of the prepared pictures at n positions."""
     classifier = load_classifier(backbone)
     if classifier is None:
         raise UserError("training.no_class_probabilities", backbone=backbone)
-    side = settings_of(records.folders[0]).size
-    cache_features(gaze.build_tower(backbone, side), backbone, records.places())
-    read = float_feature_reader(records, backbone)
+    side = settings_of(pictures.folders[0]).size
+    cache_features(gaze.build_tower(backbone, side), backbone, pictures.places())
+    read = float_feature_reader(pictures, backbone)
     kernel, bias = gaze.tempered(classifier)
     blocks = [
-        class_probabilities(read(np.arange(at, min(at + BLOCK, len(records)))), kernel, bias)
-        for at in range(0, len(records), BLOCK)
+        class_probabilities(read(counted[at : at + BLOCK]), kernel, bias)
+        for at in range(0, len(counted), BLOCK)
     ]
     return np.concatenate(blocks).astype(np.float32)
 

@@ -99,6 +99,11 @@ def test_a_phrase_is_not_shown_for_ever(tmp_path: Path, rules: GalleryRules) -> 
     )
     assert len(chosen) == MOST_OF_PHRASE
     assert left_out == {"phrase of many": len(prompts) - MOST_OF_PHRASE}
+    # Words that every prompt may have between two others are no phrase.
+    prompts = [f"{n} towers in the style of {n}" for n in range(60)]
+    prompts = [prompt for prompt in prompts if split_of(prompt) == "train"]
+    rows = [(prompt, "a/b", "MIT") for prompt in prompts]
+    assert len(choose_pairs(write(tmp_path / "styles", rows), rules)[0]) == len(prompts)
 
 
 def test_where_there_are_too_many_every_source_has_its_share(

@@ -1,6 +1,5 @@
 """The gallery finds what resembles a picture, says whose it is, and serves one model."""
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from small_gaze import small_gaze
+from toy_gallery import MINE, PROMPTS, gallery_of
 
 from img2prompt.__main__ import main
 from img2prompt.core.errors import UserError
@@ -19,44 +19,17 @@ from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
 from img2prompt.inference.artifacts import Assets
 from img2prompt.inference.gallery import (
     GALLERY_FILE,
-    Credit,
     Gallery,
     Projection,
-    credits_table,
+    credits_document,
     word_votes,
 )
 from img2prompt.inference.labelling import label_files
-from img2prompt.inference.predictor import Prediction, Predictor, load_model
+from img2prompt.inference.prediction import Prediction
+from img2prompt.inference.predictor import Predictor, load_model
 from img2prompt.models.scaler import Scaler
 from img2prompt.models.tower import tower_fingerprint, tower_of
 from img2prompt.training.ship import write_half_precision
-
-PROMPTS = ("a dog in the sunset", "a castle, oil painting", "the dog and the cat")
-MINE, THEIRS = Credit("a/b", "MIT", "https://github.com/a/b"), Credit("stock", "CC0-1.0", "")
-
-
-def webp(colour: str) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (12, 8), colour).save(buffer, "WEBP", lossless=True)
-    return buffer.getvalue()
-
-
-def gallery_of(features: np.ndarray, tower: str = "none") -> Gallery:
-    """Three pictures with these features (3, F), which are compared as they are."""
-    width = features.shape[1]
-    scaler = Scaler(np.zeros(width, np.float32), np.full(width, 1, np.float32))
-    projection = Projection(scaler, np.eye(width, dtype=np.float32))
-    files = [webp(colour) for colour in ("red", "green", "blue")]
-    return Gallery(
-        PROMPTS,
-        (MINE, THEIRS),
-        np.array([0, 1, 0], np.uint16),
-        np.frombuffer(b"".join(files), np.uint8),
-        np.cumsum([len(file) for file in files]),
-        projection(features),
-        projection,
-        tower,
-    )
 
 
 @pytest.fixture
@@ -191,11 +164,13 @@ def test_votes_are_shares_of_similar_pictures() -> None:
 
 
 def test_credits_say_how_many_of_whom(gallery: Gallery) -> None:
-    lines = credits_table(gallery).splitlines()
-    assert lines[2:] == [
-        "| [a/b](https://github.com/a/b) | MIT | 2 |",
-        "| stock | CC0-1.0 | 1 |",
+    told = credits_document(gallery)
+    mit, cc0 = (f"[{n}](https://spdx.org/licenses/{n}.html)" for n in ("MIT", "CC0-1.0"))
+    assert told.splitlines()[-2:] == [
+        f"| [a/b](https://github.com/a/b) | {mit} | 2 |",
+        f"| stock | {cc0} | 1 |",
     ]
+    assert "thumbnails of 3 pictures" in told
 
 
 def test_a_fingerprint_is_of_what_sees(model: Any, vectors: WordVectors, tmp_path: Path) -> None:

@@ -175,6 +175,7 @@ def test_every_artifact_of_the_chain_tells_what_made_it(world: Path, shipped: Pa
         "embedding.npz": "train_embedding.py",
         "class_words.npz": "count_class_words.py",
         "kinds.npz": "build_kinds.py",
+        "lexicon.npz": "build_lexicon.py",
         "map.npz": "build_map.py",
         "taxonomy.npz": "build_taxonomy.py",
         "gallery.npz": "build_gallery.py",
@@ -323,6 +324,7 @@ def test_the_trained_model_looks_at_the_picture(world: Path, shipped: Path) -> N
     assert rows["constant"]["gain"] == pytest.approx(0)
     assert rows["gaze"]["gain"] > 0.05
     assert rows["gaze"]["ece"] < 0.2 and rows["constant"]["ece"] is None
+    assert 0 <= rows["gaze"]["specific_3"] <= 1 and "subjects" in rows["gaze"]
     assert rows["gaze"]["f1_interval"][0] <= rows["gaze"]["f1"] <= rows["gaze"]["f1_interval"][1]
     assert out.with_suffix(".md").read_text() in done.stdout + "\n"
     for name in rows:
