@@ -26,6 +26,8 @@ from img2prompt.models.tower import class_probabilities
 
 RIGHT = 0.6  # share of the hedges offered that are to be right, on sources left out in turn
 FOLDS = 8  # the sources are left out in so many groups
+# A source whose prompts hardly name things ("style of ARTIST") cannot tell what is right.
+NAMING, MIN_PICTURES = 0.2, 100
 LEAST = 0.05  # a sum below it is evidence of nothing
 # Strong, because most nouns are seen in few pictures: they go by how often prompts hold them.
 REGULARISATION = 0.03
@@ -41,7 +43,7 @@ class Pairs:
     Attributes:
         probabilities: float32 (n, C), of the classes.
         borne_out: bool (n, M), whether the prompt holds each noun or a word below it.
-        weights: float64 (n,).
+        weights: float64 (n,); 0 where a source's prompts hardly name anything.
         folds: int (n,), in which a picture's source is left out.
     """
 
@@ -107,7 +109,10 @@ def pairs_of(
             row[nouns.get(word, [])] = True
     _, source, count = np.unique(np.array(sources), return_inverse=True, return_counts=True)
     folds = np.array([hash64(name) % FOLDS for name in sources])
-    weights = 1.0 / np.sqrt(count[source].astype(np.float64))
+    weights = 1.0 / np.sqrt(count.astype(np.float64))
+    naming = np.bincount(source, borne_out.any(axis=1)) / count
+    silent = (count >= MIN_PICTURES) & (naming < NAMING)
+    weights = np.where(silent & ~silent.all(), 0.0, weights)[source]
     return Pairs(probabilities, borne_out, weights, folds)
 
 
@@ -127,7 +132,11 @@ def fit(taxonomy: Taxonomy, pairs: Pairs) -> tuple[Taxonomy, dict[str, float]]:
         out = pairs.folds == fold
         if not out.all():
             chances[out] = _fitted(taxonomy, pairs.take(~out)).chances(sums[out])
+    # Of several nouns the one whose chance is overrated is taken too often.
+    shift = _overrated(taxonomy, pairs, chances)
+    chances = _moved(chances, shift)
     fitted, figures = _fitted(taxonomy, pairs), {}
+    fitted = dataclasses.replace(fitted, offsets=fitted.offsets + shift)
     for threshold in THRESHOLDS:
         fitted = dataclasses.replace(fitted, threshold=np.array(threshold, np.float32))
         best = best_nouns(fitted, pairs.probabilities, chances)
@@ -168,6 +177,30 @@ def _fitted(taxonomy: Taxonomy, pairs: Pairs) -> Taxonomy:
     return dataclasses.replace(
         taxonomy, slope=np.array(slope, np.float32), offsets=offsets.astype(np.float32)
     )
+
+
+def _overrated(taxonomy: Taxonomy, pairs: Pairs, chances: NDArray[np.float32]) -> np.float32:
+    """What to add to the log-odds of chances, so that those taken are right as often as they say.
+
+    Of the nouns taken at a chance of one half; 0 where there are none.
+    """
+    half = dataclasses.replace(taxonomy, threshold=np.array(0.5, np.float32))
+    best = best_nouns(half, pairs.probabilities, chances)
+    said = np.flatnonzero(best >= 0)
+    if not len(said):
+        return np.float32(0)
+    weights = pairs.weights[said]
+    right = np.average(pairs.borne_out[said, best[said]], weights=weights)
+    low, high = -5.0, 5.0
+    for _ in range(30):  # halved to a billionth
+        middle = (low + high) / 2
+        moved = _moved(chances[said, best[said]], np.float32(middle))
+        low, high = (middle, high) if np.average(moved, weights=weights) < right else (low, middle)
+    return np.float32(middle)
+
+
+def _moved(chances: NDArray[np.float32], shift: np.float32) -> NDArray[np.float32]:
+    return (1.0 / (1.0 + np.exp(-(log_odds(chances) + shift)))).astype(np.float32)
 
 
 def _figures(
