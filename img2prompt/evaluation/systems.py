@@ -22,7 +22,7 @@ from img2prompt.evaluation import baselines, tables
 from img2prompt.evaluation.metrics import WORDS, Answers, examples, measure
 from img2prompt.inference.artifacts import Assets, load
 from img2prompt.inference.predictor import Predictor
-from img2prompt.models.features import cache_features, float_feature_reader
+from img2prompt.models.features import cache_features, cache_name, float_feature_reader
 
 BATCH = 32  # pictures predicted together
 Form = tuple[int, Fit]  # side and fit of prepared pictures
@@ -221,8 +221,10 @@ def _baselines(
     from img2prompt.models.gaze import build_tower
 
     words = [vectors.prompt_positions(records.prompt[i]) for i in training]
-    cache_features(build_tower(*backbone), backbone[0], records.places())
-    features = float_feature_reader(records, backbone[0])
+    tower = build_tower(*backbone)
+    name = cache_name(backbone[0], tower)
+    cache_features(tower, name, records.places())
+    features = float_feature_reader(records, name)
 
     def reading(answers: Callable[..., Answers]) -> Callable[[], Answers]:
         def answer() -> Answers:
