@@ -38,7 +38,7 @@ format: $(VENV)/dev.stamp
 
 train-setup: $(VENV)/train.stamp
 
-# Encoders of keras-hub as backbones, docs/better-eyes.md: 70 MB to download, 225 MB on the disk.
+# Encoders of keras-hub as backbones, docs/better-eyes.md: 70 MB to download, 230 MB on the disk.
 eyes-setup: $(VENV)/eyes.stamp
 
 $(VENV)/created.stamp:
