@@ -15,34 +15,11 @@ from numpy.typing import NDArray
 from img2prompt.embedding.vectors import WordVectors, top_k
 from img2prompt.evaluation.metrics import WORDS, Answers
 from img2prompt.inference.decoder import Decoder
+from img2prompt.inference.gallery import NEIGHBOURS, word_votes
+from img2prompt.models.scaler import Scaler
 
-NEIGHBOURS = 20  # of the k-nearest-neighbour baseline; 5, 20 and 50 were tried on validation
 PENALTY = 10_000.0  # of the linear baseline, likewise
-CLIP = 6.0  # standard deviations: pooled statistics have long tails
 BLOCK = 2_000  # pictures at a time, so that memory stays flat
-
-
-@dataclass(frozen=True)
-class Scaler:
-    """Standardises features and clips them at `CLIP` standard deviations.
-
-    Attributes:
-        centre: float32 (F,), the means.
-        spread: float32 (F,), the standard deviations, never 0.
-    """
-
-    centre: NDArray[np.float32]
-    spread: NDArray[np.float32]
-
-    @classmethod
-    def fit(cls, features: NDArray[np.float32]) -> "Scaler":
-        """The scaler of features (n, F)."""
-        return cls(features.mean(axis=0), features.std(axis=0) + 1e-4)
-
-    def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Features (n, F) → float32 (n, F) in [−`CLIP`, `CLIP`]."""
-        scaled = np.clip((features - self.centre) / self.spread, -CLIP, CLIP)
-        return np.asarray(scaled, np.float32)
 
 
 @dataclass(frozen=True)
@@ -143,12 +120,12 @@ def knn_answers(
     words = np.zeros((len(features), WORDS), np.int64)
     popular = constant_answers(training.words, 1, vectors).words[0]
     near, cosines = nearest_pictures(features, training.features)
-    for row, (positions, weights) in enumerate(zip(near, cosines, strict=True)):
-        votes = np.zeros(len(vectors))
-        votes[popular] = 1e-9 * np.arange(WORDS, 0, -1)
-        for position, weight in zip(positions, weights, strict=True):
-            votes[training.words[position]] += max(weight, 0.0)
-        words[row] = top_k(votes[None], WORDS)[0][0]
+    for row in range(len(features)):
+        one = slice(row, row + 1)
+        votes = word_votes(near[one], cosines[one], training.words, len(vectors))
+        votes = votes.astype(np.float64)  # single ones are too coarse for what follows
+        votes[:, popular] += 1e-9 * np.arange(WORDS, 0, -1)
+        words[row] = top_k(votes, WORDS)[0][0]
     return _word_answers("knn", words, vectors)
 
 

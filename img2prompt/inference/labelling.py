@@ -12,7 +12,8 @@ from pathlib import Path
 from img2prompt.core.executors import in_order
 from img2prompt.data.images import ImageError
 from img2prompt.inference.artifacts import ASSETS, MANIFEST, Assets, load
-from img2prompt.inference.predictor import BATCH, Prediction, Predictor, predict_files
+from img2prompt.inference.prediction import Prediction
+from img2prompt.inference.predictor import BATCH, Predictor, predict_files
 
 Labelled = tuple[str, Prediction | ImageError]
 _LOADING = threading.Lock()
@@ -24,6 +25,7 @@ def label_files(
     preset: str | None = None,
     revision: str | None = None,
     words: int = 10,
+    similar: int = 0,
 ) -> Iterator[Labelled]:
     """Predict files with an executor of `core.executors`; each worker loads the model once.
 
@@ -32,17 +34,18 @@ def label_files(
         files: pictures.
         preset, revision: as for `load`.
         words: how many a picture, 1–50.
+        similar: how many similar pictures of the gallery with each, 0–50.
 
     Yields:
         Each file's name and its `Prediction`, or why it cannot be used, in order.
 
     Raises:
-        UserError: as `load`, or `words` out of range.
+        UserError: as `load`; `words` or `similar` out of range, or there is no gallery.
     """
     names = [os.fspath(file) for file in files]
     # The batches are those of `predict_many`, so that the answers are the same to the last bit.
     batches = (names[start : start + BATCH] for start in range(0, len(names), BATCH))
-    run = Run(uuid.uuid4().hex, preset, revision, str(Path.cwd()), words)
+    run = Run(uuid.uuid4().hex, preset, revision, str(Path.cwd()), words, similar)
     tasks = ((run, batch) for batch in batches)
     for rows in in_order(executor, _label, tasks):
         yield from rows
@@ -54,7 +57,7 @@ class Run:
 
     Attributes:
         key: no two runs have the same.
-        preset, revision, words: as for `label_files`.
+        preset, revision, words, similar: as for `label_files`.
         folder: the one that relative names are of; a worker's own may be another.
     """
 
@@ -63,6 +66,7 @@ class Run:
     revision: str | None
     folder: str
     words: int
+    similar: int
 
 
 def _label(run: Run, names: list[str]) -> list[Labelled]:
@@ -71,7 +75,7 @@ def _label(run: Run, names: list[str]) -> list[Labelled]:
     with _LOADING:  # a cluster's worker has threads
         predictor = _load(run)
     paths = names if here else [str(Path(run.folder, name)) for name in names]
-    rows = [row for _, row in predict_files(predictor, paths, run.words)]
+    rows = [row for _, row in predict_files(predictor, paths, run.words, run.similar)]
     return [
         (name, row if here or isinstance(row, Prediction) else _renamed(row, path, name))
         for name, path, row in zip(names, paths, rows, strict=True)

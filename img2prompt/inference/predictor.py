@@ -1,9 +1,11 @@
 """`Predictor`: a picture → its `Prediction`, the words with scores, vectors and alternatives."""
 
 import dataclasses
+import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,11 @@ from img2prompt.core.errors import UserError
 from img2prompt.data import images
 from img2prompt.embedding.vectors import WordVectors, top_k
 from img2prompt.inference.decoder import Decoder
+from img2prompt.inference.gallery import GALLERY_FILE, SIMILAR_LIMIT, Gallery
+from img2prompt.inference.hedging import Hedge, Hedger
 from img2prompt.inference.model_files import check_model_file, names_keras_hub
+from img2prompt.inference.prediction import PredictedWord, Prediction
+from img2prompt.models.tower import all_layers, classifier_of, tower_fingerprint, tower_of
 
 ALTERNATIVES = 5  # nearest other words shown for each answer
 WORD_LIMIT = 50  # of one answer
@@ -22,61 +28,20 @@ BATCH = 32  # pictures decoded and predicted together; 192×192 floats of 32 pic
 
 
 @dataclass(frozen=True)
-class PredictedWord:
-    """One answer.
+class Look:
+    """What a model gives for a batch of pictures, in one pass.
 
     Attributes:
-        word: in lower case, as in the vocabulary.
-        score: cosine of `vector` and the word's own vector, in [−1, 1].
-        confidence: share of validation answers with this ranking value that stood in the prompt,
-            in [0, 1]; None where the model's decoder is not calibrated.
-        vector: the predicted vector (D,) nearest to the word, as plain floats.
-        step: the output step of the model that gave the vector, from 0.
-        alternatives: the next nearest words of the same vector, (word, cosine), best first.
+        vectors: float32 (b, steps, D), the predicted word vectors.
+        features: float32 (b, F), the channel statistics that the model's head reads
+            (`gaze.build_tower`); None where the model has no layer `features`.
+        classes: float32 (b, classes), the probabilities of the classes that its CNN tells apart;
+            None where its head has no layer `classes`.
     """
 
-    word: str
-    score: float
-    confidence: float | None
-    vector: tuple[float, ...]
-    step: int
-    alternatives: tuple[tuple[str, float], ...]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer to one picture: plain data, highest score first.
-
-    Attributes:
-        preset: the model's name.
-        words: the words the decoder ranks highest, by falling score, none twice.
-        vectors: float32 (steps, D), all predicted vectors.
-    """
-
-    preset: str
-    words: tuple[PredictedWord, ...]
     vectors: NDArray[np.float32]
-
-    @property
-    def prompt(self) -> str:
-        """The words as a prompt: "portrait, woman, oil"."""
-        return ", ".join(word.word for word in self.words)
-
-    def to_dict(self, vectors: bool = True) -> dict[str, Any]:
-        """JSON-ready; without `vectors`, what the command line prints."""
-        words = []
-        for word in self.words:
-            row = dataclasses.asdict(word)
-            row["score"] = round(word.score, 4)
-            if word.confidence is None:
-                del row["confidence"]
-            else:
-                row["confidence"] = round(word.confidence, 4)
-            row["alternatives"] = [[other, round(score, 4)] for other, score in word.alternatives]
-            if not vectors:
-                del row["vector"], row["step"]
-            words.append(row)
-        return {"preset": self.preset, "words": words}
+    features: NDArray[np.float32] | None
+    classes: NDArray[np.float32] | None = None
 
 
 class Predictor:
@@ -87,6 +52,8 @@ class Predictor:
         vectors: the embedding that the model was trained towards.
         preset: the model's name.
         decoder: ranks words by the vectors; unset, by cosine alone, without confidences.
+        gallery: loads the pictures to show similar ones of; unset, there are none.
+        hedger: names the nouns above torn classes; unset, none are named.
 
     Attributes:
         side: of the model's input, in pixels.
@@ -97,46 +64,77 @@ class Predictor:
     """
 
     def __init__(
-        self, model: Any, vectors: WordVectors, preset: str, decoder: Decoder | None = None
+        self,
+        model: Any,
+        vectors: WordVectors,
+        preset: str,
+        decoder: Decoder | None = None,
+        gallery: Callable[[], Gallery] | None = None,
+        hedger: Hedger | None = None,
     ) -> None:
-        from img2prompt.core.backend import tf
+        from img2prompt.core.backend import keras, tf
 
         self.vectors = vectors
         self.decoder = decoder or Decoder.plain(vectors)
+        self._load_gallery = gallery
         self.preset = preset
         self.side = _side_of(model)
         self.model = model
         check_pair(model, vectors)
+        tower = tower_of(model)
         self.fit = _activation_of(model).fit
+        outputs = keras.Model(model.input, [model.output, tower.output]) if tower else model
+        self._classifier = classifier_of(model, tower.output.shape[-1]) if tower else None
+        classes = len(self._classifier.bias) if self._classifier else 0
+        self._hedger = hedger if hedger and hedger.fits(classes) else None
         # Compiled once; `model(x)` without it takes five times as long for one picture.
         self._call = tf.function(
-            lambda pixels: model(pixels, training=False),
+            lambda pixels: outputs(pixels, training=False),
             input_signature=[tf.TensorSpec((None, self.side, self.side, 3), tf.float32)],
         )
 
-    def __call__(self, image: images.ImageSource, words: int = 10) -> Prediction:
+    @cached_property
+    def gallery(self) -> Gallery | None:
+        """The gallery of the model, loaded when first asked for; None where there is none.
+
+        Raises:
+            UserError: missing, damaged, or of another model.
+        """
+        tower = tower_of(self.model)
+        if self._load_gallery is None or tower is None:
+            return None
+        gallery = self._load_gallery()
+        gallery.check_tower(tower_fingerprint(tower))
+        return gallery
+
+    def __call__(self, image: images.ImageSource, words: int = 10, similar: int = 0) -> Prediction:
         """Predict one picture.
 
         Args:
             image: as `images.open_image` takes it.
             words: how many words, 1–`WORD_LIMIT`.
+            similar: how many similar pictures of the gallery, 0–`SIMILAR_LIMIT`.
 
         Raises:
             ImageError: the picture cannot be used.
-            UserError: `words` out of range.
+            UserError: `words` or `similar` out of range, or there is no gallery.
         """
-        check_word_count(words)
+        self._check_counts(words, similar)
         pixels = images.preprocess(image, self.side, self.fit)[None]
-        return self.decode(self.predict_vectors(pixels)[0], words)
+        return self._answer(self.look(pixels), 0, words, similar)
 
     def predict_many(
-        self, sources: Iterable[images.ImageSource], words: int = 10
+        self, sources: Iterable[images.ImageSource], words: int = 10, similar: int = 0
     ) -> Iterator[Prediction | images.ImageError]:
         """Predict any number of pictures in batches, in order, holding one batch in memory.
 
         A picture that cannot be used yields its `ImageError` instead of a `Prediction`.
+
+        Args:
+            sources: the pictures.
+            words, similar: as of a call for one picture.
         """
-        check_word_count(words)
+        self._check_counts(words, similar)
         batch: list[NDArray[np.float32] | images.ImageError] = []
         for source in sources:
             try:
@@ -145,37 +143,85 @@ class Predictor:
                 batch.append(error)
             del source  # a decoded picture is not kept while the next one is decoded
             if len(batch) == BATCH:
-                yield from self._predict_batch(batch, words)
+                yield from self._predict_batch(batch, words, similar)
                 batch = []
         if batch:
-            yield from self._predict_batch(batch, words)
+            yield from self._predict_batch(batch, words, similar)
 
     def predict_vectors(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Preprocessed pictures (b, side, side, 3) in [0, 1] → word vectors (b, steps, D)."""
-        vectors: NDArray[np.float32] = self._call(np.asarray(pixels, dtype=np.float32)).numpy()
-        return vectors
+        return self.look(pixels).vectors
+
+    def look(self, pixels: NDArray[np.float32]) -> Look:
+        """Preprocessed pictures (b, side, side, 3) in [0, 1] → their vectors, features, classes."""
+        found = self._call(np.asarray(pixels, dtype=np.float32))
+        if not isinstance(found, list):
+            return Look(found.numpy(), None)
+        vectors, features = found[0].numpy(), np.asarray(found[1], dtype=np.float32)
+        classes = self._classifier(features) if self._classifier else None
+        return Look(vectors, features, classes)
 
     def decode(self, vectors: NDArray[np.float32], words: int = 10) -> Prediction:
         """Predicted vectors float32 (steps, D) → the answer; see `choose_words`."""
         chosen = choose_words(self.decoder, vectors, words, alternatives=ALTERNATIVES)
-        return Prediction(self.preset, tuple(chosen), np.asarray(vectors, dtype=np.float32))
+        lexicon = self.decoder.lexicon
+        pairs = lexicon.pairs_among([word.word for word in chosen]) if lexicon is not None else ()
+        values = np.asarray(vectors, dtype=np.float32)
+        return Prediction(self.preset, tuple(chosen), values, pairs=pairs)
+
+    def parents(self, look: Look, row: int) -> tuple[Hedge, ...]:
+        """`Prediction.parents` of one picture of a batch that was looked at."""
+        if self._hedger is None or look.classes is None:
+            return ()
+        return self._hedger(look.classes[row : row + 1])[0]
+
+    def similar(self, look: Look, row: int, prediction: Prediction, count: int) -> Prediction:
+        """The prediction with the pictures of the gallery that are most like the one it is of.
+
+        Args:
+            look: of a batch of pictures.
+            row: the picture's place in the batch.
+            prediction: the answer to it.
+            count: how many, 1–`SIMILAR_LIMIT`.
+
+        Raises:
+            UserError: `count` out of range, or there is no gallery.
+        """
+        self._check_counts(1, count)
+        assert self.gallery is not None and look.features is not None
+        answer = [word.word for word in prediction.words]
+        found = self.gallery.nearest(look.features[row], count, answer)
+        return dataclasses.replace(prediction, similar=found)
+
+    def _answer(self, look: Look, row: int, words: int, similar: int) -> Prediction:
+        prediction = self.decode(look.vectors[row], words)
+        prediction = dataclasses.replace(prediction, parents=self.parents(look, row))
+        return self.similar(look, row, prediction, similar) if similar else prediction
+
+    def _check_counts(self, words: int, similar: int) -> None:
+        check_word_count(words)
+        check_similar_count(similar)
+        if similar and self.gallery is None:
+            raise UserError("inference.no_gallery", preset=self.preset, file=GALLERY_FILE)
 
     def _predict_batch(
-        self, batch: list[NDArray[np.float32] | images.ImageError], words: int
+        self, batch: list[NDArray[np.float32] | images.ImageError], words: int, similar: int
     ) -> Iterator[Prediction | images.ImageError]:
         good = [item for item in batch if isinstance(item, np.ndarray)]
-        outputs = iter(self.predict_vectors(np.stack(good)) if good else ())
+        look = self.look(np.stack(good)) if good else None
+        rows = itertools.count()
         for item in batch:
             if isinstance(item, images.ImageError):
                 yield item
             else:
-                yield self.decode(next(outputs), words)
+                assert look is not None
+                yield self._answer(look, next(rows), words, similar)
 
 
 def choose_words(
     decoder: Decoder, predicted: NDArray[np.float32], words: int, alternatives: int = 0
 ) -> list[PredictedWord]:
-    """The words that the decoder ranks highest, by falling score, none twice.
+    """The words that the decoder ranks highest, in its order, none twice.
 
     One matrix product with the whole vocabulary. Each word's score is its cosine to the vector
     nearest to it.
@@ -186,7 +232,7 @@ def choose_words(
         words: how many, at most.
         alternatives: how many other near words to give with each.
     """
-    vectors = decoder.vectors
+    vectors, lexicon = decoder.vectors, decoder.lexicon
     scores = vectors.similarities(predicted)  # (steps, V)
     positions, values = decoder.rank(scores.max(axis=0)[None], words)
     confidences = decoder.confidence(values[0])
@@ -211,15 +257,22 @@ def choose_words(
                 vector=tuple(float(v) for v in predicted[step]),
                 step=int(step),
                 alternatives=tuple(others),
+                generic=lexicon is not None and bool(lexicon.generic[position]),
             )
         )
-    return sorted(answer, key=lambda word: -word.score)
+    return answer
 
 
 def check_word_count(words: int) -> None:
     """Raise :class:`UserError` unless 1 ≤ words ≤ `WORD_LIMIT`."""
     if not 1 <= words <= WORD_LIMIT:
         raise UserError("inference.word_count", most=WORD_LIMIT, words=words)
+
+
+def check_similar_count(similar: int) -> None:
+    """Raise :class:`UserError` unless 0 ≤ similar ≤ `SIMILAR_LIMIT`."""
+    if not 0 <= similar <= SIMILAR_LIMIT:
+        raise UserError("inference.similar_count", most=SIMILAR_LIMIT, similar=similar)
 
 
 def check_pair(model: Any, vectors: WordVectors) -> None:
@@ -254,11 +307,14 @@ def load_model(path: str | os.PathLike[str]) -> Any:
 
 
 def predict_files(
-    predictor: Predictor, files: Sequence[str | os.PathLike[str]], words: int = 10
+    predictor: Predictor,
+    files: Sequence[str | os.PathLike[str]],
+    words: int = 10,
+    similar: int = 0,
 ) -> Iterator[tuple[str, Prediction | images.ImageError]]:
     """`predict_many` of files: (name, answer or error) in order."""
     names = [str(file) for file in files]
-    yield from zip(names, predictor.predict_many(names, words), strict=True)
+    yield from zip(names, predictor.predict_many(names, words, similar), strict=True)
 
 
 def _side_of(model: Any) -> int:
@@ -273,14 +329,7 @@ def _activation_of(model: Any) -> Any:
     """The model's `ScaledTanh`, which names the embedding and the fit of its pictures."""
     from img2prompt.models.layers import ScaledTanh
 
-    found = [layer for layer in _all_layers(model) if isinstance(layer, ScaledTanh)]
+    found = [layer for layer in all_layers(model) if isinstance(layer, ScaledTanh)]
     if len(found) != 1:
         raise UserError("inference.no_scaled_tanh")
     return found[0]
-
-
-def _all_layers(model: Any) -> Iterator[Any]:
-    for layer in model.layers:
-        yield layer
-        if hasattr(layer, "layers"):
-            yield from _all_layers(layer)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from img2prompt.core.arrays import map_array
 from img2prompt.core.files import atomic_path, sweep
 from img2prompt.data.images import to_float
-from img2prompt.data.shards import Pictures
+from img2prompt.data.shards import ShardIndex
 from img2prompt.models.hub_encoders import is_hub_encoder
 
 BATCH = 64
@@ -88,7 +88,7 @@ def cache_features(tower: Any, name: str, shards: Sequence[tuple[Path, str]]) ->
 
 
 def float_feature_reader(
-    pictures: Pictures, name: str
+    pictures: ShardIndex, name: str
 ) -> Callable[[NDArray[np.integer]], NDArray[np.float32]]:
     """Positions (b,) → cached features as training and baselines take them, float32 (b, F)."""
     stored = pictures.reader(lambda folder, shard: feature_path(folder, name, shard))

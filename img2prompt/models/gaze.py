@@ -19,6 +19,7 @@ from img2prompt.embedding.class_words import Classes
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.models.backbones import Classifier, load_backbone, stage_outputs
 from img2prompt.models.layers import PooledStatistics, ScaledTanh
+from img2prompt.models.tower import CLASSES, WORDS, around, class_probabilities
 
 STEPS = 10  # "about ten word vectors"
 LOOK, STEP, LSTM = 512, 128, 256  # widths of the dense layer, of each step's part, of the LSTM
@@ -60,8 +61,8 @@ class Evidence:
                 directions gets unit spread.
         """
         directions = class_words.directions(vectors)
-        kernel, bias = classifier.kernel / classifier.temperature, classifier.bias
-        bare = cls(kernel, bias / classifier.temperature, directions, classifier.behind)
+        kernel, bias = tempered(classifier)
+        bare = cls(kernel, bias, directions, classifier.behind)
         blocks = np.array_split(sample, -(-len(sample) // 512))  # words may be the classes
         seen = np.concatenate([bare.probabilities(block) @ directions for block in blocks])
         # Pictures that are all alike have hardly any spread; divided by it they would saturate
@@ -69,18 +70,14 @@ class Evidence:
         spread = np.maximum(seen.std(axis=0), 0.1 * np.abs(seen.mean(axis=0)))
         return dataclasses.replace(bare, directions=directions / (spread + 1e-6))
 
-    def place(self, width: int) -> tuple[int, int]:
-        """Where in `width` features the C lie: (before, behind)."""
-        channels = len(self.kernel)
-        behind = channels if self.behind is None else self.behind
-        return width - channels - behind, behind
-
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Channel statistics (b, F) → class probabilities (b, classes), as the head computes."""
-        before, _ = self.place(features.shape[1])
-        logits = features[:, before : before + len(self.kernel)] @ self.kernel + self.bias
-        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return shares / shares.sum(axis=1, keepdims=True)
+        return class_probabilities(features, self.kernel, self.bias, self.behind)
+
+
+def tempered(classifier: Classifier) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel and bias of a backbone's classifier, less sure of itself by its temperature."""
+    return (classifier.kernel / classifier.temperature, classifier.bias / classifier.temperature)
 
 
 def build_tower(backbone: str, side: int) -> keras.Model:
@@ -158,11 +155,12 @@ def _class_direction(features: Any, evidence: Evidence) -> Any:
     layers = keras.layers
     width, channels = features.shape[-1], len(evidence.kernel)
     x = layers.Reshape((width, 1), name="statistics")(features)
-    x = layers.Cropping1D(evidence.place(width), name="last_means")(x)
+    x = layers.Cropping1D(around(width, channels, evidence.behind), name="last_means")(x)
     x = layers.Reshape((channels,), name="means")(x)
     # Probabilities need more digits than half precision has.
+    name = CLASSES if evidence.behind is None else WORDS
     classes = layers.Dense(
-        len(evidence.bias), "softmax", trainable=False, name="classes", dtype="float32"
+        len(evidence.bias), "softmax", trainable=False, name=name, dtype="float32"
     )
     direction = layers.Dense(
         evidence.directions.shape[1],

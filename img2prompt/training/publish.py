@@ -13,6 +13,7 @@ from img2prompt.core.errors import UserError
 from img2prompt.core.hub import COMMIT, MAIN, Asked, check_repo_id, check_revision, explained
 from img2prompt.core.transfers import prepare_client
 from img2prompt.inference.artifacts import ASSETS, MANIFEST, Assets
+from img2prompt.inference.gallery import CREDITS_FILE, GALLERY_FILE, credits_document
 from img2prompt.training.model_card import CARD, HUB_CARD, find_card, hub_documents
 
 MESSAGE = "Publish {presets}"
@@ -114,10 +115,12 @@ def plan_publication(
     taken = {HUB_CARD, CARD} & assets.files.keys()
     if taken:
         raise UserError("training.card_in_manifest", path=folder / MANIFEST, name=taken.pop())
-    uploads = {name: assets.path(name) for name in assets.files}
+    uploads: dict[str, Path | bytes] = {name: assets.path(name) for name in assets.files}
     vectors = assets.embedding()
     for preset in assets.presets:
         assets.decoder(preset, vectors)  # what nobody could load is not published
+    if GALLERY_FILE in assets.files:  # no picture without its credit
+        uploads[CREDITS_FILE] = credits_document(assets.gallery()).encode()
     uploads[MANIFEST] = folder / MANIFEST
     documents = hub_documents(repo, branch, find_card(folder, card), folder, {*uploads})
     return Plan(

@@ -6,15 +6,14 @@ import scipy.sparse
 
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.evaluation.baselines import (
-    CLIP,
     NEIGHBOURS,
     Ridge,
-    Scaler,
     TrainingSet,
     knn_answers,
     linear_answers,
     nearest_pictures,
 )
+from img2prompt.models.scaler import CLIP, Scaler
 
 
 def test_knn_and_linear_read_the_features(axes: WordVectors) -> None:

@@ -10,10 +10,10 @@ from img2prompt.core.errors import UserError
 from img2prompt.data.images import ImageError
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.inference.decoder import Decoder
+from img2prompt.inference.prediction import PredictedWord, Prediction
 from img2prompt.inference.predictor import (
     BATCH,
-    PredictedWord,
-    Prediction,
+    Look,
     Predictor,
     check_word_count,
     choose_words,
@@ -108,13 +108,13 @@ def test_pictures_go_through_the_model_a_batch_at_a_time(
     predictor: Predictor, make_picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = []
-    plain = predictor.predict_vectors
+    plain = predictor.look
 
-    def counted(pixels: np.ndarray) -> np.ndarray:
+    def counted(pixels: np.ndarray) -> Look:
         sizes.append(len(pixels))
         return plain(pixels)
 
-    monkeypatch.setattr(predictor, "predict_vectors", counted)
+    monkeypatch.setattr(predictor, "look", counted)
     pictures = [make_picture(seed) for seed in range(3)]
     results = list(predictor.predict_many([pictures[n % 3] for n in range(2 * BATCH + 1)]))
     assert len(results) == 2 * BATCH + 1 and sizes == [BATCH, BATCH, 1]

@@ -76,7 +76,7 @@ def test_a_model_on_clip_is_trained_shipped_measured_and_served(
     cached = map_array(kept / "part-000001.npy")[:4]
     np.testing.assert_allclose(cached, tower(pixels).numpy(), atol=2e-3)
     head = predictor.model.get_layer("head")
-    assert head.get_layer("classes").units == vectors.answerable.sum()
+    assert head.get_layer("words").units == vectors.answerable.sum()
     again = gaze.join(tower, head)(pixels, training=False)
     np.testing.assert_allclose(predictor.predict_vectors(pixels), again, atol=1e-6)
 

@@ -17,6 +17,7 @@ from hub_repository import OWNER, READER, WRITER, Hub, Repository
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paths import ROOT
+from toy_gallery import gallery_of
 from waiting import PATIENCE
 
 from img2prompt.__main__ import main
@@ -24,6 +25,7 @@ from img2prompt.core.errors import UserError
 from img2prompt.core.files import sha256_of, write_json
 from img2prompt.inference import artifacts
 from img2prompt.inference.artifacts import Assets, load, open_assets
+from img2prompt.inference.gallery import GALLERY_FILE
 from img2prompt.training.publish import plan_publication, publish
 
 REPO = f"{OWNER}/words"
@@ -304,6 +306,18 @@ def test_a_card_that_would_be_broken_is_refused(
 
 
 # --- what is not published ------------------------------------------------------------------------
+
+
+def test_pictures_are_not_published_without_their_credits(folder: Path) -> None:
+    assert not any("credits" in upload.name for upload in plan_publication(REPO, folder).uploads)
+    path = folder / GALLERY_FILE
+    gallery_of(np.eye(3, dtype=np.float32)).save(path)
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    manifest["files"][path.name] = {"sha256": sha256_of(path), "size": path.stat().st_size}
+    write_json(folder / "manifest.json", manifest)
+    uploads = {upload.name: upload.content for upload in plan_publication(REPO, folder).uploads}
+    assert b"https://github.com/a/b" in uploads["gallery-credits.md"]
+    assert uploads[GALLERY_FILE] == path
 
 
 def test_a_changed_file_is_found_before_anything_is_sent(hub: Hub, folder: Path) -> None:
