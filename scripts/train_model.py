@@ -16,6 +16,9 @@ Killed, the same command with `--resume` goes on from the last whole epoch. On t
 ends with the weights of a run that nobody disturbed: the state of the random numbers of dropout and
 of the loss is saved, too.
 
+`--backbone keras_hub:PRESET_OR_FOLDER` looks with an encoder of keras-hub instead of the small CNN,
+and downloads it where it is a preset's name (docs/better-eyes.md).
+
 `--stream` draws pictures in the order of the shards, so that an epoch reads its part of the disk
 once: for more data than memory holds. It draws other pictures than without. `--strategy mirrored`
 uses all GPUs of this machine; for several machines start the same command on each with `--strategy

@@ -13,6 +13,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,39 @@ _FILE = ArrayFile(
         "embedding": TEXT,
     },
 )
+
+
+class Classes(Protocol):
+    """What the classes of a classifier say about a picture's words."""
+
+    def expected(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Class probabilities (n, C) → expected share of each word, float32 (n, V)."""
+
+    def directions(self, vectors: WordVectors) -> NDArray[np.float32]:
+        """Where each class lies in the embedding: float32 (C, M), M of the class's choosing."""
+
+
+@dataclass(frozen=True)
+class WordsAsClasses:
+    """Classes that are words of the vocabulary: each says itself.
+
+    Attributes:
+        words: int (C,), positions in the vocabulary.
+        vocabulary: how many words that has.
+    """
+
+    words: NDArray[np.integer]
+    vocabulary: int
+
+    def expected(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Class probabilities (n, C) → the same, each at its word's place: float32 (n, V)."""
+        shares = np.zeros((len(probabilities), self.vocabulary), np.float32)
+        shares[:, self.words] = probabilities
+        return shares
+
+    def directions(self, vectors: WordVectors) -> NDArray[np.float32]:
+        """The words' unit vectors, float32 (C, D)."""
+        return vectors.unit[self.words].astype(np.float32)
 
 
 @dataclass(frozen=True)

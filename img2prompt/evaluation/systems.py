@@ -30,7 +30,7 @@ from img2prompt.evaluation.metrics import WORDS, Answers, examples, measure
 from img2prompt.evaluation.subjects import subjects_named
 from img2prompt.inference.artifacts import ASSETS, Assets, load
 from img2prompt.inference.predictor import Predictor
-from img2prompt.models.features import cache_features, float_feature_reader
+from img2prompt.models.features import cache_features, cache_name, float_feature_reader
 
 BATCH = 32  # pictures predicted together
 Form = tuple[int, Fit]  # side and fit of prepared pictures
@@ -233,8 +233,10 @@ def _baselines(
         for _, prompts in pictures.prompt_blocks(training)
         for prompt in prompts
     ]
-    cache_features(build_tower(*backbone), backbone[0], pictures.places())
-    features = float_feature_reader(pictures, backbone[0])
+    tower = build_tower(*backbone)
+    name = cache_name(backbone[0], tower)
+    cache_features(tower, name, pictures.places())
+    features = float_feature_reader(pictures, name)
 
     def reading(answers: Callable[..., Answers]) -> Callable[[], Answers]:
         def answer() -> Answers:

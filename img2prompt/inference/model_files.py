@@ -23,6 +23,7 @@ from img2prompt.core.arrays import (
 )
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import parse_json
+from img2prompt.core.printable import one_line
 
 WEIGHTS = "model.weights.h5"  # the member that holds the weights
 CONFIG = "config.json"
@@ -33,10 +34,19 @@ LARGEST = 2**20  # a number in a config, such as a layer's width; the largest of
 NO_SIZES = ("shared_object_id", "seed")  # keys of numbers that may be of any size
 SIDES = ("units", "filters", "output_dim")  # keys of how many numbers a layer gives
 OBJECTS = 2**16  # groups and arrays of the weights; `gaze` has 800
+# Packages that Keras imports by itself where a config names them. Of keras-hub a file of ours may
+# hold an image encoder, and nothing else.
+HUBS = ("keras_hub", "keras_nlp", "keras_cv")
+ENCODER_LAYERS = 256  # of such an encoder; the deepest of keras-hub's has 48
 
 
-def check_model_file(path: str | os.PathLike[str]) -> None:
-    """Raise `UserError` for a file that is no `.keras` file, or needs far more than its size."""
+def check_model_file(path: str | os.PathLike[str]) -> Any:
+    """Raise `UserError` for a file that is no `.keras` file, or needs far more than its size.
+
+    Returns:
+        The model's config, as JSON gives it.
+    """
+    config: Any = None
     with (
         refused_if_unfit(
             lambda reason: UserError("inference.unfit_model", path=path, reason=reason)
@@ -49,9 +59,40 @@ def check_model_file(path: str | os.PathLike[str]) -> None:
             if members[name].file_size > TEXT_BYTES:
                 raise UnfitError("inference.text_too_large", name=name)
             value = _check_text(name, archive.read(name))
-            if name == CONFIG and _bytes_built(value) > _most(members[WEIGHTS]):
-                raise UnfitError("inference.asks_for_weights")
+            if name == CONFIG:
+                config = value
+        _check_hub_classes(config)
+        if _bytes_built(config) > _most(members[WEIGHTS]):
+            raise UnfitError("inference.asks_for_weights")
         _check_weights(archive, members[WEIGHTS])
+    return config
+
+
+def names_keras_hub(config: Any) -> bool:
+    """Whether a model's config names classes of keras-hub."""
+    return any(_hub_class(item) is not None for _, item in _items(config))
+
+
+def _hub_class(item: Any) -> str | None:
+    """The class of one of `HUBS` that a part of a config names; None where it names none."""
+    if not isinstance(item, dict):
+        return None
+    module, registered = item.get("module"), item.get("registered_name")
+    packages = (str(module).partition(".")[0], str(registered).partition(">")[0])
+    return str(item.get("class_name")) if any(name in HUBS for name in packages) else None
+
+
+def _check_hub_classes(config: Any) -> None:
+    for _, item in _items(config):
+        if (named := _hub_class(item)) is None:
+            continue
+        from img2prompt.models.hub_encoders import ENCODERS
+
+        if named not in ENCODERS or item.get("registered_name") != f"keras_hub>{named}":
+            raise UnfitError("inference.no_hub_encoder", name=one_line(named)[:60])
+        settings = item.get("config")
+        if not isinstance(settings, dict) or _number(settings.get("num_layers")) > ENCODER_LAYERS:
+            raise UnfitError("inference.asks_for_too_much", name=CONFIG)
 
 
 def _check_text(name: str, data: bytes) -> Any:
@@ -88,7 +129,24 @@ def _bytes_built(config: Any) -> int:
         window = math.prod(_number(n) or 1 for n in kernel) if isinstance(kernel, list) else 1
         gates = 4 if "recurrent_activation" in inner else 1
         total += 4 * gates * out * (came * window + (out if gates > 1 else 0))
+        total += _bytes_of_encoder(inner)
     return total
+
+
+def _bytes_of_encoder(settings: dict[str, Any]) -> int:
+    """About the bytes of the weights of a transformer of keras-hub that looks at pictures."""
+    width, patch = _largest(settings.get("hidden_dim")), _largest(settings.get("patch_size"))
+    inner = max(_largest(settings.get(key)) for key in ("intermediate_dim", "mlp_dim"))
+    sides = (_largest(settings.get(key)) for key in ("image_shape", "position_embedding_shape"))
+    places = sum((side // max(patch, 1)) ** 2 for side in sides)
+    places += _largest(settings.get("num_register_tokens"))
+    blocks = _largest(settings.get("num_layers")) * (4 * width + 2 * inner)
+    return 4 * width * (blocks + 3 * patch**2 + places)
+
+
+def _largest(value: Any) -> int:
+    """The largest positive number of a value of a config, which may be a list; 0 for none."""
+    return max((_number(item) for _, item in _items(value)), default=0)
 
 
 def _number(value: Any) -> int:

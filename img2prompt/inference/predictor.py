@@ -18,7 +18,7 @@ from img2prompt.embedding.vectors import WordVectors, top_k
 from img2prompt.inference.decoder import Decoder
 from img2prompt.inference.gallery import GALLERY_FILE, SIMILAR_LIMIT, Gallery
 from img2prompt.inference.hedging import Hedge, Hedger
-from img2prompt.inference.model_files import check_model_file
+from img2prompt.inference.model_files import check_model_file, names_keras_hub
 from img2prompt.inference.prediction import PredictedWord, Prediction
 from img2prompt.models.tower import all_layers, classifier_of, tower_fingerprint, tower_of
 
@@ -286,17 +286,20 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     """A `.keras` file of ours, safe mode on, not compiled.
 
     Raises:
-        UserError: missing, damaged, or not a model of ours.
+        UserError: missing, damaged, not a model of ours, or made with an encoder of keras-hub,
+            which is not installed here.
     """
     import img2prompt.models  # registers our layers  # noqa: F401
     from img2prompt.core.backend import keras
+    from img2prompt.models.hub_encoders import import_keras_hub
 
     path = Path(path)
     if not path.is_file():
         raise UserError("inference.no_model", path=path)
     if path.suffix != ".keras":
         raise UserError("inference.not_keras", path=path)
-    check_model_file(path)
+    if names_keras_hub(check_model_file(path)):
+        import_keras_hub()
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception:  # zip, HDF5 and config errors of many types

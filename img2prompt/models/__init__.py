@@ -1,5 +1,5 @@
 """Model presets, one file each; importing this registers our layers and losses with Keras."""
 
-from img2prompt.models import layers, losses
+from img2prompt.models import hub_encoders, layers, losses
 
-__all__ = ["layers", "losses"]
+__all__ = ["hub_encoders", "layers", "losses"]

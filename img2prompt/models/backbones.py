@@ -1,8 +1,8 @@
-"""ImageNet-pretrained CNN backbones: pictures in [0, 1] → feature maps.
+"""Pretrained backbones: pictures in [0, 1] → feature maps.
 
-Pretrained weights come from packages of the Python package index (`requirements-train.txt`), or
-from `keras.applications` where its host can be reached. Only training needs them: a trained model
-carries its backbone's weights in its own `.keras` file.
+Pretrained weights come from packages of the Python package index (`requirements-train.txt`), or,
+where their hosts can be reached, from `keras.applications` and keras-hub (`hub_encoders.py`). Only
+training needs them: a trained model carries its backbone's weights in its own `.keras` file.
 """
 
 import functools
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from img2prompt.core.backend import keras
 from img2prompt.core.errors import UserError
+from img2prompt.models.hub_encoders import PREFIX, is_hub_encoder, load_hub_encoder
 from img2prompt.models.torch_checkpoint import read_torch_tensors
 
 # (kernel, stride, expansion, filters, repeats) of EfficientNet's stages: Tan & Le 2019,
@@ -30,6 +31,9 @@ STAGES = (
     (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
 )
+# Logits of the ImageNet classifier are divided by it: the pictures are smaller than those that it
+# learned from, and drawn rather than photographed, so that it is surer than it should be.
+TEMPERATURE = 1.5
 
 
 def efficientnet_lite(
@@ -75,23 +79,28 @@ def load_efficientnet_lite(number: int, side: int) -> keras.Model:
 
 @dataclass(frozen=True)
 class Classifier:
-    """The ImageNet classifier on top of a backbone.
+    """The classifier on top of a backbone.
 
     Attributes:
-        kernel: float32 (C, 1000), from the spatial mean of the backbone's output to logits.
-        bias: float32 (1000,).
+        kernel: float32 (C, classes), from C features of the tower to logits.
+        bias: float32 (classes,).
+        temperature: what its logits are divided by.
+        behind: how many features stand behind the C; unset, C, as the deviations of a last map
+            stand behind its means.
     """
 
     kernel: NDArray[np.float32]
     bias: NDArray[np.float32]
+    temperature: float = 1.0
+    behind: int | None = None
 
 
 def load_classifier(name: str) -> Classifier | None:
-    """The classifier that a backbone was pretrained with; None where we have none for it."""
+    """The classifier of the ImageNet classes that a backbone was pretrained with; None for none."""
     if not name.startswith("efficientnet_lite"):
         return None
     tensors = _lite_tensors(int(name[-1]))
-    return Classifier(tensors["_fc.weight"].T.copy(), tensors["_fc.bias"])
+    return Classifier(tensors["_fc.weight"].T.copy(), tensors["_fc.bias"], TEMPERATURE)
 
 
 def _lite_tensors(number: int) -> dict[str, NDArray[np.float32]]:
@@ -141,14 +150,18 @@ BACKBONES: dict[str, Callable[[int], keras.Model]] = {
 
 
 def load_backbone(name: str, side: int) -> keras.Model:
-    """A frozen backbone by name.
+    """A frozen backbone by name, one of `BACKBONES` or `keras_hub:` and a preset or folder.
 
     Raises:
         UserError: unknown name, or its weights cannot be had.
     """
-    if name not in BACKBONES:
-        raise UserError("models.no_backbone", name=name, names=", ".join(BACKBONES))
-    model = BACKBONES[name](side)
+    if is_hub_encoder(name):
+        model = load_hub_encoder(name, side)
+    elif name in BACKBONES:
+        model = BACKBONES[name](side)
+    else:
+        names = ", ".join([*BACKBONES, f"{PREFIX}PRESET_OR_FOLDER"])
+        raise UserError("models.no_backbone", name=name, names=names)
     model.trainable = False
     return model
 
@@ -220,12 +233,12 @@ def _round_filters(filters: float, divisor: int = 8) -> int:
 
 
 def stage_outputs(model: keras.Model) -> list[Any]:
-    """The last feature map of each resolution or width of a backbone, and its output.
+    """The last feature map of each resolution or width of a backbone, and its outputs.
 
-    Of EfficientNet-Lite every stage; of other backbones the output alone.
+    Of EfficientNet-Lite every stage; of other backbones the outputs alone.
     """
     ends: dict[int, Any] = {}
     for layer in model.layers:
         if layer.name.startswith("block") and layer.name.endswith(("_project_bn", "_add")):
             ends[layer.output.shape[-1]] = layer.output  # the last one of this width stays
-    return [*ends.values(), model.output]
+    return [*ends.values(), *model.outputs]

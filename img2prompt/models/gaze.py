@@ -7,6 +7,7 @@ classes it sees, so that words come up which no training prompt taught. The CNN 
 trains from cached features in minutes on two CPU cores.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,40 +15,39 @@ import numpy as np
 
 from img2prompt.core.backend import keras
 from img2prompt.data.images import Fit
-from img2prompt.embedding.class_words import ClassWords
+from img2prompt.embedding.class_words import Classes
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.models.backbones import Classifier, load_backbone, stage_outputs
 from img2prompt.models.layers import PooledStatistics, ScaledTanh
-from img2prompt.models.tower import class_probabilities
+from img2prompt.models.tower import CLASSES, WORDS, around, class_probabilities
 
 STEPS = 10  # "about ten word vectors"
 LOOK, STEP, LSTM = 512, 128, 256  # widths of the dense layer, of each step's part, of the LSTM
 DROPOUT = 0.4
 WEIGHT_DECAY = 1e-4
-# Logits are divided by it: the pictures are smaller than those the classifier learned from, and
-# drawn rather than photographed, so that it is surer than it should be.
-TEMPERATURE = 1.5
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What turns the CNN's last statistics into a direction in the embedding.
+    """What turns some of the tower's features into a direction in the embedding.
 
     Attributes:
-        kernel: float32 (C, classes), from the last stage's channel means to logits.
+        kernel: float32 (C, classes), from C features to logits: a CNN's last channel means.
         bias: float32 (classes,).
-        directions: float32 (classes, 2D), `ClassWords.directions`, scaled.
+        directions: float32 (classes, M), the classes' `directions`, scaled.
+        behind: how many features stand behind the C; unset, C (the last map's deviations).
     """
 
     kernel: np.ndarray
     bias: np.ndarray
     directions: np.ndarray
+    behind: int | None = None
 
     @classmethod
     def of(
         cls,
         classifier: Classifier,
-        class_words: ClassWords,
+        class_words: Classes,
         vectors: WordVectors,
         sample: np.ndarray,
     ) -> "Evidence":
@@ -55,37 +55,44 @@ class Evidence:
 
         Args:
             classifier: of the backbone.
-            class_words: what prompts say beside each class.
+            class_words: what each class says.
             vectors: the embedding.
-            sample: channel statistics (m, F) of training pictures; over them each of the 2D
+            sample: channel statistics (m, F) of training pictures; over them each of the
                 directions gets unit spread.
         """
         directions = class_words.directions(vectors)
-        bare = cls(*tempered(classifier), directions)
-        seen = bare.probabilities(sample) @ directions
+        kernel, bias = tempered(classifier)
+        bare = cls(kernel, bias, directions, classifier.behind)
+        blocks = np.array_split(sample, -(-len(sample) // 512))  # words may be the classes
+        seen = np.concatenate([bare.probabilities(block) @ directions for block in blocks])
         # Pictures that are all alike have hardly any spread; divided by it they would saturate
         # the network. Real data lie above this floor (0.2 of the mean at the least).
         spread = np.maximum(seen.std(axis=0), 0.1 * np.abs(seen.mean(axis=0)))
-        return cls(bare.kernel, bare.bias, directions / (spread + 1e-6))
+        return dataclasses.replace(bare, directions=directions / (spread + 1e-6))
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Channel statistics (b, F) → class probabilities (b, classes), as the head computes."""
-        return class_probabilities(features, self.kernel, self.bias)
+        return class_probabilities(features, self.kernel, self.bias, self.behind)
 
 
 def tempered(classifier: Classifier) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and bias of a backbone's classifier, less sure of itself by `TEMPERATURE`."""
-    return classifier.kernel / TEMPERATURE, classifier.bias / TEMPERATURE
+    """Kernel and bias of a backbone's classifier, less sure of itself by its temperature."""
+    return (classifier.kernel / classifier.temperature, classifier.bias / classifier.temperature)
 
 
 def build_tower(backbone: str, side: int) -> keras.Model:
     """The frozen part: float32 (b, side, side, 3) in [0, 1] → channel statistics (b, F).
 
+    Of maps their statistics; what the backbone gives for the whole picture stands behind as it is.
+
     Raises:
         UserError: unknown backbone, or its weights cannot be had.
     """
     cnn = load_backbone(backbone, side)
-    pooled = [PooledStatistics(name=f"pool{i}")(x) for i, x in enumerate(stage_outputs(cnn))]
+    pooled = [
+        PooledStatistics(name=f"pool{i}")(x) if len(x.shape) == 4 else x
+        for i, x in enumerate(stage_outputs(cnn))
+    ]
     features = keras.layers.Concatenate(name="features")(pooled)
     tower = keras.Model(cnn.input, features, name="tower")
     tower.trainable = False
@@ -118,7 +125,7 @@ def build_head(
     x = layers.Dropout(DROPOUT)(x)
     x = layers.Dense(LOOK, activation="gelu", name="look")(x)
     x = layers.Dropout(DROPOUT)(x)
-    seen = _class_direction(inputs, evidence) if evidence is not None else None  # (b, 2D)
+    seen = _class_direction(inputs, evidence) if evidence is not None else None  # (b, M)
     if seen is not None:
         x = layers.Concatenate(name="look_and_classes")([x, seen])
     # A part of the dense layer for each step. With the same input at every step the ten vectors
@@ -144,15 +151,16 @@ def build_head(
 
 
 def _class_direction(features: Any, evidence: Evidence) -> Any:
-    """Channel statistics (b, F) → mean direction of the classes seen, (b, 2D); frozen."""
+    """Channel statistics (b, F) → mean direction of the classes seen, (b, M); frozen."""
     layers = keras.layers
     width, channels = features.shape[-1], len(evidence.kernel)
     x = layers.Reshape((width, 1), name="statistics")(features)
-    x = layers.Cropping1D((width - 2 * channels, channels), name="last_means")(x)
+    x = layers.Cropping1D(around(width, channels, evidence.behind), name="last_means")(x)
     x = layers.Reshape((channels,), name="means")(x)
     # Probabilities need more digits than half precision has.
+    name = CLASSES if evidence.behind is None else WORDS
     classes = layers.Dense(
-        len(evidence.bias), "softmax", trainable=False, name="classes", dtype="float32"
+        len(evidence.bias), "softmax", trainable=False, name=name, dtype="float32"
     )
     direction = layers.Dense(
         evidence.directions.shape[1],

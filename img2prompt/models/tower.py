@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 FEATURES = "features"  # the layer of `gaze.build_tower` that the head reads
+WORDS = "words"  # that which tells words apart, as an encoder that reads texts does
 CLASSES = "classes"  # that of `gaze.build_head` that tells classes apart by the last channel means
 
 
@@ -65,15 +66,29 @@ def classifier_of(model: Any, width: int) -> SeenClasses | None:
     return None
 
 
-def class_probabilities(features: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+def around(width: int, channels: int, behind: int | None = None) -> tuple[int, int]:
+    """How many of `width` features stand before and behind the `channels` that a classifier reads.
+
+    Args:
+        width, channels: F and C.
+        behind: as `Classifier.behind`; unset, C: the last two blocks of F are the last stage's.
+    """
+    behind = channels if behind is None else behind
+    return width - channels - behind, behind
+
+
+def class_probabilities(
+    features: np.ndarray, kernel: np.ndarray, bias: np.ndarray, behind: int | None = None
+) -> np.ndarray:
     """Channel statistics (b, F) → class probabilities (b, classes).
 
     Args:
         features: of the tower.
         kernel, bias: (C, classes) and (classes,), of the layer `classes`.
+        behind: how many features stand behind the C; unset, C.
     """
-    channels = len(kernel)  # the last two blocks of F are the last stage's
-    logits = features[:, -2 * channels : -channels] @ kernel + bias
+    before, _ = around(features.shape[1], len(kernel), behind)
+    logits = features[:, before : before + len(kernel)] @ kernel + bias
     logits -= logits.max(axis=1, keepdims=True)
     shares = np.exp(logits)
     return shares / shares.sum(axis=1, keepdims=True)

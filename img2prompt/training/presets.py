@@ -13,12 +13,19 @@ from img2prompt.core.backend import keras, tf
 from img2prompt.core.errors import UserError
 from img2prompt.data import images
 from img2prompt.data.shards import PathOf, pixel_path
-from img2prompt.embedding.class_words import ClassWords
+from img2prompt.embedding.class_words import Classes, ClassWords, WordsAsClasses
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.inference.decoder import prior_of_background
 from img2prompt.models import gaze, losses
-from img2prompt.models.backbones import load_classifier
-from img2prompt.models.features import cache_features, feature_path, float_feature_reader
+from img2prompt.models.backbones import Classifier, load_classifier
+from img2prompt.models.features import (
+    cache_features,
+    cache_name,
+    feature_path,
+    float_feature_reader,
+)
+from img2prompt.models.hub_encoders import reads_texts
+from img2prompt.models.hub_texts import word_classifier
 from img2prompt.training import soft_targets
 from img2prompt.training.config import SEQUENCE_LOSSES, TrainConfig
 from img2prompt.training.inputs import Columns, Data, target_form
@@ -100,25 +107,25 @@ def _on_features(
     """From a frozen CNN's channel statistics to the prompt's words as a set or a sequence."""
     side, fit = data.form
     tower = gaze.build_tower(config.backbone, side)
+    name = cache_name(config.backbone, tower)
     # Workers on one disk share the work out; on disks of their own each does the rest then.
     task, shards = data.cluster.task, data.pictures.places()
-    cache_features(tower, config.backbone, shards[task.rank :: task.workers])
+    cache_features(tower, name, shards[task.rank :: task.workers])
     data.cluster.barrier()
-    cache_features(tower, config.backbone, shards)
-    read = float_feature_reader(data.pictures, config.backbone)
+    cache_features(tower, name, shards)
+    read = float_feature_reader(data.pictures, name)
     sample = read(data.training[:: max(1, len(data.training) // 4096)])
     mean, deviation = sample.mean(axis=0), sample.std(axis=0)
+    cache = feature_path(data.pictures.folders[0], name, "").parent
+    classifier, classes = _classifier(config, vectors, class_words, tower, cache)
     evidence = None
-    classifier = load_classifier(config.backbone) if class_words is not None else None
-    if config.evidence and classifier is None:
-        raise UserError("training.no_classifier", backbone=config.backbone)
-    if classifier is not None and class_words is not None:
-        evidence = gaze.Evidence.of(classifier, class_words, vectors, sample)
+    if classifier is not None and classes is not None:
+        evidence = gaze.Evidence.of(classifier, classes, vectors, sample)
     plan = Trainable(
         build=lambda: gaze.build_head(
             mean, deviation, vectors, fit, evidence if config.evidence else None
         ),
-        columns=_feature_columns(config, vectors, data),
+        columns=_feature_columns(config, vectors, data, name),
         loss=losses.MaskedCosineLoss(),
         optimizer=lambda: keras.optimizers.AdamW(
             keras.optimizers.schedules.CosineDecay(
@@ -135,7 +142,7 @@ def _on_features(
         return plan if ordered else dataclasses.replace(plan, loss=losses.AssignedCosineLoss())
     mixture = soft_targets.Mixture(
         linear=config.linear_teacher,
-        class_words=class_words,
+        class_words=classes,
         probabilities=evidence.probabilities if evidence is not None else None,
         class_weight=config.class_teacher,
     )
@@ -157,11 +164,41 @@ def _on_features(
     return dataclasses.replace(plan, loss=loss, prepare=prepare)
 
 
-def _feature_columns(config: TrainConfig, vectors: WordVectors, data: Data) -> Columns:
-    """What a head on features reads: features, words, and what the teacher gives."""
+def _classifier(
+    config: TrainConfig,
+    vectors: WordVectors,
+    class_words: ClassWords | None,
+    tower: keras.Model,
+    cache: Path,
+) -> tuple[Classifier | None, Classes | None]:
+    """What the backbone was trained to tell apart, and what that says about words.
+
+    The 1,000 ImageNet classes with the words that prompts put beside them; or, where the backbone
+    reads texts, each answerable word of the vocabulary for itself.
+
+    Raises:
+        UserError: the settings ask for it, and there is none.
+    """
+    classifier: Classifier | None = None
+    classes: Classes | None = None
+    if reads_texts(tower):
+        if config.evidence or (config.soft_targets and config.class_teacher):
+            words = np.flatnonzero(vectors.answerable)
+            named = [vectors.words[position] for position in words]
+            classifier = word_classifier(config.backbone, named, cache)
+            classes = WordsAsClasses(words, len(vectors))
+    elif class_words is not None:
+        classifier, classes = load_classifier(config.backbone), class_words
+    if config.evidence and classifier is None:
+        raise UserError("training.no_classifier", backbone=config.backbone)
+    return classifier, classes
+
+
+def _feature_columns(config: TrainConfig, vectors: WordVectors, data: Data, name: str) -> Columns:
+    """What a head on features kept as `name` reads: features, words, and what the teacher gives."""
 
     def features_path(folder: Path, shard: str) -> Path:
-        return feature_path(folder, config.backbone, shard)
+        return feature_path(folder, name, shard)
 
     def floats(rows: tf.Tensor) -> tf.Tensor:
         return tf.cast(rows, tf.float32)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from img2prompt.core.files import atomic_path
 from img2prompt.data.shards import PathOf
-from img2prompt.embedding.class_words import ClassWords
+from img2prompt.embedding.class_words import Classes
 from img2prompt.embedding.vectors import WordVectors, top_k
 from img2prompt.evaluation.baselines import Ridge
 from img2prompt.models.scaler import Scaler
@@ -53,13 +53,13 @@ class Mixture:
 
     Attributes:
         linear: weight of the ridge regression.
-        class_words: the words that go with each class; None leaves them out.
+        class_words: what each class says; None leaves it out.
         probabilities: features (b, F) → class probabilities (b, C).
         class_weight: weight of the class words.
     """
 
     linear: float = 1.0
-    class_words: ClassWords | None = None
+    class_words: Classes | None = None
     probabilities: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
     class_weight: float = 1.0
 

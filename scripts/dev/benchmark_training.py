@@ -206,11 +206,12 @@ def measured(task: Task) -> Measured:
 def _fill_with_noise(config: "TrainConfig", data: "Data", vectors: WordVectors) -> None:
     """Noise where features and soft targets would lie."""
     from img2prompt.models import gaze
-    from img2prompt.models.features import feature_path
+    from img2prompt.models.features import cache_name, feature_path
     from img2prompt.training import soft_targets
 
     rng = np.random.default_rng(2)
-    width = gaze.build_tower(config.backbone, data.form[0]).output_shape[-1]
+    tower = gaze.build_tower(config.backbone, data.form[0])
+    width, kept = tower.output_shape[-1], cache_name(config.backbone, tower)
     soft, soft_path = soft_targets.words_of_teacher(vectors), soft_targets.soft_path(data)
     sizes = np.diff(data.pictures.start).tolist()
     for (folder, name), n in zip(data.pictures.places(), sizes, strict=True):
@@ -218,7 +219,7 @@ def _fill_with_noise(config: "TrainConfig", data: "Data", vectors: WordVectors) 
         shares = np.full((n, soft), 1 / soft, np.float32)
         features = rng.normal(size=(n, width)).astype(np.float16)
         for path, rows in (
-            (feature_path(folder, config.backbone, name), features),
+            (feature_path(folder, kept, name), features),
             (soft_path(folder, name), np.hstack([words, shares])),
         ):
             path.parent.mkdir(parents=True, exist_ok=True)

