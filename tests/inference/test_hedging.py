@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 from small_gaze import small_gaze
 
+from img2prompt.core.errors import UserError
 from img2prompt.embedding.class_names import ClassName
-from img2prompt.embedding.taxonomy import Taxonomy
+from img2prompt.embedding.taxonomy import TAXONOMY_FILE, Taxonomy
 from img2prompt.embedding.vectors import WordVectors
+from img2prompt.inference.artifacts import Assets
 from img2prompt.inference.export import json_line
 from img2prompt.inference.hedging import Hedge, Hedger
 from img2prompt.inference.predictor import Predictor
 from img2prompt.models import gaze
+from img2prompt.training.ship import build_manifest
 
 NAMES = ["tabby", "collie", "pug", "pine", "oak", "castle"]
 
@@ -130,6 +133,19 @@ def test_an_answer_carries_the_noun(hedger: Hedger, vectors: WordVectors, tmp_pa
         told = json.loads(json_line("a.png", answer)).get("parents", [])
         assert told == [parent.to_dict() for parent in answer.parents]
         assert told == answer.to_dict().get("parents", [])
+
+
+def test_a_folder_of_artifacts_brings_its_taxonomy(
+    hedger: Hedger, vectors: WordVectors, assets_folder: Path
+) -> None:
+    assert Assets(assets_folder).hedger(vectors) is None
+    hedger.taxonomy.save(assets_folder / TAXONOMY_FILE)
+    build_manifest(assets_folder)
+    found = Assets(assets_folder).hedger(vectors)
+    assert found is not None and found.taxonomy.words.tolist() == hedger.taxonomy.words.tolist()
+    other = WordVectors(vectors.words, vectors.vectors + 1, vectors.counts)
+    with pytest.raises(UserError, match="another embedding"):
+        Assets(assets_folder).hedger(other)
 
 
 def test_a_model_of_other_classes_or_of_none_names_no_noun(
