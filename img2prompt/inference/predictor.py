@@ -18,7 +18,6 @@ from img2prompt.embedding.vectors import WordVectors, top_k
 from img2prompt.inference.decoder import Decoder
 from img2prompt.inference.gallery import GALLERY_FILE, SIMILAR_LIMIT, Gallery, SimilarPicture
 from img2prompt.inference.model_files import check_model_file
-from img2prompt.models.tower import tower_fingerprint, tower_of
 
 ALTERNATIVES = 5  # nearest other words shown for each answer
 WORD_LIMIT = 50  # of one answer
@@ -129,6 +128,7 @@ class Predictor:
         gallery: Callable[[], Gallery] | None = None,
     ) -> None:
         from img2prompt.core.backend import keras, tf
+        from img2prompt.models.tower import tower_of
 
         self.vectors = vectors
         self.decoder = decoder or Decoder.plain(vectors)
@@ -153,6 +153,8 @@ class Predictor:
         Raises:
             UserError: missing, damaged, or of another model.
         """
+        from img2prompt.models.tower import tower_fingerprint, tower_of
+
         tower = tower_of(self.model)
         if self._load_gallery is None or tower is None:
             return None
