@@ -6,7 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 # Tests run in two processes, a file in one of them: its models and its browser are started once.
-WORKERS ?= -n 2 --dist loadfile
+# In the folders' order: by the number of their tests the longest files, of few tests, came last, and
+# one process waited for the other.
+WORKERS ?= -n 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Only the releases of a lock file, only where their hashes hold, and only ready-built ones: nothing
 # of a dependency runs while it is installed. A lock is whole, so pip resolves nothing: asked for
@@ -130,8 +132,18 @@ $(ARTIFACTS)/class_words.npz: $(ARTIFACTS)/embedding.npz $(PROMPTS)
 $(ARTIFACTS)/kinds.npz: $(ARTIFACTS)/embedding.npz $(PROMPTS) $(METADATA)
 	$(SCRIPT)/build_kinds.py --prompts $(PROMPTS) $(METADATA) --embedding $< --out $@ $(ARGS_kinds)
 
+$(ARTIFACTS)/lexicon.npz: $(ARTIFACTS)/embedding.npz $(ARTIFACTS)/kinds.npz $(PROMPTS) $(METADATA)
+	$(SCRIPT)/build_lexicon.py --prompts $(PROMPTS) $(METADATA) $(if $(METADATA),--pairs $(METADATA)) \
+		--embedding $< --kinds $(ARTIFACTS)/kinds.npz --out $@
+
 $(ARTIFACTS)/map.npz: $(ARTIFACTS)/embedding.npz
 	$(SCRIPT)/build_map.py --embedding $< --out $@ $(ARGS_map)
+
+# Where classes are torn, gaze names the noun above them. Its training caches the features first.
+TAXONOMY := $(if $(filter gaze,$(PRESETS)),$(ARTIFACTS)/taxonomy.npz)
+$(ARTIFACTS)/taxonomy.npz: $(ARTIFACTS)/embedding.npz \
+	$(MADE)/prepared/main-$(SIZE_gaze)/report.json | $(MADE)/runs/gaze/model.keras
+	$(SCRIPT)/build_taxonomy.py --data $(MADE)/prepared/main-$(SIZE_gaze) --embedding $< --out $@
 
 # A finished run that is older than what it learned from is trained anew.
 $(MADE)/runs/%/model.keras: $(ARTIFACTS)/embedding.npz
@@ -148,12 +160,13 @@ $(ARTIFACTS)/gallery.npz: $(MADE)/runs/gaze/model.keras $(METADATA)
 
 AUXILIARY_gaze := $(if $(AUXILIARY),$(MADE)/prepared/auxiliary-$(SIZE_gaze))
 $(MADE)/runs/gaze/model.keras: $(MADE)/prepared/main-$(SIZE_gaze)/report.json \
-	$(AUXILIARY_gaze:%=%/report.json) $(ARTIFACTS)/class_words.npz
+	$(AUXILIARY_gaze:%=%/report.json) $(ARTIFACTS)/class_words.npz | $(ARTIFACTS)/lexicon.npz
 $(MADE)/runs/original/model.keras: $(MADE)/prepared/main-$(SIZE_original)/report.json
 $(MADE)/runs/notebook/model.keras: $(MADE)/prepared/main-$(SIZE_notebook)/report.json
 
 $(ARTIFACTS)/manifest.json: $(ARTIFACTS)/class_words.npz $(ARTIFACTS)/kinds.npz \
-	$(ARTIFACTS)/map.npz $(GALLERY) $(RUNS:%=%/model.keras)
+	$(ARTIFACTS)/lexicon.npz $(ARTIFACTS)/map.npz $(TAXONOMY) $(GALLERY) \
+	$(RUNS:%=%/model.keras)
 	$(SCRIPT)/build_assets.py --runs $(RUNS) --out $(ARTIFACTS)
 
 clean:

@@ -15,14 +15,15 @@ from img2prompt.core.errors import UserError
 
 if TYPE_CHECKING:
     from img2prompt.inference.artifacts import load
-    from img2prompt.inference.predictor import Prediction, Predictor
+    from img2prompt.inference.prediction import Prediction
+    from img2prompt.inference.predictor import Predictor
 
 __version__ = "0.1.0"
 __all__ = ["Prediction", "Predictor", "UserError", "load"]
 
 _HOMES = {
     "load": "inference.artifacts",
-    "Prediction": "inference.predictor",
+    "Prediction": "inference.prediction",
     "Predictor": "inference.predictor",
 }
 

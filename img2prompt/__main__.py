@@ -12,7 +12,8 @@ from img2prompt.core.printable import one_line
 from img2prompt.data.images import ImageError
 from img2prompt.inference.export import json_line
 from img2prompt.inference.labelling import label_files
-from img2prompt.inference.predictor import Prediction, check_similar_count, check_word_count
+from img2prompt.inference.prediction import Prediction
+from img2prompt.inference.predictor import check_similar_count, check_word_count
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from img2prompt.core.cli import run_command
+from img2prompt.core.errors import UserError
 from img2prompt.embedding.kinds import (
     PRECISION,
     SEEDS_FILE,
@@ -29,12 +30,14 @@ from img2prompt.training.ship import record
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--prompts", type=Path, nargs="+", required=True, help="parquet or text")
+    parser.add_argument("--prompts", type=Path, nargs="+", required=True, help=".parquet or .txt")
     parser.add_argument("--embedding", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="the .npz to write")
     parser.add_argument("--seeds", type=Path, default=SEEDS_FILE, help="default: the package's")
     parser.add_argument("--precision", type=float, default=PRECISION, help="default %(default)s")
     args = parser.parse_args()
+    if not 0 <= args.precision <= 1:
+        raise UserError("scripts.precision", precision=args.precision)
     vectors = WordVectors.load(args.embedding)
     seeds = read_seeds(args.seeds)
     kinds, reports = fit_kinds(

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from img2prompt.core.cli import run_command
 from img2prompt.core.errors import UserError
-from img2prompt.embedding.class_words import count_class_words, left_out_text, read_class_names
+from img2prompt.embedding.class_names import read_class_names
+from img2prompt.embedding.class_words import count_class_words, left_out_text
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.training.ship import record
 
@@ -22,7 +23,7 @@ SHOWN = ("tabby cat", "castle", "espresso", "sports car", "volcano")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--prompts", type=Path, nargs="+", required=True, help="parquet or text")
+    parser.add_argument("--prompts", type=Path, nargs="+", required=True, help=".parquet or .txt")
     parser.add_argument("--embedding", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="the .npz to write")
     args = parser.parse_args()
@@ -37,9 +38,11 @@ def main() -> None:
     print(f"classes without a known word: {counts['classes_unknown']} of {len(found.words)}")
     common = (-found.background * vectors.answerable).argsort()[:10]
     print(f"background: {', '.join(vectors.words[word] for word in common)}")
-    for number, (name, _) in enumerate(read_class_names()):
-        if name in SHOWN:
-            print(f"{name}: {', '.join(vectors.words[word] for word in found.words[number, :10])}")
+    for number, row in enumerate(read_class_names()):
+        if row.name in SHOWN:
+            print(
+                f"{row.name}: {', '.join(vectors.words[word] for word in found.words[number, :10])}"
+            )
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def main() -> None:
         nargs="+",
         default=[],
         metavar="SOURCE",
-        help="measure these sources; runs trained without them",
+        help="measure these sources (a repository: owner/name); runs trained without them",
     )
     parser.add_argument("--out", type=Path, help="writes OUT.md and OUT.json")
     args = parser.parse_args()

@@ -10,10 +10,12 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from img2prompt.core.cli import run_command
 from img2prompt.core.files import atomic_path, write_json
 from img2prompt.data.imbalance import imbalance_report, markdown, write_html
-from img2prompt.data.shards import load_records
+from img2prompt.data.shards import read_shards
 
 
 def main() -> None:
@@ -25,10 +27,11 @@ def main() -> None:
     parser.add_argument("--word-power", type=float, default=0.5, help="of the word weights")
     parser.add_argument("--out", type=Path, required=True, help="path without suffix")
     args = parser.parse_args()
-    records = load_records(args.data)
-    if args.split:
-        records = records.of_split(args.split)
-    report = imbalance_report(records, args.max_per_prompt, args.source_power, args.word_power)
+    pictures = read_shards(args.data)
+    chosen = np.flatnonzero(pictures.in_split(args.split)) if args.split else None
+    report = imbalance_report(
+        pictures, args.max_per_prompt, args.source_power, args.word_power, chosen
+    )
 
     told = markdown(report)
     with atomic_path(args.out.with_suffix(".md")) as temporary:

@@ -35,7 +35,7 @@ def main() -> None:
 
     defaults = EmbeddingConfig()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--prompts", type=Path, nargs="+", required=True, help="parquet or text")
+    parser.add_argument("--prompts", type=Path, nargs="+", required=True, help=".parquet or .txt")
     parser.add_argument("--out", type=Path, required=True, help="the .npz to write")
     for name in NUMBERS:
         flag = f"--{name.replace('_', '-')}"

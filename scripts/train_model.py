@@ -9,7 +9,8 @@ Wall time on two CPU cores: `original` and `notebook` about 25 minutes each (20 
 pictures), `gaze` 10 minutes for the features of 40,000 pictures at 192 pixels, once, and 5 for the
 head. It reads the class words (scripts/count_class_words.py) beside the embedding. On a GPU mixed
 precision is used, and XLA for `original` and `notebook`. `--without` leaves sources out, to measure
-a run on them. Watch with `tensorboard --logdir runs`.
+a run on them; it takes their names with commas between, single repositories as owner/name. Watch
+with `tensorboard --logdir runs`.
 
 Killed, the same command with `--resume` goes on from the last whole epoch. On the same machine it
 ends with the weights of a run that nobody disturbed: the state of the random numbers of dropout and
@@ -32,13 +33,14 @@ from img2prompt.core.cli import run_command
 
 
 def main() -> None:
+    from img2prompt.core.forms import DEFAULT_PRESET
     from img2prompt.models.presets import PRESETS
     from img2prompt.training.config import TrainConfig, TrainJob, default_config
     from img2prompt.training.distributed import STRATEGIES, task_of
     from img2prompt.training.trainer import train
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--preset", default="gaze", help=f"one of {', '.join(PRESETS)}")
+    parser.add_argument("--preset", default=DEFAULT_PRESET, help=f"one of {', '.join(PRESETS)}")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="prepared folders")
     parser.add_argument("--auxiliary", type=Path, nargs="*", default=[], help="only teach words")
     parser.add_argument("--embedding", type=Path, required=True)

@@ -13,6 +13,7 @@ import io
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -35,10 +36,12 @@ EXAMPLE = EXAMPLES / "01-dragon.jpg"
 # How long things are waited for that happen sooner or later: seconds, milliseconds.
 START_SECONDS = 900
 WAIT = 300_000
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+NAME = "school.test"  # of this machine in Chromium, as another machine on the net would call it
+FLAGS = [
+    *"--no-sandbox --disable-gpu --disable-quic --no-first-run".split(),
+    *"--disable-background-networking --disable-component-update --disable-sync".split(),
+    f"--host-resolver-rules=MAP {NAME} 127.0.0.1",
+]
 DESK = {"width": 1440, "height": 900}
 TABLET = {"width": 820, "height": 1180}
 PHONE = {"width": 390, "height": 844}
@@ -94,6 +97,8 @@ def running(
                     pytest.fail(f"app.py did not start:\n{told()}")
                 time.sleep(0.3)
             yield url
+            app.send_signal(signal.SIGINT)  # Ctrl+C
+            assert app.wait(timeout=START_SECONDS) == 0, told()
             assert "Traceback" not in told(), told()
         finally:
             app.terminate()
@@ -108,7 +113,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def chromium(flags: Sequence[str] = ()) -> Iterator[tuple[Any, dict]]:
+def chromium() -> Iterator[tuple[Any, dict]]:
     """Headless Chromium, and an empty dictionary for what `pages` keeps of it."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if not path or not Path(path).exists():
@@ -116,7 +121,7 @@ def chromium(flags: Sequence[str] = ()) -> Iterator[tuple[Any, dict]]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser, {}
         browser.close()
 
@@ -153,6 +158,7 @@ def pages(started: tuple[Any, dict], address: str) -> Iterator[Callable[..., Any
         page = contexts[key].new_page()
         opened.append(page)
         page.set_default_timeout(WAIT)
+        watch(page)
         page.on("request", request)
         page.on("console", console)
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -203,26 +209,55 @@ def open_tab(page: Any, name: str) -> None:
 
 
 def at_rest(page: Any) -> None:
-    """Wait until nothing is worked out or moves any more, and the page is as it was a second ago.
+    """Wait until nothing is worked out or moves any more, and 15 frames show the same.
 
-    What is being worked out is dimmed, on purpose.
+    What the server works out keeps an answer open (`watch`), and what it shows is dimmed. Frames,
+    and no time by the clock: where the machine is busy they take longer, as the page does.
     """
     page.evaluate(
         """() => {
-            window.changed_ = performance.now();
+            window.same_ = 0;
             if (window.watch_) return;
-            window.watch_ = new MutationObserver(() => { window.changed_ = performance.now(); });
+            window.watch_ = new MutationObserver(() => { window.same_ = 0; });
             window.watch_.observe(document.body, {
                 subtree: true, childList: true, characterData: true, attributes: true,
             });
         }"""
     )
-    page.wait_for_function(
-        """() => !document.querySelector('.pending, .generating')
-            && document.getAnimations().every((one) => one.playState !== 'running'
-                || one.effect.getTiming().iterations === Infinity)
-            && performance.now() - window.changed_ > 1000"""
-    )
+    ends = time.monotonic() + START_SECONDS
+    while True:
+        page.wait_for_function(
+            """() => {
+                const still = !document.querySelector('.pending, .generating')
+                    && document.getAnimations().every((one) => one.playState !== 'running'
+                        || one.effect.getTiming().iterations === Infinity);
+                window.same_ = still ? window.same_ + 1 : 0;
+                return window.same_ > 15;
+            }"""
+        )
+        asked = _ASKED.get(page)
+        if not asked:
+            return
+        assert time.monotonic() < ends, [request.url for request in asked]
+        page.wait_for_timeout(20)
+
+
+# Page → its questions to the server that are not wholly answered.
+_ASKED: dict[Any, set[Any]] = {}
+
+
+def watch(page: Any) -> None:
+    """Note what a page asks the server, for `at_rest`."""
+    asked = _ASKED[page] = set()
+
+    def begun(request: Any) -> None:
+        if re.search("/queue/|/upload|/run/", request.url):
+            asked.add(request)
+
+    page.on("request", begun)
+    page.on("requestfinished", lambda request: asked.discard(request))
+    page.on("requestfailed", lambda request: asked.discard(request))
+    page.on("close", lambda: _ASKED.pop(page, None))
 
 
 def overflow(page: Any) -> int:

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,17 @@ import browser_kit
 import httpx
 import numpy as np
 import pytest
+import small_hub
 import small_page
+from hub_server import Hub
 from hypothesis import settings
 from PIL import Image
+from sharding import write_table
 from toy_files import encoded, misplaced, picture_of, write_metadata, write_part
 from waiting import PATIENCE
 
 from img2prompt.core.files import sha256_of, write_json
+from img2prompt.data.shards import ShardIndex, read_shards
 from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -35,9 +39,21 @@ WORDS = (
 
 
 @pytest.fixture(scope="session")
-def address() -> Iterator[str]:
-    """The address of the shipped app, started once for all browser tests."""
-    with browser_kit.served() as url:
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """The hub that the shipped app asks: DiffusionDB in small, on this machine."""
+    with small_hub.serve(tmp_path_factory.mktemp("hub")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def address(hub: Hub) -> Iterator[str]:
+    """The address of the shipped app, started once for all tests of it.
+
+    It answers under `browser_kit.NAME`, too.
+    """
+    with browser_kit.served(
+        ["--allow-host", browser_kit.NAME], {"HF_ENDPOINT": hub.endpoint}
+    ) as url:
         yield url
 
 
@@ -144,6 +160,16 @@ SKIPPED = {
     "rude.webp": "prompt_nsfw",
     "blurred.webp": "blurred",
 }
+
+
+@pytest.fixture(scope="session")
+def make_table(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ShardIndex]:
+    """The table of pictures with these prompts, and what else `sharding.write_table` takes."""
+
+    def make(prompts: Sequence[str], *args: Any, **kwargs: Any) -> ShardIndex:
+        return read_shards(write_table(tmp_path_factory.mktemp("table"), prompts, *args, **kwargs))
+
+    return make
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from img2prompt.embedding.vectors import WordVectors
 from img2prompt.evaluation import score as scoring
 from img2prompt.inference import batch
 from img2prompt.inference.decoder import Decoder
-from img2prompt.inference.predictor import Prediction
+from img2prompt.inference.prediction import Prediction
 
 LONGEST = 20_000  # characters of a prompt that is shown
 WORDS = "of a the portrait dog cat forest castle neon painting light dark oil 2 red".split()

@@ -34,10 +34,20 @@ def serve(folder: Path, small: Path, environment: dict[str, str], *arguments: st
 
 
 @contextlib.contextmanager
-def proxied(folder: Path, small: Path) -> Iterator[str]:
-    """The page's address behind a proxy that serves it below `BELOW`."""
+def proxied(
+    folder: Path, small: Path, environment: dict[str, str], *imported: Path
+) -> Iterator[str]:
+    """The page's address behind a proxy that serves it below `BELOW`.
+
+    Args:
+        folder: where it runs.
+        small: its artifacts.
+        environment: beside what this process has.
+        imported: folders that it imports from first.
+    """
     port = browser_kit.free_port()
-    environment = {"GRADIO_ROOT_PATH": BELOW, "PYTHONPATH": str(browser_kit.ROOT)}
+    paths = os.pathsep.join(map(str, (*imported, browser_kit.ROOT)))
+    environment = environment | {"GRADIO_ROOT_PATH": BELOW, "PYTHONPATH": paths}
     with serve(folder, small, environment, "--allow-host", "school.test") as inner:
         server = uvicorn.Server(
             uvicorn.Config(proxy_of(inner), host="127.0.0.1", port=port, log_level="error")

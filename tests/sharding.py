@@ -1,4 +1,4 @@
-"""Prepared shards of noise for the tests of training, written without preparing anything."""
+"""Prepared shards that are written without preparing anything, and what they say."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,10 +8,41 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from img2prompt.core.files import write_json
-from img2prompt.data.shards import SETTINGS_FILE
+from img2prompt.data.shards import SETTINGS_FILE, Texts, read_shards
 from img2prompt.data.splits import split_of
 
 SIDE = 32
+
+
+def write_table(
+    folder: Path,
+    prompts: Sequence[str],
+    sources: Sequence[str] | None = None,
+    split: str | None = None,
+    part: int = 1,
+) -> Path:
+    """The table of a shard without its pixels, and the folder's settings; returns the folder.
+
+    Pictures are called 0.png, 1.png …; all of them have one source and the split of their prompt,
+    unless others are given.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / SETTINGS_FILE, {"size": SIDE, "fit": "stretch"})
+    rows = {
+        "name": [f"{number}.png" for number in range(len(prompts))],
+        "prompt": prompts,
+        "source": sources or ["diffusiondb"] * len(prompts),
+        "split": [split or split_of(prompt) for prompt in prompts],
+    }
+    columns = {name: pa.array(values, pa.string()) for name, values in rows.items()}
+    pq.write_table(pa.table(columns), folder / f"part-{part:06}.parquet")
+    return folder
+
+
+def texts_of(folder: Path) -> Texts:
+    """What a prepared folder says of all its pictures."""
+    pictures = read_shards(folder)
+    return pictures.texts(np.arange(len(pictures)))
 
 
 def write_shards(

@@ -147,7 +147,7 @@ def test_examples_are_small_carry_their_prompt_and_are_described_in_every_langua
     from img2prompt.core.texts import languages
     from img2prompt.data.file_prompts.reading import read_making
     from img2prompt.data.images import open_image
-    from img2prompt.ui.guess.examples import load_examples
+    from img2prompt.inference.examples import load_examples
 
     folder = ROOT / "assets"
     english = load_examples(folder)

@@ -15,7 +15,7 @@ class UserError(ValueError):
         key: where the sentence stands in a locale: `ROOM.NAME` of its table `error`, or a whole key
             such as `guess.waiting`.
         values: what its placeholders are filled with. An error among them is told in the same
-            language.
+            language, several in a list with commas between.
     """
 
     def __init__(self, key: str, /, **values: Any) -> None:
@@ -30,11 +30,14 @@ class UserError(ValueError):
         key = next((key for key in (f"error.{self.key}", self.key) if key in text), None)
         if key is None:
             return self.key  # a program that uses ours may raise a sentence of its own
-        values = {
-            name: value.told(text) if isinstance(value, UserError) else value
-            for name, value in self.values.items()
-        }
-        return text(key, **values)
+        return text(key, **{name: _told(value, text) for name, value in self.values.items()})
+
+
+def _told(value: Any, text: Texts) -> Any:
+    """A placeholder's value in a language."""
+    if isinstance(value, list):
+        return ", ".join(str(_told(one, text)) for one in value)
+    return value.told(text) if isinstance(value, UserError) else value
 
 
 @cache

@@ -25,6 +25,7 @@ from concurrent.futures import (
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -319,13 +320,29 @@ def _serve(pipe: Connection) -> None:
     threading.Thread(target=watch, daemon=True).start()
     while True:
         try:
-            function, arguments, named = pipe.recv()
+            task = pipe.recv_bytes()
         except EOFError:
             return
-        answer: tuple[Exception | None, Any]
-        try:
-            answer = None, function(*arguments, **named)
-        except Exception as error:
-            error.add_note(traceback.format_exc())  # a traceback does not travel
-            answer = error, None
-        pipe.send(answer)
+        pipe.send_bytes(_answer(task))
+
+
+def _answer(task: bytes) -> bytes:
+    """Run a pickled task; the pickled pair (error, None) or (None, result)."""
+    answer: tuple[Exception | None, Any]
+    try:
+        function, arguments, named = ForkingPickler.loads(task)
+        answer = None, function(*arguments, **named)
+    except Exception as error:
+        error.add_note(traceback.format_exc())  # a traceback does not travel
+        answer = error, None
+    try:
+        message = bytes(ForkingPickler.dumps(answer))
+        if answer[0] is not None:
+            ForkingPickler.loads(message)  # an error may be made otherwise than it is pickled
+    except Exception as error:
+        kind, notes = type(answer[0] or answer[1]), getattr(answer[0], "__notes__", ())
+        lost = TypeError(f"A task's {kind.__qualname__} cannot be pickled: {error}")
+        for note in notes:
+            lost.add_note(note)
+        message = bytes(ForkingPickler.dumps((lost, None)))
+    return message

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 MAX_JSON = 2**26  # bytes of one JSON file
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 QUOTED = 80  # characters of a foreign text that a sentence quotes
-WEB_PAGE = "what came is a web page: is this network asking to log in?"
 PROVENANCE_FILE = "made.json"  # in a run's folder: what made its model
 
 # Beside `.NAME.TOKEN.tmp.SUFFIX` there is this; it holds the name of the machine that writes.
@@ -285,7 +284,7 @@ def read_json(path: str | os.PathLike[str], form: type["BaseModel"] | None = Non
         raise UserError("core.json_folder", path=path) from None
     try:
         value = parse_json(data)
-    except ValueError as error:
+    except UserError as error:
         raise UserError("core.not_json", path=path, reason=error) from None
     if form is not None and (reason := misfit(value, form)):
         raise UserError("core.json_misfit", path=path, reason=reason)
@@ -296,24 +295,25 @@ def parse_json(data: bytes) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: it is none, or none that we read; the message says why in a few words.
+        UserError: it is none, or none that we read; it says why in a few words.
     """
     if len(data) > MAX_JSON:
-        raise ValueError(f"it has more than {format_bytes(MAX_JSON)}")
+        raise UserError("core.json_large", most=format_bytes(MAX_JSON))
     if is_web_page(data):
-        raise ValueError(WEB_PAGE)
+        raise UserError("core.web_page")
     try:
         return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_without_repeats)
     except json.JSONDecodeError as error:
-        raise ValueError(f"line {error.lineno}" if data.strip() else "it is empty") from None
+        key = "core.json_line" if data.strip() else "core.json_empty"
+        raise UserError(key, line=error.lineno) from None
     except UnicodeDecodeError:
-        raise ValueError("its text is not UTF-8") from None
+        raise UserError("core.json_not_utf8") from None
     except RecursionError:
-        raise ValueError("it nests too deep") from None
-    except _RepeatedKeyError as error:
-        raise ValueError(str(error)) from None
+        raise UserError("core.json_deep") from None
+    except UserError:
+        raise
     except ValueError:  # Python's limit on digits
-        raise ValueError("it holds a number of thousands of digits") from None
+        raise UserError("core.json_digits") from None
 
 
 def nests_deeper(value: Any, most: int) -> bool:
@@ -361,16 +361,12 @@ def is_web_page(data: bytes) -> bool:
     return head.startswith((b"<!doctype html", b"<html", b"<head", b"<script", b"<body", b"<!--"))
 
 
-class _RepeatedKeyError(Exception):
-    """A key stands twice, so that readers differ on what it says."""
-
-
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise _RepeatedKeyError(f"it holds {excerpt(twice, QUOTED)} twice")
+        raise UserError("core.json_twice", key=excerpt(twice, QUOTED))
     return table
 
 

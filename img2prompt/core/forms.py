@@ -14,6 +14,8 @@ Count = Annotated[int, Field(ge=0, le=2**62)]
 # A preset's name becomes a file's: no separators, no drive, nothing hidden or unprintable.
 Preset = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
 
+DEFAULT_PRESET = "gaze"  # where neither a person nor a manifest names one
+
 
 class _Form(BaseModel):
     model_config = ConfigDict(strict=True)
@@ -46,7 +48,7 @@ class Artifact(Made):
 class Manifest(_Form):
     """`manifest.json`; the names of its files are checked where they are used."""
 
-    default: Preset = "gaze"
+    default: Preset = DEFAULT_PRESET
     data: str = ""
     files: dict[str, Entry]
 
@@ -130,6 +132,7 @@ class ExampleEntry(ExampleText):
 
     file: str
     prompt: str = ""
+    subject_words: list[str] = []  # what it shows, for `evaluation.subjects`
     translations: dict[str, ExampleText] = {}
 
 

@@ -221,7 +221,7 @@ def _read(path: Path) -> bytes:
                 data = file.read(MAX_BYTES + 1)  # a pipe has no size to check beforehand
             length = len(data)
     except FileNotFoundError:
-        raise ImageError("images.missing", path=path) from None
+        raise ImageError("core.no_file", path=path) from None
     except PermissionError:
         raise ImageError("images.forbidden", path=path) from None
     except (OSError, ValueError):  # a name too long, or with a null byte

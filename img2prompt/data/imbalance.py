@@ -14,11 +14,12 @@ from img2prompt.core.printable import one_line
 from img2prompt.data import text
 from img2prompt.data.artists import artists_of
 from img2prompt.data.sampling import balanced_weights, cap_mask, incidence, sampling_weights
-from img2prompt.data.shards import Records
-from img2prompt.data.splits import near_duplicate_key, source_group
+from img2prompt.data.shards import ShardIndex
+from img2prompt.data.splits import near_duplicate_key
 
 KINDS = ("words", "artists", "prompts", "sources")
 TOP = 30  # items listed of each kind
+SHOWN = 10  # of them in Markdown
 TOPS = (1, 10, 100)  # the share of the most frequent so many
 VIEW_HEADS = ["view", "pictures", "effective pictures"]
 
@@ -48,15 +49,20 @@ def concentration(counts: NDArray[np.number[Any]]) -> dict[str, float]:
 
 
 def imbalance_report(
-    records: Records, max_per_prompt: int = 1, power: float = 0.5, word_power: float = 0.5
+    pictures: ShardIndex,
+    max_per_prompt: int = 1,
+    power: float = 0.5,
+    word_power: float = 0.5,
+    chosen: NDArray[np.integer] | None = None,
 ) -> dict[str, Any]:
     """The data as it lies, capped, and as training draws it under each remedy.
 
     Args:
-        records: prepared pictures.
+        pictures: the table.
         max_per_prompt: the cap to compare.
         power: of `sampling_weights`.
         word_power: of `balanced_weights`.
+        chosen: int (m,), the positions to report on; unset, all of them.
 
     Returns:
         JSON-ready: `views`, each with `name`, `pictures` (how many can come), `effective` (1 / the
@@ -64,18 +70,21 @@ def imbalance_report(
         kind, the items most frequent in the first view with their share of each view's pictures.
 
     Raises:
-        UserError: no records, or as `cap_mask` and `balanced_weights`.
+        UserError: no pictures, or as `cap_mask` and `balanced_weights`.
     """
-    if not len(records):
+    if chosen is None:
+        chosen = np.arange(len(pictures))
+    if not len(chosen):
         raise UserError("data.nothing_to_report")
     if max_per_prompt < 1:
         raise UserError("data.compared_cap")
-    views = _views(records, max_per_prompt, power, word_power)
+    views = _views(pictures, chosen, max_per_prompt, power, word_power)
+    texts = pictures.texts(chosen)
     named = {
-        "words": [text.content_words(prompt) for prompt in records.prompt],
-        "artists": artists_of(records.prompt.tolist()),
-        "prompts": [[str(near_duplicate_key(prompt))] for prompt in records.prompt],
-        "sources": [[source_group(source)] for source in records.source],
+        "words": [text.content_words(prompt) for prompt in texts.prompts],
+        "artists": artists_of(texts.prompts),
+        "prompts": [[str(near_duplicate_key(prompt))] for prompt in texts.prompts],
+        "sources": [[group] for group in texts.groups],
     }
     rows: list[dict[str, Any]] = [
         {
@@ -87,7 +96,9 @@ def imbalance_report(
     ]
     top = {}
     for kind, items in named.items():
-        names, item, row = incidence(items)
+        number: dict[str, int] = {}
+        item, row = incidence(items, number)
+        names = list(number)
         shares = [
             np.bincount(item, weights=weights[row], minlength=len(names))
             for weights in views.values()
@@ -96,46 +107,52 @@ def imbalance_report(
             told[kind] = concentration(share)
         if kind == "prompts":  # told by the first of the near-duplicates, not by their hash
             first = dict(zip(item[::-1].tolist(), row[::-1].tolist(), strict=True))
-            names = [text.fold(str(records.prompt[first[place]])) for place in range(len(names))]
+            names = [text.fold(texts.prompts[first[place]]) for place in range(len(names))]
         best = np.argsort(-shares[0], kind="stable")[:TOP].tolist()
         top[kind] = [
             {"item": names[place], "shares": [float(share[place]) for share in shares]}
             for place in best
         ]
     return {
-        "pictures": len(records),
+        "pictures": len(chosen),
         "max_per_prompt": max_per_prompt,
         "source_power": power,
         "word_power": word_power,
-        "with_artist": sum(map(bool, named["artists"])) / len(records),
+        "with_artist": sum(map(bool, named["artists"])) / len(chosen),
         "views": rows,
         "top": top,
     }
 
 
 def _views(
-    records: Records, max_per_prompt: int, power: float, word_power: float
+    pictures: ShardIndex,
+    chosen: NDArray[np.integer],
+    max_per_prompt: int,
+    power: float,
+    word_power: float,
 ) -> dict[str, NDArray[np.float64]]:
-    """Name of a view → the chance of each picture in it, float64 (n,)."""
-    kept = cap_mask(records, max_per_prompt)
-    capped = records.take(kept)
+    """Name of a view → the chance of each chosen picture in it, float64 (m,)."""
+    kept = cap_mask(pictures, max_per_prompt, chosen)
+    capped = chosen[kept]
 
     def spread(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        whole = np.zeros(len(records))
+        whole = np.zeros(len(chosen))
         whole[kept] = weights
         return whole
 
     cap = f"at most {max_per_prompt} a prompt"
     return {
-        "as it lies": np.full(len(records), 1 / len(records)),
+        "as it lies": np.full(len(chosen), 1 / len(chosen)),
         cap: spread(np.full(len(capped), 1 / len(capped))),
-        "source weights": sampling_weights(records, power),
-        f"{cap}, source weights": spread(sampling_weights(capped, power)),
-        f"{cap}, source and word weights": spread(balanced_weights(capped, power, word_power)),
+        "source weights": sampling_weights(pictures, power, chosen),
+        f"{cap}, source weights": spread(sampling_weights(pictures, power, capped)),
+        f"{cap}, source and word weights": spread(
+            balanced_weights(pictures, power, word_power, capped)
+        ),
     }
 
 
-def markdown(report: dict[str, Any], top: int = 10) -> str:
+def markdown(report: dict[str, Any]) -> str:
     """The report's tables: a row a view for each kind, then the most frequent items."""
     lines = [_summary(report), "", *_markdown_table(VIEW_HEADS, _view_rows(report))]
     for kind in KINDS:
@@ -143,7 +160,7 @@ def markdown(report: dict[str, Any], top: int = 10) -> str:
         lines += _markdown_table(_heads(kind), _kind_rows(report, kind))
         rows = [
             [one_line(row["item"])[:60].replace("|", "/"), *_shares(row)]
-            for row in report["top"][kind][:top]
+            for row in report["top"][kind][:SHOWN]
         ]
         lines += ["", *_markdown_table(_item_heads(report), rows)]
     return "\n".join(lines) + "\n"

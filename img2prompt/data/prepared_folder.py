@@ -125,5 +125,6 @@ def pinned_revision(out: str | os.PathLike[str], revision: str | None = None) ->
     return str(earlier)
 
 
-def _told(origin: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in origin.items()) or "a folder"
+def _told(origin: dict[str, Any]) -> str | UserError:
+    told = ", ".join(f"{key} {value}" for key, value in origin.items())
+    return told or UserError("data.a_folder")

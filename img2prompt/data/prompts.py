@@ -47,14 +47,16 @@ SCHEMA = pa.schema([("prompt", pa.string()), ("prompt_exact", pa.bool_()), ("sou
 
 
 def iter_prompts(path: str | os.PathLike[str], batch_rows: int = BATCH) -> Iterator[PromptRow]:
-    """Stream the prompts of a parquet file (column `prompt`) or a text file (one a line).
+    """Stream the prompts of a `.parquet` file (column `prompt`) or a `.txt` file (one a line).
 
     Raises:
-        UserError: missing file, wrong column names, or not UTF-8 text.
+        UserError: missing file, one of another name, wrong column names, or not UTF-8 text.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError("data.no_prompts_file", path=path)
+    if path.suffix not in (".parquet", ".txt"):  # any text has lines
+        raise UserError("data.not_prompts", path=path)
     if path.suffix == ".parquet":
         found = check_columns(path, {"prompt": str})
         columns = ["prompt", *(name for name in ("prompt_exact", "source") if name in found)]

@@ -1,15 +1,15 @@
-"""Prepared shards: the settings they were made with, and tables of their pictures.
+"""Prepared shards: the settings they were made with, and the table of their pictures.
 
 One shard a part: `part-000001.npy` (uint8, (n, size, size, 3)) and `part-000001.parquet` (one row a
 picture: name, prompt, source, split). The parquet file is written last, so its presence means the
 shard is whole. `prepare.py` makes them.
 """
 
-import dataclasses
 import functools
+import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ SETTINGS_FILE = "settings.json"
 REPORT_FILE = "report.json"
 SKIPPED_FILE = "skipped.jsonl"
 ORIGIN_FILE = "origin.json"  # where the parts came from; a folder's shards have none
+
+TEXTS_BLOCK = 1 << 16  # prompts held at a time
 
 # (prepared folder, shard name) → a file that is the shard or lies beside it
 PathOf = Callable[[Path, str], Path]
@@ -101,128 +103,48 @@ class PrepareSettings:
         return bool(self.max_per_prompt or self.max_per_user)
 
 
-class Pictures:
-    """What both tables of pictures can do: find the rows of the files that a position means."""
-
-    def places(self) -> list[tuple[Path, str]]:
-        """Prepared folder and name of every shard."""
-        raise NotImplementedError
-
-    def locate(self, index: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
-        """Positions (b,) → position in `places` and row in that shard, two int (b,)."""
-        raise NotImplementedError
-
-    def reader(self, path_of: PathOf) -> Callable[[NDArray[np.integer]], NDArray[Any]]:
-        """Positions (b,) in any order → rows (b, …) of the shards' files, in their own dtype.
-
-        What it returns raises `UserError` where a file is missing or damaged.
-        """
-        places = self.places()
-        return lambda index: gather_rows(
-            lambda number: path_of(*places[number]), *self.locate(np.asarray(index, np.int64))
-        )
-
-
 @dataclass(frozen=True)
-class Records(Pictures):
-    """The rows of prepared shards, without their pixels; with their texts, for measuring.
+class Texts:
+    """What a shard's table says of chosen pictures; of each a list in their order."""
 
-    `shard` and `row` say where a picture's pixels lie: `folders[folder]/shard.npy[row]`.
-    All arrays have one entry a picture.
-    """
-
-    folders: tuple[Path, ...]
-    folder: NDArray[np.integer]  # (n,), index into folders
-    shard: NDArray[np.object_]  # (n,) str
-    row: NDArray[np.integer]  # (n,)
-    name: NDArray[np.object_]  # (n,) str
-    prompt: NDArray[np.object_]  # (n,) str
-    source: NDArray[np.object_]  # (n,) str
-    split: NDArray[np.object_]  # (n,) str
+    names: list[str]
+    prompts: list[str]
+    sources: list[str]
 
     def __len__(self) -> int:
-        return len(self.row)
-
-    @functools.cached_property
-    def _grouped(self) -> tuple[list[str], NDArray[np.integer]]:
-        return _numbered([source_group(source) for source in self.source])
+        return len(self.names)
 
     @property
-    def groups(self) -> Sequence[str]:
-        """The source groups there are."""
-        return self._grouped[0]
-
-    @property
-    def group(self) -> NDArray[np.integer]:
-        """int (n,), position in `groups`."""
-        return self._grouped[1]
-
-    @functools.cached_property
-    def prompt_hash(self) -> NDArray[np.uint64]:
-        """uint64 (n,), a hash of the folded prompt."""
-        return prompt_hashes(self.prompt.tolist())
-
-    @functools.cached_property
-    def _placed(self) -> tuple[list[tuple[int, str]], NDArray[np.integer]]:
-        return _numbered(list(zip(self.folder.tolist(), self.shard.tolist(), strict=True)))
-
-    def places(self) -> list[tuple[Path, str]]:
-        """Prepared folder and name of every shard that the records lie in."""
-        return [(self.folders[folder], shard) for folder, shard in self._placed[0]]
-
-    def locate(self, index: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
-        """Positions (b,) → position in `places` and row in that shard, two int (b,)."""
-        return self._placed[1][index], self.row[index]
-
-    def take(self, mask_or_index: NDArray[Any]) -> "Records":
-        """The rows chosen by a boolean mask or by positions."""
-        columns = {
-            column.name: getattr(self, column.name)[mask_or_index]
-            for column in dataclasses.fields(self)
-            if column.name != "folders"
-        }
-        return Records(self.folders, **columns)
-
-    def of_split(self, split: str) -> "Records":
-        """The rows of one split; unknown names are an error."""
-        if split not in SPLITS:
-            raise UserError("data.no_split", split=split, splits=", ".join(SPLITS))
-        return self.take(self.split == split)
+    def groups(self) -> list[str]:
+        """The source groups that figures are reported under."""
+        return [source_group(source) for source in self.sources]
 
 
 @dataclass(frozen=True)
-class ShardIndex(Pictures):
-    """What training knows of every picture: numbers alone, 12 bytes a picture.
+class ShardIndex:
+    """The table of the pictures of prepared folders: numbers alone, at most 12 bytes a picture.
+
+    A picture is its position, 0 to n − 1: the folders' shards lie end to end. Its pixels and texts
+    are read from the shards where somebody asks for them.
 
     Attributes:
         folders: the prepared folders.
         shards: (position in `folders`, shard name) of each of S shards.
         start: int64 (S + 1,), the position of each shard's first picture; the last is n.
         split: uint8 (n,), position in `splits.SPLITS`.
-        group: int16 (n,), position in `groups`.
-        groups: the source groups there are.
-        known: bool (n,), whether the prompt has a content word that the embedding knows.
-        hashes: uint64 (n,), a hash of the folded prompt; None if it was not asked for.
+        source: int16 (n,), or int32 where they are very many: position in `sources`.
+        sources: the sources there are, as the shards name them.
     """
 
     folders: tuple[Path, ...]
     shards: tuple[tuple[int, str], ...]
     start: NDArray[np.int64]
     split: NDArray[np.uint8]
-    group: NDArray[np.int16]
-    groups: tuple[str, ...]
-    known: NDArray[np.bool_]
-    hashes: NDArray[np.uint64] | None
+    source: NDArray[np.integer]
+    sources: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.split)
-
-    @property
-    def prompt_hash(self) -> NDArray[np.uint64]:
-        """uint64 (n,), a hash of the folded prompt."""
-        if self.hashes is None:
-            raise ValueError("repeated prompts are only known to an index with hashes")
-        return self.hashes
 
     @property
     def folder(self) -> NDArray[np.int32]:
@@ -230,29 +152,102 @@ class ShardIndex(Pictures):
         of_shard = np.array([folder for folder, _ in self.shards], np.int32)
         return np.repeat(of_shard, np.diff(self.start))
 
+    @functools.cached_property
+    def prompt_hash(self) -> NDArray[np.uint64]:
+        """uint64 (n,), a hash of the folded prompt; reads all prompts, once."""
+        hashes = np.empty(len(self), np.uint64)
+        for shard, (first, last) in enumerate(itertools.pairwise(self.start)):
+            hashes[first:last] = prompt_hashes(self.prompts_of(shard))
+        return hashes
+
+    def in_split(self, split: str) -> NDArray[np.bool_]:
+        """Which pictures are of a split: bool (n,).
+
+        Raises:
+            UserError: an unknown split.
+        """
+        if split not in SPLITS:
+            raise UserError("data.no_split", split=split, splits=", ".join(SPLITS))
+        return self.split == SPLITS.index(split)
+
+    def of_sources(self, names: Iterable[str], strict: bool = True) -> NDArray[np.bool_]:
+        """Which pictures are of some sources: bool (n,).
+
+        Args:
+            names: source groups, or single sources.
+            strict: whether a name that the pictures don't have is an error.
+
+        Raises:
+            UserError: such a name.
+        """
+        named = set(names)
+        groups = [source_group(source) for source in self.sources]
+        unknown = named - set(groups) - set(self.sources)
+        if strict and unknown:
+            raise UserError(
+                "data.no_source",
+                names=", ".join(sorted(unknown)),
+                sources=", ".join(sorted({*groups, *(s for s in self.sources if "/" not in s)})),
+            )
+        mine = [not named.isdisjoint(both) for both in zip(self.sources, groups, strict=True)]
+        return np.array(mine, bool)[self.source]
+
     def places(self) -> list[tuple[Path, str]]:
         """Prepared folder and name of every shard."""
         return [(self.folders[folder], shard) for folder, shard in self.shards]
-
-    def locate(self, index: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
-        """Positions (b,) → position in `places` and row in that shard, two int (b,)."""
-        shard = np.searchsorted(self.start, index, side="right") - 1
-        return shard, index - self.start[shard]
 
     def file(self, shard: int, path_of: PathOf) -> Path:
         """The file of one kind that lies beside (or is) a shard."""
         folder, name = self.shards[shard]
         return path_of(self.folders[folder], name)
 
+    def locate(self, index: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+        """Positions (b,) → position in `shards` and row in that shard, two int (b,)."""
+        shard = np.searchsorted(self.start, index, side="right") - 1
+        return shard, index - self.start[shard]
+
+    def reader(self, path_of: PathOf) -> Callable[[NDArray[np.integer]], NDArray[Any]]:
+        """Positions (b,) in any order → rows (b, …) of the shards' files, in their own dtype.
+
+        What it returns raises `UserError` where a file is missing or damaged.
+        """
+        return lambda index: gather_rows(
+            lambda shard: self.file(shard, path_of), *self.locate(np.asarray(index, np.int64))
+        )
+
+    def prompts_of(self, shard: int) -> list[str]:
+        """All prompts of a shard, in order."""
+        table = read_table(self.file(shard, rows_path), ["prompt"])
+        return list(table.column("prompt").to_pylist())
+
     def prompts(self, index: NDArray[np.integer]) -> list[str]:
         """The prompts at positions (b,), read from the shards."""
-        found = np.empty(len(index), object)
+        return self._columns(index, ["prompt"])[0]
+
+    def prompt_blocks(self, index: NDArray[np.integer]) -> Iterator[tuple[slice, list[str]]]:
+        """The prompts at positions (b,), so many at a time that memory does not grow with them.
+
+        Yields:
+            a slice of `index`, in its order, and the prompts of that slice.
+        """
+        for first in range(0, len(index), TEXTS_BLOCK):
+            block = slice(first, first + TEXTS_BLOCK)
+            yield block, self.prompts(index[block])
+
+    def texts(self, index: NDArray[np.integer]) -> Texts:
+        """Names, prompts and sources at positions (b,), read from the shards."""
+        return Texts(*self._columns(index, ["name", "prompt", "source"]))
+
+    def _columns(self, index: NDArray[np.integer], names: list[str]) -> list[list[str]]:
+        """Columns of the shards' tables at positions (b,)."""
+        found = np.empty((len(names), len(index)), object)
         shards, rows = self.locate(np.asarray(index, np.int64))
         for shard in np.unique(shards):
-            table = read_table(self.file(int(shard), rows_path), ["prompt"])
+            table = read_table(self.file(int(shard), rows_path), names)
             mine = shards == shard
-            found[mine] = table.column("prompt").take(rows[mine]).to_pylist()
-        return list(found)
+            for column, name in zip(found, names, strict=True):
+                column[mine] = table.column(name).take(rows[mine]).to_pylist()
+        return [list(column) for column in found]
 
 
 def pixel_path(folder: Path, shard: str) -> Path:
@@ -265,7 +260,7 @@ def rows_path(folder: Path, shard: str) -> Path:
     return folder / f"{shard}.parquet"
 
 
-def pixel_reader(pictures: Pictures) -> Callable[[NDArray[np.integer]], NDArray[np.uint8]]:
+def pixel_reader(pictures: ShardIndex) -> Callable[[NDArray[np.integer]], NDArray[np.uint8]]:
     """Positions (b,) → pictures, uint8 (b, size, size, 3) in 0–255."""
     return pictures.reader(pixel_path)
 
@@ -275,8 +270,8 @@ def prompt_hashes(prompts: Iterable[str]) -> NDArray[np.uint64]:
     return np.array([hash64(text.fold(prompt)) for prompt in prompts], np.uint64)
 
 
-def load_records(folders: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Records:
-    """Read the rows of one or several prepared folders.
+def read_shards(folders: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> ShardIndex:
+    """The table of the pictures of one or several prepared folders.
 
     Raises:
         UserError: a folder holds no prepared shards, or their picture sizes differ.
@@ -284,21 +279,29 @@ def load_records(folders: str | os.PathLike[str] | Iterable[str | os.PathLike[st
     if isinstance(folders, (str, os.PathLike)):
         folders = [folders]
     folders = tuple(Path(folder) for folder in folders)
-    texts = ("name", "prompt", "source", "split")
-    columns: dict[str, list[NDArray[Any]]] = {
-        name: [] for name in ("folder", "shard", "row", *texts)
-    }
-    for index, folder in enumerate(folders):
+    shards, splits, sources = [], [], []
+    number: dict[str, int] = {}
+    for position, folder in enumerate(folders):
         for path in shard_files(folder):
-            table = read_table(path, list(texts))
-            n = table.num_rows
-            columns["folder"].append(np.full(n, index, np.int32))
-            columns["shard"].append(np.full(n, path.stem, dtype=object))
-            columns["row"].append(np.arange(n, dtype=np.int64))
-            for name in texts:
-                columns[name].append(np.array(table.column(name).to_pylist(), dtype=object))
+            table = read_table(path, ["source", "split"])
+            shards.append((position, path.stem))
+            splits.append(_codes(table.column("split"), SPLITS.index).astype(np.uint8))
+            own = _codes(table.column("source"), lambda name: number.setdefault(name, len(number)))
+            few = len(number) <= np.iinfo(np.int16).max
+            sources.append(own.astype(np.int16) if few else own)
     check_alike(folders)
-    return Records(folders, **{name: np.concatenate(parts) for name, parts in columns.items()})
+    start = np.cumsum([0, *map(len, splits)]).astype(np.int64)
+    return ShardIndex(
+        folders, tuple(shards), start, np.concatenate(splits), np.concatenate(sources),
+        tuple(number),
+    )  # fmt: skip
+
+
+def _codes(column: pa.ChunkedArray, number: Callable[[str], int]) -> NDArray[np.int32]:
+    """A column of few distinct texts → the number of each row's text."""
+    encoded = column.combine_chunks().dictionary_encode()
+    codes = np.array([number(name) for name in encoded.dictionary.to_pylist()], np.int32)
+    return codes[encoded.indices.to_numpy()] if len(codes) else np.empty(0, np.int32)
 
 
 def read_table(path: Path, columns: list[str]) -> pa.Table:
@@ -368,10 +371,3 @@ def read_skipped(folder: Path) -> Iterator[dict[str, Any]]:
     # The truth lies in each shard's own metadata; skipped.jsonl is its readable copy.
     for path in sorted(folder.glob("part-*.parquet")):
         yield from json.loads((pq.read_schema(path).metadata or {}).get(b"skipped", b"[]"))
-
-
-def _numbered(names: list[Any]) -> tuple[list[Any], NDArray[np.integer]]:
-    """Distinct names, ascending, and of each name its position among them."""
-    distinct = sorted(set(names))
-    number = {name: place for place, name in enumerate(distinct)}
-    return distinct, np.array([number[name] for name in names], np.int32)

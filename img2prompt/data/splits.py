@@ -1,29 +1,11 @@
 """What a prompt and a source decide alone: the split, near-duplicates, the group of a source."""
 
 import hashlib
-from collections.abc import Sequence
-from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from img2prompt.core.errors import UserError
 from img2prompt.data import text
 
 SPLITS = ("train", "validation", "test")
 TRAIN_SHARE, VALIDATION_SHARE = 0.8, 0.1  # the rest is test: the original's 80/10/10
-
-
-class Grouped(Protocol):
-    """A table of pictures that knows their sources: `shards.Records`, `shards.ShardIndex`."""
-
-    @property
-    def group(self) -> NDArray[np.integer]:
-        """int (n,), position in `groups`."""
-
-    @property
-    def groups(self) -> Sequence[str]:
-        """The source groups there are."""
 
 
 def split_of(prompt: str) -> str:
@@ -64,6 +46,7 @@ def source_group(source: str) -> str:
 
     Sources named `owner/repository` are single repositories of a few pictures each; they are
     reported together as `small-repositories`, and the two collections of one generator together.
+    Training weighs each of them by itself (`sampling.sampling_weights`).
     """
     if "/" in source:
         return "small-repositories"
@@ -71,20 +54,5 @@ def source_group(source: str) -> str:
 
 
 def source_names(line: str) -> tuple[str, ...]:
-    """The source groups of a list with commas between, as `--without` takes it."""
+    """The names of a list with commas between, as `--without` takes it: source groups, sources."""
     return tuple(name.strip() for name in line.split(",") if name.strip())
-
-
-def of_source_groups(pictures: Grouped, groups: Sequence[str]) -> NDArray[np.bool_]:
-    """Which pictures belong to one of these source groups: bool (n,).
-
-    Raises:
-        UserError: a group that the pictures don't have.
-    """
-    there = list(pictures.groups)
-    unknown = set(groups) - set(there)
-    if unknown:
-        raise UserError(
-            "data.no_source", names=", ".join(sorted(unknown)), sources=", ".join(sorted(there))
-        )
-    return np.isin(pictures.group, [there.index(name) for name in groups])

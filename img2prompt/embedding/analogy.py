@@ -18,6 +18,7 @@ from img2prompt.embedding.vectors import WordVectors
 
 MOST_TERMS = 10  # longer sums are near everything and nothing
 MOST_CHARACTERS = 400
+SUGGESTED = 8  # words that begin as what was typed
 
 _SIGNS = {"+": 1, "-": -1, "−": -1, "–": -1, "—": -1}
 _TOKEN = re.compile(rf"[{re.escape(''.join(_SIGNS))}]|[^\s{re.escape(''.join(_SIGNS))}]+")
@@ -125,10 +126,10 @@ def known_word(typed: str, vectors: WordVectors) -> str | None:
     return found[0]
 
 
-def beginning(prefix: str, words: Sequence[str], k: int = 8) -> list[str]:
-    """The first k of `words` that begin with what a person typed so far."""
+def beginning(prefix: str, words: Sequence[str]) -> list[str]:
+    """The first `SUGGESTED` of `words` that begin with what a person typed so far."""
     start = "".join(text.words(prefix)[:1])
-    return [word for word in words if word.startswith(start)][:k] if start else []
+    return [word for word in words if word.startswith(start)][:SUGGESTED] if start else []
 
 
 def _word(token: str, vectors: WordVectors) -> str:

@@ -13,7 +13,6 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,17 +22,14 @@ from img2prompt.core.errors import UserError
 from img2prompt.data import text
 from img2prompt.data.prompts import iter_prompts
 from img2prompt.data.splits import split_of
+from img2prompt.embedding.class_names import ClassName, NamedClasses, read_class_names
 from img2prompt.embedding.vectors import WordVectors, top_k
 
 CLASS_WORDS_FILE = "class_words.npz"
-# The 1,000 classes of ILSVRC 2012 in their order (Russakovsky et al. 2015, arXiv 1409.0575), one a
-# line: a name and, behind a semicolon, the kind it belongs to where a prompt would rather use that
-# ("komondor; dog").
-CLASS_NAMES = Path(__file__).with_name("imagenet_classes.txt")
 
 WORDS = 64  # kept of each class; beyond them shares are those of the background
 SMOOTHING = 20.0  # prompts' worth of background added to each class, so that rare names say little
-WHOLE_NAME = 4.0  # a prompt with the whole name counts this often, one with its last word once
+WHOLE_NAME = 4.0  # a prompt with the whole name counts this often, one with its head noun once
 OWN_NAME = 0.5  # the least share of the name's own words: the class *is* what they say
 
 # The background is averaged over sources, because one huge source would speak for all. A source of
@@ -64,7 +60,7 @@ class ClassWords:
     Attributes:
         words: int32 (C, K), positions in the vocabulary.
         shares: float32 (C, K) in [0, 1], of the prompts with the class's name those with the word.
-        names: float32 (C, D), mean unit vector of the name's words; zeros if all are unknown.
+        names: float32 (C, D), mean unit vector of the words it is called by; zeros without one.
         background: float32 (V,) in [0, 1], of all prompts those with the word.
         embedding: `WordVectors.fingerprint` of the vocabulary.
     """
@@ -133,16 +129,10 @@ class ClassWords:
         return loaded
 
 
-def read_class_names() -> list[tuple[str, str]]:
-    """(name, kind or "") of the 1,000 ImageNet classes, in the order of a classifier's outputs."""
-    rows = [line.partition(";") for line in CLASS_NAMES.read_text(encoding="utf-8").splitlines()]
-    return [(name.strip(), kind.strip()) for name, _, kind in rows]
-
-
 def count_class_words(
     files: Iterable[str | os.PathLike[str]],
     vectors: WordVectors,
-    classes: list[tuple[str, str]] | None = None,
+    classes: list[ClassName] | None = None,
 ) -> tuple[ClassWords, dict[str, int]]:
     """Stream prompts and count which words appear with each class's name.
 
@@ -151,37 +141,29 @@ def count_class_words(
     Args:
         files: parquet with a column `prompt` (and `source`, if it has one) or text.
         vectors: the vocabulary.
-        classes: (name, kind) each; unset, ImageNet's.
+        classes: unset, ImageNet's.
 
     Returns:
         The class words, and the counts `prompts`, `sources` (of the background),
-        `classes_unknown`, whose names the vocabulary lacks, and those of `LEFT_OUT`.
+        `classes_unknown`, called by no word of the vocabulary, and those of `LEFT_OUT`.
 
     Raises:
         UserError: files that cannot be read, or no prompt that counts.
     """
     classes = classes if classes is not None else read_class_names()
-    names = [vectors.prompt_positions(name).tolist() for name, _ in classes]
-    kinds = [vectors.prompt_positions(kind).tolist() for _, kind in classes]
-    called = [name + kind for name, kind in zip(names, kinds, strict=True)]
-    # A prompt that holds the last word of a name ("shark") or the kind counts for the class.
-    triggers: dict[int, set[int]] = {}
-    for number, (name, kind) in enumerate(zip(names, kinds, strict=True)):
-        for word in {*name[-1:], *kind}:
-            triggers.setdefault(word, set()).add(number)
+    called = [row.called(vectors) for row in classes]
+    naming = NamedClasses(classes)
     counts = np.zeros((len(classes), len(vectors)), np.float32)
     prompts_of_class = np.zeros(len(classes))
     by_source: dict[str, NDArray[np.float32]] = {}
     prompts_of_source: Counter[str] = Counter()
     left_out = Counter(dict.fromkeys(LEFT_OUT, 0))
-    for known, source in _counted_prompts(files, vectors, left_out):
+    for prompt, known, source in _counted_prompts(files, vectors, left_out):
         if source not in by_source:
             by_source[source] = np.zeros(len(vectors), np.float32)
         by_source[source][known] += 1
         prompts_of_source[source] += 1
-        held = set(known)
-        for number in set().union(*(triggers.get(word, ()) for word in known)):
-            whole = len(names[number]) > 1 and held.issuperset(names[number])
+        for number, whole in naming.named(prompt):
             weight = WHOLE_NAME if whole else 1.0
             counts[number, known] += weight
             prompts_of_class[number] += weight
@@ -203,8 +185,8 @@ def count_class_words(
 
 def _counted_prompts(
     files: Iterable[str | os.PathLike[str]], vectors: WordVectors, left_out: Counter[str]
-) -> Iterator[tuple[list[int], str]]:
-    """Known words (positions) and source of each prompt that counts.
+) -> Iterator[tuple[str, list[int], str]]:
+    """Each prompt that counts, its known words (positions) and its source.
 
     The others are added to `left_out`.
     """
@@ -219,7 +201,7 @@ def _counted_prompts(
             seen.add(folded)
             known = vectors.prompt_positions(prompt).tolist()
             if known:
-                yield known, source
+                yield prompt, known, source
             else:
                 left_out["unknown"] += 1
 

@@ -22,6 +22,7 @@ MAP_WORDS = 20_000  # the rarest of them stand in about 7 of the 547,000 prompts
 SMALL_WORDS = 4000  # beside an answer: every theme of the prompts, and a phone draws it at once
 DIMENSIONS = (2, 3)
 THEMES = 24  # as many names as a desk's map has room for
+RECALL_SAMPLE = 2_000  # words whose neighbourhoods are compared
 NEIGHBOURS = 6  # mapped words that decide where a vector falls
 # Steep, because the nearest words can lie on different islands of the map, and the plain mean of
 # two islands is a place in the sea between them that resembles neither.
@@ -278,17 +279,15 @@ def build_map(
     )
 
 
-def neighbourhood_recall(
-    vocabulary: VocabularyMap, dimensions: int, k: int = 10, sample: int = 2000, seed: int = 0
-) -> float:
+def neighbourhood_recall(vocabulary: VocabularyMap, dimensions: int, k: int = 10) -> float:
     """How well a layout keeps neighbourhoods, in [0, 1].
 
     The share of a word's k nearest words by cosine that are also among its k nearest on the map,
-    the mean over a random sample of words.
+    the mean over a random sample of `RECALL_SAMPLE` words.
     """
     n = len(vocabulary)
     k = min(k, n - 1)
-    rows = np.random.default_rng(seed).choice(n, min(sample, n), replace=False)
+    rows = np.random.default_rng(0).choice(n, min(RECALL_SAMPLE, n), replace=False)
     own = np.arange(len(rows))
     cosines = vocabulary.unit[rows] @ vocabulary.unit.T  # (sample, n)
     cosines[own, rows] = -np.inf

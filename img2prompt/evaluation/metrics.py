@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from img2prompt.data import text
 from img2prompt.data.artists import NAME_WORDS, after_by
-from img2prompt.data.shards import Records
-from img2prompt.data.splits import source_group
+from img2prompt.data.shards import Texts
 from img2prompt.embedding.vectors import WordVectors
 
 WORDS = 10  # answers that every metric counts
 SHUFFLES = 20  # random re-pairings of pictures and prompts; their mean is the chance score
 BOOTSTRAPS = 1_000
+BINS = 10  # of confidences
 SENTENCE_PICTURES = 1_000  # the MiniLM cosine is the mean over this many, evenly spread
 
 Positions = NDArray[np.int64]
@@ -39,12 +39,14 @@ class Answers:
         words: positions in the vocabulary, int64 (n, 10), none twice in a row.
         vectors: float32 (n, steps, D); of a baseline without vectors, its words' own.
         confidences: float (n, 10) in [0, 1], or None where a system has none.
+        subjects: `subjects.subjects_named`, or None where nobody asked.
     """
 
     name: str
     words: Positions
     vectors: NDArray[np.float32]
     confidences: NDArray[np.floating] | None = None
+    subjects: dict[str, int] | None = None
 
 
 def hit_counts(answers: Positions, true: TrueWords) -> Positions:
@@ -101,25 +103,30 @@ def bootstrap_interval(
 
 def measure(
     answers: Answers,
-    records: Records,
+    texts: Texts,
     vectors: WordVectors,
     sentence: Callable[[Sequence[str]], NDArray[np.float32]] | None = None,
+    generic: NDArray[np.bool_] | None = None,
 ) -> dict[str, Any]:
     """All figures of one system.
 
     Args:
-        answers: of the n pictures of `records`.
-        records: the test pictures.
+        answers: of n pictures.
+        texts: of the same pictures.
         vectors: the embedding.
         sentence: `MiniLM()`; without it `minilm` is None.
+        generic: bool (V,), `Lexicon.generic`; without it what it tells is left out.
 
     Returns:
         JSON-ready figures; `sources` holds each source group's.
     """
-    true = [vectors.prompt_positions(prompt) for prompt in records.prompt]
+    true = [vectors.prompt_positions(prompt) for prompt in texts.prompts]
+    groups = texts.groups
     per_picture = _per_picture(answers, true, vectors)
-    means = {name: by_source(records, values) for name, values in per_picture.items()}
-    counts = Counter(map(source_group, records.source))
+    if generic is not None:
+        per_picture |= _apart(answers.words, true, generic)
+    means = {name: by_source(groups, values) for name, values in per_picture.items()}
+    counts = Counter(groups)
     sources: dict[str, dict[str, float]] = {
         group: {"pictures": counts[group]} | {name: of[group] for name, of in means.items()}
         for group in sorted(counts)
@@ -130,17 +137,18 @@ def measure(
     figures: dict[str, Any] = {name: float(values.mean()) for name, values in per_picture.items()}
     return figures | {
         "name": answers.name,
-        "pictures": len(records),
-        "f1_interval": list(bootstrap_interval(per_picture["f1"], records.prompt)),
+        "pictures": len(texts),
+        "f1_interval": list(bootstrap_interval(per_picture["f1"], texts.prompts)),
         "f1_macro": float(np.mean([row["f1"] for row in sources.values()])),
         "gain_share": figures["gain"] / figures["f1"] if figures["f1"] else 0.0,
         "distinct_words": len(np.unique(answers.words)),
         "same_words": answer_overlap(answers.words),
         "hub_share": hubness(answers.words),
-        "minilm": None if sentence is None else _sentences(answers, records, vectors, sentence),
-        "names": names_said(answers.words, records, vectors),
+        "minilm": None if sentence is None else _sentences(answers, texts, vectors, sentence),
+        "names": names_said(answers.words, texts.prompts, vectors),
         "reliability": calibration,
         "ece": None if calibration is None else calibration["ece"],
+        "subjects": answers.subjects,
         "sources": sources,
     }
 
@@ -159,44 +167,68 @@ def _per_picture(answers: Answers, true: TrueWords, vectors: WordVectors) -> dic
     }
 
 
+def _apart(words: Positions, true: TrueWords, generic: NDArray[np.bool_]) -> dict[str, Floats]:
+    """What is measured of specific and generic words apart, each float64 (n,)."""
+    return {
+        **{
+            f"specific_{first}": specific_precision(words, true, generic, first) for first in (3, 5)
+        },
+        "generic": generic[words].mean(axis=1),
+    }
+
+
+def specific_precision(
+    words: Positions, true: TrueWords, generic: NDArray[np.bool_], first: int
+) -> Floats:
+    """Share of true words among the first specific words of each answer (n, k): float64 (n,).
+
+    Args:
+        words: in their order.
+        true: of each picture.
+        generic: bool (V,), the words that are passed over.
+        first: how many specific words count; of an answer with fewer, all. 0 where it has none.
+    """
+    specific = ~generic[words]
+    counted = specific & (np.cumsum(specific, axis=1) <= first)
+    right = (is_hit(words, true) & counted).sum(axis=1)
+    return np.asarray(right / np.maximum(counted.sum(axis=1), 1), np.float64)
+
+
 def _sentences(
     answers: Answers,
-    records: Records,
+    texts: Texts,
     vectors: WordVectors,
     sentence: Callable[[Sequence[str]], NDArray[np.float32]],
 ) -> float:
     """Mean cosine of the sentence embeddings of answer and prompt."""
-    chosen = np.arange(0, len(records), max(1, len(records) // SENTENCE_PICTURES))
+    chosen = np.arange(0, len(texts), max(1, len(texts) // SENTENCE_PICTURES))
     said = [", ".join(vectors.words[word] for word in answers.words[i]) for i in chosen]
     distinct = sorted(set(said))  # the constant answer is embedded once
     of_said = dict(zip(distinct, sentence(distinct), strict=True))
-    of_true = sentence([records.prompt[i] for i in chosen])
+    of_true = sentence([texts.prompts[i] for i in chosen])
     return float(np.mean([of_said[line] @ row for line, row in zip(said, of_true, strict=True)]))
 
 
-def reliability(
-    confidences: NDArray[np.floating], hits: NDArray[np.bool_], bins: int = 10
-) -> dict[str, Any]:
+def reliability(confidences: NDArray[np.floating], hits: NDArray[np.bool_]) -> dict[str, Any]:
     """How well confidences keep their word (Guo et al. 2017, arXiv 1706.04599).
 
     Args:
         confidences: (m,) in [0, 1], of shown words.
         hits: bool (m,), whether the prompt held the word.
-        bins: of equal width.
 
     Returns:
         `ece`, the expected calibration error: mean over words of |confidence − share right| of
-        the word's bin; and `bins`, of each that holds words: `low`, `high`, `words`, `confidence`
-        (mean), `right` (share).
+        the word's bin; and `bins`, of each of the `BINS` of equal width that holds words: `low`,
+        `high`, `words`, `confidence` (mean), `right` (share).
     """
-    place = np.minimum((confidences * bins).astype(int), bins - 1)
+    place = np.minimum((confidences * BINS).astype(int), BINS - 1)
     rows = []
     for number in np.unique(place):
         mine = place == number
         rows.append(
             {
-                "low": number / bins,
-                "high": (number + 1) / bins,
+                "low": number / BINS,
+                "high": (number + 1) / BINS,
                 "words": int(mine.sum()),
                 "confidence": float(confidences[mine].mean()),
                 "right": float(hits[mine].mean()),
@@ -223,11 +255,11 @@ def artist_name(prompt: str, vectors: WordVectors) -> list[int]:
     return vectors.positions(words).tolist()
 
 
-def names_said(words: Positions, records: Records, vectors: WordVectors) -> dict[str, Any]:
+def names_said(words: Positions, prompts: Sequence[str], vectors: WordVectors) -> dict[str, Any]:
     """How artists are answered: over the pictures whose prompt names one, the share of answers
     (n, 10) that hold the name's last word, any word of it, and all of it.
     """
-    names = [artist_name(prompt, vectors) for prompt in records.prompt]
+    names = [artist_name(prompt, vectors) for prompt in prompts]
     rows = [(name, set(said.tolist())) for name, said in zip(names, words, strict=True) if name]
     n = max(len(rows), 1)
     return {
@@ -247,10 +279,10 @@ def hubness(words: Positions) -> float:
     return float(counts[:WORDS].sum() / counts.sum())
 
 
-def by_source(records: Records, values: Floats) -> dict[str, float]:
-    """Mean of a value a picture (n,) over each source group."""
-    groups = np.array([source_group(source) for source in records.source], dtype=object)
-    return {group: float(values[groups == group].mean()) for group in sorted(set(groups))}
+def by_source(groups: Sequence[str], values: Floats) -> dict[str, float]:
+    """Mean of a value a picture (n,) over each source group; `groups` names that of each."""
+    of_picture = np.array(groups, dtype=object)
+    return {group: float(values[of_picture == group].mean()) for group in sorted(set(groups))}
 
 
 def answer_overlap(words: Positions, pairs: int = 20_000, seed: int = 0) -> float:
@@ -268,25 +300,25 @@ def answer_overlap(words: Positions, pairs: int = 20_000, seed: int = 0) -> floa
 
 
 def examples(
-    answers: Answers, records: Records, vectors: WordVectors, count: int = 10
+    answers: Answers, texts: Texts, vectors: WordVectors, count: int = 10
 ) -> dict[str, list[dict[str, Any]]]:
     """The pictures with the best and the worst F1, one a prompt, for the report."""
-    true = [vectors.prompt_positions(prompt) for prompt in records.prompt]
+    true = [vectors.prompt_positions(prompt) for prompt in texts.prompts]
     scores = f1_scores(answers.words, true)
     order = np.argsort(-scores, kind="stable")
     rows: dict[str, list[dict[str, Any]]] = {"best": [], "worst": []}
     for name, ranked in (("best", order), ("worst", order[::-1])):
         seen: set[str] = set()
         for i in ranked:
-            folded = text.fold(records.prompt[i])
+            folded = text.fold(texts.prompts[i])
             if folded in seen or not len(true[i]):
                 continue
             seen.add(folded)
             rows[name].append(
                 {
-                    "picture": records.name[i],
-                    "source": records.source[i],
-                    "prompt": records.prompt[i],
+                    "picture": texts.names[i],
+                    "source": texts.sources[i],
+                    "prompt": texts.prompts[i],
                     "answer": [vectors.words[word] for word in answers.words[i]],
                     "f1": float(scores[i]),
                 }

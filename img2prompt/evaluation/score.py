@@ -17,7 +17,7 @@ from img2prompt.data.block_list import mask
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.evaluation import metrics
 from img2prompt.inference.export import Truth
-from img2prompt.inference.predictor import Prediction
+from img2prompt.inference.prediction import Prediction
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,20 @@ from img2prompt.core.files import atomic_path, read_json, write_json
 from img2prompt.core.forms import Settings
 from img2prompt.data import text
 from img2prompt.data.images import Fit, to_float
-from img2prompt.data.shards import Records, load_records, pixel_reader, settings_of
-from img2prompt.data.splits import SPLITS, of_source_groups, source_names
+from img2prompt.data.shards import (
+    TEXTS_BLOCK,
+    ShardIndex,
+    pixel_reader,
+    read_shards,
+    settings_of,
+    shard_files,
+)
+from img2prompt.data.splits import source_names
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.evaluation import baselines, tables
 from img2prompt.evaluation.metrics import WORDS, Answers, examples, measure
-from img2prompt.inference.artifacts import Assets, load
+from img2prompt.evaluation.subjects import subjects_named
+from img2prompt.inference.artifacts import ASSETS, Assets, load
 from img2prompt.inference.predictor import Predictor
 from img2prompt.models.features import cache_features, float_feature_reader
 
@@ -39,7 +47,8 @@ class EvaluationConfig:
             all baselines out.
         minilm: whether to compute the MiniLM cosine.
         split: which split is measured; the baselines learn from `train`.
-        held_out: source groups that nothing measured here was trained on. If given, all of their
+        held_out: source groups or single sources that nothing measured here was trained on. If
+            given, all of their
             pictures are measured instead of a split, and `presets` must be runs trained without.
     """
 
@@ -83,88 +92,86 @@ def evaluate_systems(
         UserError: unknown preset, split or source, no pictures, a run that was trained on what is
             measured, or MiniLM is not installed.
     """
-    forms = _records_by_form(folders)
+    forms = _pictures_by_form(folders)
+    if config.held_out:
+        _check_trained_without(next(iter(forms.values())), config)
     predictors = _predictors(config)
     for predictor in predictors:
         if (predictor.side, predictor.fit) not in forms:
-            made = ", ".join(f"{size} pixels by {fit}" for size, fit in forms)
+            made = [UserError("evaluation.form", side=side, fit=fit) for side, fit in forms]
             raise UserError(
                 "evaluation.other_form",
                 preset=predictor.preset, side=predictor.side, fit=predictor.fit, made=made,
             )  # fmt: skip
     vectors, side = predictors[0].vectors, predictors[0].side
-    records = forms[side, predictors[0].fit]
-    measured = _measured(records, config)
-    training = np.flatnonzero(
-        (records.split == "train") & ~of_source_groups(records, config.held_out)
-    )
-    _check_prompts_apart(records, training, measured, config.split)
+    pictures = forms[side, predictors[0].fit]
+    measured = _measured(pictures, config)
+    training = np.flatnonzero(pictures.in_split("train") & ~pictures.of_sources(config.held_out))
+    _check_prompts_apart(pictures, training, measured, config.split)
     sentence = None
     if config.minilm:
         from img2prompt.evaluation.minilm import MiniLM
 
         sentence = MiniLM()
+    lexicon = next((one.decoder.lexicon for one in predictors if one.decoder.lexicon), None)
+    generic = lexicon.generic if lexicon is not None else None
     systems: list[Callable[[], Answers]] = []
     if config.backbone is not None:
-        systems += _baselines(records, training, measured, (config.backbone, side), vectors)
-    systems += [_system(one, forms[one.side, one.fit].take(measured)) for one in predictors]
-    chosen = records.take(measured)
+        systems += _baselines(pictures, training, measured, (config.backbone, side), vectors)
+    folder = Path(config.assets) if config.assets is not None else ASSETS
+    systems += [_system(one, forms[one.side, one.fit], measured, folder) for one in predictors]
+    texts = pictures.texts(measured)
     rows, shown = [], {}
     for system in systems:
         answers = system()
         progress(answers.name)
-        rows.append(measure(answers, chosen, vectors, sentence))
-        shown[answers.name] = examples(answers, chosen, vectors)
+        rows.append(measure(answers, texts, vectors, sentence, generic))
+        shown[answers.name] = examples(answers, texts, vectors)
     figures = {
         "stop_words_version": text.STOP_WORDS_VERSION,
         "embedding": vectors.fingerprint,
         "prepared": [dataclasses.asdict(settings_of(folder)) for folder in folders],
         "split": "abroad" if config.held_out else config.split,
         "abroad": list(config.held_out),
-        "pictures": len(chosen),
-        "prompts": len({text.fold(prompt) for prompt in chosen.prompt}),
+        "pictures": len(measured),
+        "prompts": len(np.unique(pictures.prompt_hash[measured])),
         "systems": rows,
         "examples": shown,
     }
     return Report(figures, tables.page(figures))
 
 
-def _records_by_form(folders: Sequence[str | os.PathLike[str]]) -> dict[Form, Records]:
-    """The records of the folders of each size and fit; they must be the same pictures."""
+def _pictures_by_form(folders: Sequence[str | os.PathLike[str]]) -> dict[Form, ShardIndex]:
+    """The table of the folders of each size and fit; they must be the same pictures."""
     groups: dict[Form, list[str | os.PathLike[str]]] = {}
     for folder in folders:
-        load_records(folder)  # says best what is wrong with a folder
+        shard_files(folder)  # says best what is wrong with a folder
         made = settings_of(folder)
         groups.setdefault((made.size, made.fit), []).append(folder)
-    forms = {form: load_records(group) for form, group in groups.items()}
-    first = next(iter(forms.values()))
-    for records in forms.values():
-        same = len(records) == len(first) and all(
-            np.array_equal(getattr(records, column), getattr(first, column))
-            for column in ("name", "prompt", "source")
-        )
-        if not same:
-            raise UserError("evaluation.other_pictures")
+    forms = {form: read_shards(group) for form, group in groups.items()}
+    first, *others = forms.values()
+    if not all(_are_same(first, other) for other in others):
+        raise UserError("evaluation.other_pictures")
     return forms
 
 
-def _measured(records: Records, config: EvaluationConfig) -> NDArray[np.int64]:
+def _are_same(one: ShardIndex, other: ShardIndex) -> bool:
+    """Whether two tables hold the same pictures in the same order, as their texts tell."""
+    blocks = np.array_split(np.arange(len(one)), max(1, len(one) // TEXTS_BLOCK))
+    return len(one) == len(other) and all(one.texts(b) == other.texts(b) for b in blocks)
+
+
+def _measured(pictures: ShardIndex, config: EvaluationConfig) -> NDArray[np.int64]:
     """Positions of the pictures to measure: a split, or all of the held-out sources."""
-    if config.split not in SPLITS:
-        raise UserError("data.no_split", split=config.split, splits=", ".join(SPLITS))
-    found = np.flatnonzero(
-        of_source_groups(records, config.held_out)
-        if config.held_out
-        else records.split == config.split
-    )
+    of_split = pictures.in_split(config.split)
+    held_out = pictures.of_sources(config.held_out)
+    found = np.flatnonzero(held_out if config.held_out else of_split)
     if not len(found):
         raise UserError("evaluation.empty_split", split=config.split)
     return found
 
 
 def _predictors(config: EvaluationConfig) -> list[Predictor]:
-    if config.held_out:
-        _check_trained_without(config.presets or (), config.held_out)
     presets: Sequence[str | os.PathLike[str]] | None = config.presets
     if presets is None:
         assets = Assets(config.assets)
@@ -184,34 +191,35 @@ def _predictors(config: EvaluationConfig) -> list[Predictor]:
     return found
 
 
-def _check_trained_without(runs: Sequence[str | os.PathLike[str]], held_out: Sequence[str]) -> None:
+def _check_trained_without(pictures: ShardIndex, config: EvaluationConfig) -> None:
     """Only a run's own account can say what it was not trained on."""
-    for run in runs:
+    for run in config.presets or ():
         path = Path(run) / "config.json"
         left_out = read_json(path, Settings).get("without", "") if path.is_file() else ""
-        if missing := sorted(set(held_out) - set(source_names(left_out))):
+        unseen = pictures.of_sources(source_names(left_out), strict=False)
+        seen = [name for name in config.held_out if (pictures.of_sources([name]) & ~unseen).any()]
+        if seen:
             raise UserError(
                 "evaluation.not_trained_without",
-                run=run, missing=", ".join(missing), held_out=",".join(held_out),
+                run=run, missing=", ".join(sorted(seen)), held_out=",".join(config.held_out),
             )  # fmt: skip
-    if not runs:
+    if not config.presets:
         raise UserError("evaluation.no_runs")
 
 
 def _check_prompts_apart(
-    records: Records, training: NDArray[np.int64], measured: NDArray[np.int64], split: str
+    pictures: ShardIndex, training: NDArray[np.int64], measured: NDArray[np.int64], split: str
 ) -> None:
     """The promise every figure rests on, checked on the data at hand."""
     if split == "train":
         return
-    trained = {text.fold(prompt) for prompt in records.prompt[training]}
-    shared = trained & {text.fold(prompt) for prompt in records.prompt[measured]}
-    if shared:
+    shared = np.intersect1d(pictures.prompt_hash[training], pictures.prompt_hash[measured])
+    if len(shared):
         raise UserError("evaluation.prompts_in_both", count=len(shared))
 
 
 def _baselines(
-    records: Records,
+    pictures: ShardIndex,
     training: NDArray[np.int64],
     measured: NDArray[np.int64],
     backbone: tuple[str, int],
@@ -220,9 +228,13 @@ def _baselines(
     """The baselines that read the features of a backbone, given by name and side of a picture."""
     from img2prompt.models.gaze import build_tower
 
-    words = [vectors.prompt_positions(records.prompt[i]) for i in training]
-    cache_features(build_tower(*backbone), backbone[0], records.places())
-    features = float_feature_reader(records, backbone[0])
+    words = [
+        vectors.prompt_positions(prompt)
+        for _, prompts in pictures.prompt_blocks(training)
+        for prompt in prompts
+    ]
+    cache_features(build_tower(*backbone), backbone[0], pictures.places())
+    features = float_feature_reader(pictures, backbone[0])
 
     def reading(answers: Callable[..., Answers]) -> Callable[[], Answers]:
         def answer() -> Answers:
@@ -238,18 +250,21 @@ def _baselines(
     ]
 
 
-def _system(predictor: Predictor, records: Records) -> Callable[[], Answers]:
-    """A model's answers to all pictures of some records."""
-    pixels = pixel_reader(records)
+def _system(
+    predictor: Predictor, pictures: ShardIndex, measured: NDArray[np.int64], assets: Path
+) -> Callable[[], Answers]:
+    """A model's answers to the pictures measured, and to the examples of some assets."""
+    pixels = pixel_reader(pictures)
 
     def answer() -> Answers:
         blocks = [
-            predictor.predict_vectors(to_float(pixels(np.arange(start, stop))))
-            for start in range(0, len(records), BATCH)
-            for stop in [min(start + BATCH, len(records))]
+            predictor.predict_vectors(to_float(pixels(measured[start : start + BATCH])))
+            for start in range(0, len(measured), BATCH)
         ]
         predicted = np.concatenate(blocks)
         words, values = predictor.decoder.rank_vectors(predicted, WORDS)
-        return Answers(predictor.preset, words, predicted, predictor.decoder.confidence(values))
+        confidences = predictor.decoder.confidence(values)
+        subjects = subjects_named(predictor, assets)
+        return Answers(predictor.preset, words, predicted, confidences, subjects)
 
     return answer

@@ -6,6 +6,7 @@ from typing import Any
 from img2prompt.core.printable import one_line
 
 BASELINES = ("constant", "knn", "linear")
+_OPTIONAL = ("specific_3", "specific_5", "generic", "subjects")
 LONGEST_PROMPT = 120  # characters of an example; more are cut
 COLUMNS = (
     ("precision", "P@10"),
@@ -21,6 +22,10 @@ COLUMNS = (
     ("same_words", "overlap"),
     ("hub_share", "hubness"),
     ("ece", "ECE"),
+    ("specific_3", "P@3 specific"),
+    ("specific_5", "P@5 specific"),
+    ("generic", "generic"),
+    ("subjects", "subject in 3"),
 )
 _LEGEND = (
     "Ten words a picture. `constant`, `knn` and `linear` learn from the training split without "
@@ -34,6 +39,13 @@ _LEGEND = (
     "two random pictures have in common, *hubness* the share of all answers that the ten most "
     "frequent words make up. *ECE* is the expected calibration error of the confidence shown "
     "beside each word."
+)
+# Said only where these columns are there: the folder of artifacts may lack what they need.
+_LEGEND_APART = (
+    " *Generic* is the share of words that prompts of any picture use (`lexicon.npz`), *P@3 "
+    "specific* and *P@5 specific* the precision of the first three and five others. *Subject in 3* "
+    "counts the example pictures with a word of what they show among the first three of their "
+    "answer (`assets/examples/examples.json`); the baselines are not asked."
 )
 
 Rows = Sequence[dict[str, Any]]
@@ -53,6 +65,8 @@ def page(figures: dict[str, Any]) -> str:
         f"`python scripts/evaluate.py`, {where}: {figures['pictures']:,} pictures of "
         f"{figures['prompts']:,} prompts, none of which occurs in training. {_LEGEND}"
     )
+    if len(_columns(rows)) > len(_columns([])):
+        made_of += _LEGEND_APART
     lines = [title, "", made_of, "", table(rows), ""]
     if rows[0]["name"] == "constant":
         lines += ["Against the constant answer:", "", *ratios(rows), ""]
@@ -68,10 +82,20 @@ def page(figures: dict[str, Any]) -> str:
 
 def table(rows: Rows) -> str:
     """The figures of several systems as a table."""
+    columns = _columns(rows)
     return _table(
-        ["system", *(title for _, title in COLUMNS)],
-        ([row["name"], *(_cell(row[key]) for key, _ in COLUMNS)] for row in rows),
+        ["system", *(title for _, title in columns)],
+        ([row["name"], *(_cell(row.get(key)) for key, _ in columns)] for row in rows),
     )
+
+
+def _columns(rows: Rows) -> list[tuple[str, str]]:
+    """The columns of a table: the optional ones where a system has a figure for them."""
+    return [
+        (key, title)
+        for key, title in COLUMNS
+        if key not in _OPTIONAL or any(row.get(key) is not None for row in rows)
+    ]
 
 
 def ratios(rows: Rows) -> list[str]:
@@ -167,6 +191,8 @@ def _table(head: Sequence[str], rows: Any) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return "–"
+    if isinstance(value, dict):
+        return f"{value['named']} of {value['pictures']}"
     if isinstance(value, list):
         return "–".join(f"{part:.3f}" for part in value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from img2prompt.data import images
-from img2prompt.inference.predictor import Prediction, Predictor
+from img2prompt.inference.prediction import Prediction
+from img2prompt.inference.predictor import Predictor
 
 DEPTHS = 3  # early, middle, late: enough to see that maps get smaller and tell more
 CHANNELS = 6  # maps shown of each depth

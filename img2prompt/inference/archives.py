@@ -241,7 +241,7 @@ def _refusal(member: zipfile.ZipInfo) -> UserError | None:
         return UserError("inference.archive_inside")
     if member.file_size > images.MAX_BYTES:
         size, most = f"{member.file_size / 2**20:.0f}", images.MAX_BYTES // 2**20
-        return UserError("inference.large_member", size=size, most=most)
+        return UserError("images.large", size=size, most=most)
     if member.compress_type not in _METHODS:
         return UserError("inference.unusual_packing")
     return None

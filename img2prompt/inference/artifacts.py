@@ -5,6 +5,7 @@ measured figures. No file is used before its checksum is verified, and nothing i
 a repository on the hub is named.
 """
 
+import dataclasses
 import os
 import re
 from pathlib import Path
@@ -12,12 +13,15 @@ from typing import Any
 
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import is_plain, is_web_page, misfit, read_json, sha256_of
-from img2prompt.core.forms import Manifest
+from img2prompt.core.forms import DEFAULT_PRESET, Manifest
 from img2prompt.core.hub import HubRepository, is_repo_id
 from img2prompt.core.transfers import login_page
+from img2prompt.embedding.lexicon import LEXICON_FILE, Lexicon
+from img2prompt.embedding.taxonomy import TAXONOMY_FILE, Taxonomy
 from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
 from img2prompt.inference.decoder import DECODER_SUFFIX, Decoder
 from img2prompt.inference.gallery import GALLERY_FILE, Gallery
+from img2prompt.inference.hedging import Hedger
 from img2prompt.inference.predictor import Predictor, load_model
 
 PathLike = str | os.PathLike[str]
@@ -25,7 +29,6 @@ PathLike = str | os.PathLike[str]
 # In a checkout assets/ lies beside the package; an installed package carries no models.
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 MANIFEST = "manifest.json"
-DEFAULT_PRESET = "gaze"
 
 
 class Assets:
@@ -138,11 +141,11 @@ class Assets:
             raise UserError("inference.changed_on_hub", where=where, manifest=MANIFEST)
         return path
 
-    def _where(self, name: str) -> str:
+    def _where(self, name: str) -> str | UserError:
         """A file's place, for a sentence."""
         if self._repository is None:
             return str(self.folder / name)
-        return f"{name} of {self._repository}"
+        return UserError("inference.file_of", name=name, repository=self._repository)
 
     def embedding(self) -> WordVectors:
         """The embedding that all models belong to."""
@@ -156,13 +159,22 @@ class Assets:
         """
         preset = preset or self.default
         if preset not in self.presets:
-            known = ", ".join(self.presets)
-            raise UserError("inference.unknown_preset", preset=repr(preset), known=known)
+            raise UserError("models.no_preset", name=preset, names=", ".join(self.presets))
         vectors = vectors if vectors is not None else self.embedding()
         decoder = self.decoder(preset, vectors)  # first: it is small, and may be another model's
         model = load_model(self.path(f"{preset}.keras"))
         gallery = self.gallery if GALLERY_FILE in self.files else None
-        return Predictor(model, vectors, preset, decoder, gallery)
+        return Predictor(model, vectors, preset, decoder, gallery, self.hedger(vectors))
+
+    def hedger(self, vectors: WordVectors) -> Hedger | None:
+        """What names the nouns above torn classes; None where the manifest lists no taxonomy.
+
+        Raises:
+            UserError: not to be had, damaged, or of another embedding.
+        """
+        if TAXONOMY_FILE not in self.files:
+            return None
+        return Hedger(Taxonomy.load(self.path(TAXONOMY_FILE), vectors), vectors)
 
     def gallery(self) -> Gallery:
         """The gallery that the models answer with, read once.
@@ -174,16 +186,31 @@ class Assets:
             self._gallery = Gallery.load(self.path(GALLERY_FILE))
         return self._gallery
 
-    def decoder(self, preset: str, vectors: WordVectors) -> Decoder | None:
-        """The decoder of a preset; None where it has none.
+    def decoder(self, preset: str, vectors: WordVectors) -> Decoder:
+        """The decoder of a preset, with the lexicon where the preset sorts words.
 
         Raises:
             UserError: not to be had, damaged, or of another embedding or model.
         """
-        name = preset + DECODER_SUFFIX
-        if name not in self.files:
+        from img2prompt.models.presets import PRESETS
+
+        name, decoder = preset + DECODER_SUFFIX, Decoder.plain(vectors)
+        if name in self.files:
+            model = self.files[f"{preset}.keras"]["sha256"]
+            decoder = Decoder.load(self.path(name), vectors, model)
+        if preset in PRESETS and not PRESETS[preset].sorts_words:
+            return decoder
+        return dataclasses.replace(decoder, lexicon=self.lexicon(vectors))
+
+    def lexicon(self, vectors: WordVectors) -> Lexicon | None:
+        """What prompts say of single words; None where the folder has no such file.
+
+        Raises:
+            UserError: not to be had, damaged, or of another embedding.
+        """
+        if LEXICON_FILE not in self.files:
             return None
-        return Decoder.load(self.path(name), vectors, self.files[f"{preset}.keras"]["sha256"])
+        return Lexicon.load(self.path(LEXICON_FILE), vectors)
 
 
 def open_assets(place: PathLike | None = None, revision: str | None = None) -> Assets:
@@ -249,10 +276,14 @@ def load(
 def _of_run(folder: Path) -> Predictor:
     """The predictor of a folder that `scripts/train_model.py` wrote."""
     vectors = WordVectors.load(folder / EMBEDDING_FILE)
-    path, decoder = folder / "model.keras", folder / ("model" + DECODER_SUFFIX)
-    model = load_model(path)
-    fitted = Decoder.load(decoder, vectors, sha256_of(path)) if decoder.is_file() else None
-    return Predictor(model, vectors, folder.name, fitted)
+    path, fitted = folder / "model.keras", folder / ("model" + DECODER_SUFFIX)
+    model, decoder = load_model(path), Decoder.plain(vectors)
+    if fitted.is_file():
+        decoder = Decoder.load(fitted, vectors, sha256_of(path))
+    if (folder / LEXICON_FILE).is_file():  # of a preset that sorts words
+        lexicon = Lexicon.load(folder / LEXICON_FILE, vectors)
+        decoder = dataclasses.replace(decoder, lexicon=lexicon)
+    return Predictor(model, vectors, folder.name, decoder)
 
 
 def _is_on_hub(place: PathLike | None) -> bool:

@@ -22,7 +22,8 @@ from img2prompt.core.errors import UserError
 from img2prompt.data import images
 from img2prompt.inference.archives import Entry, contents, list_set
 from img2prompt.inference.export import Truth
-from img2prompt.inference.predictor import Prediction, Predictor, check_word_count
+from img2prompt.inference.prediction import Prediction
+from img2prompt.inference.predictor import Predictor, check_word_count
 
 BATCH_SIZE = 8  # pictures answered together: few enough that a table grows while one looks
 # Seconds for a whole set: seven times what MAX_FILES ordinary pictures take. Sets are answered one
@@ -204,4 +205,4 @@ def _unnamed(error: UserError, entry: Entry) -> UserError:
 def _without_vectors(prediction: Prediction) -> Prediction:
     """The part that exports need; vectors are nine tenths of a prediction's memory."""
     words = tuple(replace(word, vector=()) for word in prediction.words)
-    return Prediction(prediction.preset, words, np.empty((0, 0), np.float32))
+    return replace(prediction, words=words, vectors=np.empty((0, 0), np.float32))

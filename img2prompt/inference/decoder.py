@@ -5,6 +5,7 @@ prompts use often (log-prior correction). The confidence of a ranking value is t
 words on validation pictures that stood in the prompt.
 """
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 
 from img2prompt.core.arrays import TEXT, ArrayFile, Form, load_arrays, save_arrays
 from img2prompt.core.errors import UserError
-from img2prompt.embedding.vectors import WordVectors, top_k
+from img2prompt.embedding.lexicon import Lexicon
+from img2prompt.embedding.vectors import WordVectors
+from img2prompt.inference.ranking import rank_words
 
 DECODER_SUFFIX = ".decoder.npz"  # `gaze.decoder.npz` lies beside `gaze.keras`
 DECODER_PROVENANCE = "model.decoder.made.json"  # in a run's folder, of one fitted anew
@@ -42,12 +45,14 @@ class Decoder:
         knots: float32 (n,), rising ranking values.
         confidences: float32 (n,) in [0, 1], not falling: the confidence at each knot, linear in
             between. Both empty where the decoder is not calibrated.
+        lexicon: which words are generic and which belong together; None: nothing is known of it.
     """
 
     vectors: WordVectors
     prior: NDArray[np.float32]
     knots: NDArray[np.float32]
     confidences: NDArray[np.float32]
+    lexicon: Lexicon | None = None
 
     @classmethod
     def plain(cls, vectors: WordVectors) -> "Decoder":
@@ -63,31 +68,28 @@ class Decoder:
     def rank(
         self, cosines: NDArray[np.float32], k: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The k best words of each picture.
-
-        Only content words that are not rare can be an answer (`WordVectors.answerable`): stop
-        words are near every prompt, and among rare words most are misspellings.
+        """The words that answer for each picture, see `ranking.rank_words`.
 
         Args:
             cosines: float32 (n, V), of each word to the nearest of a picture's vectors.
             k: how many; fewer come if the vocabulary has fewer answerable words.
 
         Returns:
-            positions int64 (n, k) and ranking values float32 (n, k), best first.
+            positions int64 (n, k) and ranking values float32 (n, k), in their order.
         """
-        values = np.where(self.vectors.answerable, cosines + self.prior, -np.inf)
-        return top_k(values, min(k, int(self.vectors.answerable.sum())))
+        # No floor: the confidence is that of a ranking value, the same for all words, and says
+        # nothing of a word's own base rate.
+        return rank_words(cosines + self.prior, k, self.vectors, self.lexicon)
 
     def rank_vectors(
         self, predicted: NDArray[np.float32], k: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """As `rank`, from predicted vectors (n, steps, D), a block of pictures at a time."""
-        k = min(k, int(self.vectors.answerable.sum()))
-        words, values = [np.empty((0, k), np.int64)], [np.empty((0, k), np.float32)]
-        for start in range(0, len(predicted), 64):
-            found = self.rank(nearest_cosines(predicted[start : start + 64], self.vectors), k)
-            words.append(found[0])
-            values.append(found[1])
+        blocks = [predicted[start : start + 64] for start in range(0, len(predicted), 64)]
+        found = [self.rank(nearest_cosines(block, self.vectors), k) for block in blocks]
+        if not found:
+            return np.empty((0, k), np.int64), np.empty((0, k), np.float32)
+        words, values = zip(*found, strict=True)
         return np.concatenate(words), np.concatenate(values)
 
     def confidence(self, values: NDArray[np.float32]) -> NDArray[np.float64] | None:
@@ -108,11 +110,10 @@ class Decoder:
 
         fit = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
         fit.fit(values.astype(np.float64), hits.astype(np.float64))
-        return Decoder(
-            self.vectors,
-            self.prior,
-            np.asarray(fit.X_thresholds_, np.float32),
-            np.asarray(fit.y_thresholds_, np.float32),
+        return dataclasses.replace(
+            self,
+            knots=np.asarray(fit.X_thresholds_, np.float32),
+            confidences=np.asarray(fit.y_thresholds_, np.float32),
         )
 
     def save(self, path: str | os.PathLike[str], model: str | None = None) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import atomic_path
 from img2prompt.core.printable import json_text, one_line
-from img2prompt.inference.predictor import Prediction
+from img2prompt.inference.prediction import Prediction
 
 # A file's name (None where it has none) and its answer, or why there is none.
 Result = tuple[str | None, Prediction | UserError]

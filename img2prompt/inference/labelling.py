@@ -12,7 +12,8 @@ from pathlib import Path
 from img2prompt.core.executors import in_order
 from img2prompt.data.images import ImageError
 from img2prompt.inference.artifacts import ASSETS, MANIFEST, Assets, load
-from img2prompt.inference.predictor import BATCH, Prediction, Predictor, predict_files
+from img2prompt.inference.prediction import Prediction
+from img2prompt.inference.predictor import BATCH, Predictor, predict_files
 
 Labelled = tuple[str, Prediction | ImageError]
 _LOADING = threading.Lock()

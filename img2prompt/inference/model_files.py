@@ -57,7 +57,7 @@ def check_model_file(path: str | os.PathLike[str]) -> None:
 def _check_text(name: str, data: bytes) -> Any:
     try:
         value = parse_json(data)
-    except ValueError as error:
+    except UserError as error:
         raise UnfitError("inference.no_json", name=name, reason=error) from None
     for depth, item in _items(value):
         if depth > DEPTH:

@@ -16,75 +16,14 @@ from img2prompt.core.errors import UserError
 from img2prompt.data import images
 from img2prompt.embedding.vectors import WordVectors, top_k
 from img2prompt.inference.decoder import Decoder
-from img2prompt.inference.gallery import GALLERY_FILE, SIMILAR_LIMIT, Gallery, SimilarPicture
+from img2prompt.inference.gallery import GALLERY_FILE, SIMILAR_LIMIT, Gallery
+from img2prompt.inference.hedging import Hedge, Hedger
 from img2prompt.inference.model_files import check_model_file
+from img2prompt.inference.prediction import PredictedWord, Prediction
 
 ALTERNATIVES = 5  # nearest other words shown for each answer
 WORD_LIMIT = 50  # of one answer
 BATCH = 32  # pictures decoded and predicted together; 192×192 floats of 32 pictures are 14 MB
-
-
-@dataclass(frozen=True)
-class PredictedWord:
-    """One answer.
-
-    Attributes:
-        word: in lower case, as in the vocabulary.
-        score: cosine of `vector` and the word's own vector, in [−1, 1].
-        confidence: share of validation answers with this ranking value that stood in the prompt,
-            in [0, 1]; None where the model's decoder is not calibrated.
-        vector: the predicted vector (D,) nearest to the word, as plain floats.
-        step: the output step of the model that gave the vector, from 0.
-        alternatives: the next nearest words of the same vector, (word, cosine), best first.
-    """
-
-    word: str
-    score: float
-    confidence: float | None
-    vector: tuple[float, ...]
-    step: int
-    alternatives: tuple[tuple[str, float], ...]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer to one picture: plain data, highest score first.
-
-    Attributes:
-        preset: the model's name.
-        words: the words the decoder ranks highest, by falling score, none twice.
-        vectors: float32 (steps, D), all predicted vectors.
-        similar: training pictures that resemble it, most alike first; empty unless asked for.
-    """
-
-    preset: str
-    words: tuple[PredictedWord, ...]
-    vectors: NDArray[np.float32]
-    similar: tuple[SimilarPicture, ...] = ()
-
-    @property
-    def prompt(self) -> str:
-        """The words as a prompt: "portrait, woman, oil"."""
-        return ", ".join(word.word for word in self.words)
-
-    def to_dict(self, vectors: bool = True) -> dict[str, Any]:
-        """JSON-ready; without `vectors`, what the command line prints."""
-        words = []
-        for word in self.words:
-            row = dataclasses.asdict(word)
-            row["score"] = round(word.score, 4)
-            if word.confidence is None:
-                del row["confidence"]
-            else:
-                row["confidence"] = round(word.confidence, 4)
-            row["alternatives"] = [[other, round(score, 4)] for other, score in word.alternatives]
-            if not vectors:
-                del row["vector"], row["step"]
-            words.append(row)
-        told: dict[str, Any] = {"preset": self.preset, "words": words}
-        if self.similar:
-            told["similar"] = [picture.to_dict() for picture in self.similar]
-        return told
 
 
 @dataclass(frozen=True)
@@ -95,10 +34,13 @@ class Look:
         vectors: float32 (b, steps, D), the predicted word vectors.
         features: float32 (b, F), the channel statistics that the model's head reads
             (`gaze.build_tower`); None where the model has no layer `features`.
+        classes: float32 (b, classes), the probabilities of the classes that its CNN tells apart;
+            None where its head has no layer `classes`.
     """
 
     vectors: NDArray[np.float32]
     features: NDArray[np.float32] | None
+    classes: NDArray[np.float32] | None = None
 
 
 class Predictor:
@@ -110,6 +52,7 @@ class Predictor:
         preset: the model's name.
         decoder: ranks words by the vectors; unset, by cosine alone, without confidences.
         gallery: loads the pictures to show similar ones of; unset, there are none.
+        hedger: names the nouns above torn classes; unset, none are named.
 
     Attributes:
         side: of the model's input, in pixels.
@@ -126,9 +69,10 @@ class Predictor:
         preset: str,
         decoder: Decoder | None = None,
         gallery: Callable[[], Gallery] | None = None,
+        hedger: Hedger | None = None,
     ) -> None:
         from img2prompt.core.backend import keras, tf
-        from img2prompt.models.tower import tower_of
+        from img2prompt.models.tower import classifier_of, tower_of
 
         self.vectors = vectors
         self.decoder = decoder or Decoder.plain(vectors)
@@ -140,6 +84,9 @@ class Predictor:
         tower = tower_of(model)
         self.fit = _activation_of(model).fit
         outputs = keras.Model(model.input, [model.output, tower.output]) if tower else model
+        self._classifier = classifier_of(model, tower.output.shape[-1]) if tower else None
+        classes = len(self._classifier.bias) if self._classifier else 0
+        self._hedger = hedger if hedger and hedger.fits(classes) else None
         # Compiled once; `model(x)` without it takes five times as long for one picture.
         self._call = tf.function(
             lambda pixels: outputs(pixels, training=False),
@@ -208,17 +155,27 @@ class Predictor:
         return self.look(pixels).vectors
 
     def look(self, pixels: NDArray[np.float32]) -> Look:
-        """Preprocessed pictures (b, side, side, 3) in [0, 1] → their word vectors and features."""
+        """Preprocessed pictures (b, side, side, 3) in [0, 1] → their vectors, features, classes."""
         found = self._call(np.asarray(pixels, dtype=np.float32))
         if not isinstance(found, list):
             return Look(found.numpy(), None)
-        vectors, features = found
-        return Look(vectors.numpy(), np.asarray(features, dtype=np.float32))
+        vectors, features = found[0].numpy(), np.asarray(found[1], dtype=np.float32)
+        classes = self._classifier(features) if self._classifier else None
+        return Look(vectors, features, classes)
 
     def decode(self, vectors: NDArray[np.float32], words: int = 10) -> Prediction:
         """Predicted vectors float32 (steps, D) → the answer; see `choose_words`."""
         chosen = choose_words(self.decoder, vectors, words, alternatives=ALTERNATIVES)
-        return Prediction(self.preset, tuple(chosen), np.asarray(vectors, dtype=np.float32))
+        lexicon = self.decoder.lexicon
+        pairs = lexicon.pairs_among([word.word for word in chosen]) if lexicon is not None else ()
+        values = np.asarray(vectors, dtype=np.float32)
+        return Prediction(self.preset, tuple(chosen), values, pairs=pairs)
+
+    def parents(self, look: Look, row: int) -> tuple[Hedge, ...]:
+        """`Prediction.parents` of one picture of a batch that was looked at."""
+        if self._hedger is None or look.classes is None:
+            return ()
+        return self._hedger(look.classes[row : row + 1])[0]
 
     def similar(self, look: Look, row: int, prediction: Prediction, count: int) -> Prediction:
         """The prediction with the pictures of the gallery that are most like the one it is of.
@@ -240,6 +197,7 @@ class Predictor:
 
     def _answer(self, look: Look, row: int, words: int, similar: int) -> Prediction:
         prediction = self.decode(look.vectors[row], words)
+        prediction = dataclasses.replace(prediction, parents=self.parents(look, row))
         return self.similar(look, row, prediction, similar) if similar else prediction
 
     def _check_counts(self, words: int, similar: int) -> None:
@@ -265,7 +223,7 @@ class Predictor:
 def choose_words(
     decoder: Decoder, predicted: NDArray[np.float32], words: int, alternatives: int = 0
 ) -> list[PredictedWord]:
-    """The words that the decoder ranks highest, by falling score, none twice.
+    """The words that the decoder ranks highest, in its order, none twice.
 
     One matrix product with the whole vocabulary. Each word's score is its cosine to the vector
     nearest to it.
@@ -276,7 +234,7 @@ def choose_words(
         words: how many, at most.
         alternatives: how many other near words to give with each.
     """
-    vectors = decoder.vectors
+    vectors, lexicon = decoder.vectors, decoder.lexicon
     scores = vectors.similarities(predicted)  # (steps, V)
     positions, values = decoder.rank(scores.max(axis=0)[None], words)
     confidences = decoder.confidence(values[0])
@@ -301,9 +259,10 @@ def choose_words(
                 vector=tuple(float(v) for v in predicted[step]),
                 step=int(step),
                 alternatives=tuple(others),
+                generic=lexicon is not None and bool(lexicon.generic[position]),
             )
         )
-    return sorted(answer, key=lambda word: -word.score)
+    return answer
 
 
 def check_word_count(words: int) -> None:
@@ -368,15 +327,9 @@ def _side_of(model: Any) -> int:
 def _activation_of(model: Any) -> Any:
     """The model's `ScaledTanh`, which names the embedding and the fit of its pictures."""
     from img2prompt.models.layers import ScaledTanh
+    from img2prompt.models.tower import all_layers
 
-    found = [layer for layer in _all_layers(model) if isinstance(layer, ScaledTanh)]
+    found = [layer for layer in all_layers(model) if isinstance(layer, ScaledTanh)]
     if len(found) != 1:
         raise UserError("inference.no_scaled_tanh")
     return found[0]
-
-
-def _all_layers(model: Any) -> Iterator[Any]:
-    for layer in model.layers:
-        yield layer
-        if hasattr(layer, "layers"):
-            yield from _all_layers(layer)

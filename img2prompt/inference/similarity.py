@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from img2prompt.core.errors import UserError
-from img2prompt.inference.predictor import Prediction
+from img2prompt.inference.prediction import Prediction
 
 
 @dataclass(frozen=True)

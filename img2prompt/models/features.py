@@ -15,7 +15,7 @@ from tqdm import tqdm
 from img2prompt.core.arrays import map_array
 from img2prompt.core.files import atomic_path, sweep
 from img2prompt.data.images import to_float
-from img2prompt.data.shards import Pictures
+from img2prompt.data.shards import ShardIndex
 
 BATCH = 64
 
@@ -51,7 +51,7 @@ def cache_features(tower: Any, backbone: str, shards: Sequence[tuple[Path, str]]
 
 
 def float_feature_reader(
-    pictures: Pictures, backbone: str
+    pictures: ShardIndex, backbone: str
 ) -> Callable[[NDArray[np.integer]], NDArray[np.float32]]:
     """Positions (b,) → cached features as training and baselines take them, float32 (b, F)."""
     stored = pictures.reader(lambda folder, shard: feature_path(folder, backbone, shard))

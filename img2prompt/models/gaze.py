@@ -18,6 +18,7 @@ from img2prompt.embedding.class_words import ClassWords
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.models.backbones import Classifier, load_backbone, stage_outputs
 from img2prompt.models.layers import PooledStatistics, ScaledTanh
+from img2prompt.models.tower import class_probabilities
 
 STEPS = 10  # "about ten word vectors"
 LOOK, STEP, LSTM = 512, 128, 256  # widths of the dense layer, of each step's part, of the LSTM
@@ -60,7 +61,7 @@ class Evidence:
                 directions gets unit spread.
         """
         directions = class_words.directions(vectors)
-        bare = cls(classifier.kernel / TEMPERATURE, classifier.bias / TEMPERATURE, directions)
+        bare = cls(*tempered(classifier), directions)
         seen = bare.probabilities(sample) @ directions
         # Pictures that are all alike have hardly any spread; divided by it they would saturate
         # the network. Real data lie above this floor (0.2 of the mean at the least).
@@ -69,10 +70,12 @@ class Evidence:
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Channel statistics (b, F) → class probabilities (b, classes), as the head computes."""
-        channels = len(self.kernel)  # the last two blocks of F are the last stage's
-        logits = features[:, -2 * channels : -channels] @ self.kernel + self.bias
-        logits -= logits.max(axis=1, keepdims=True)
-        return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        return class_probabilities(features, self.kernel, self.bias)
+
+
+def tempered(classifier: Classifier) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel and bias of a backbone's classifier, less sure of itself by `TEMPERATURE`."""
+    return classifier.kernel / TEMPERATURE, classifier.bias / TEMPERATURE
 
 
 def build_tower(backbone: str, side: int) -> keras.Model:

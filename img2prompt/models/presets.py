@@ -19,6 +19,8 @@ class Preset:
         positions: so many words of a prompt are its target.
         content: the distinct content words of a prompt are; else all its words in their order.
         defaults: fields of `training.config.TrainConfig` that differ from that class's own.
+        sorts_words: whether its answers know the lexicon: specific words first, generic ones after,
+            one form of a word. The historical presets say what is nearest, filler or not.
         keep_best: whether the weights of the epoch with the best F1 are kept; else the last.
         build: of `pixels`: (vectors, side, fit) → the network.
         loss: of `pixels`: the class of its Keras loss.
@@ -28,6 +30,7 @@ class Preset:
     positions: int
     content: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    sorts_words: bool = False
     keep_best: bool = False
     build: Callable[..., keras.Model] | None = None
     loss: type[keras.losses.Loss] | None = None
@@ -38,6 +41,7 @@ PRESETS: Mapping[str, Preset] = {
         inputs="features",
         positions=40,
         content=True,
+        sorts_words=True,
         defaults={
             "epochs": 18,
             "batch_size": 256,

@@ -12,8 +12,8 @@ from img2prompt.core.errors import UserError
 from img2prompt.core.files import provenance, read_json, sha256_of, write_json
 from img2prompt.core.forms import Run
 from img2prompt.data.images import to_float
-from img2prompt.data.shards import load_records, pixel_reader, settings_of
-from img2prompt.data.splits import of_source_groups, source_names
+from img2prompt.data.shards import pixel_reader, read_shards, settings_of
+from img2prompt.data.splits import source_names
 from img2prompt.embedding.class_words import ClassWords
 from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
 from img2prompt.evaluation.metrics import WORDS, is_hit
@@ -67,17 +67,19 @@ def refit_decoder(
             raise UserError("training.needs_class_words", run=run)
         prior = prior_of_background(ClassWords.load(class_words, vectors).background, weight)
     predictor = Predictor(load_model(run / "model.keras"), vectors, run.name)
-    records = load_records(folders).of_split("validation")
-    left_out = set(source_names(config.get("without", "")))
-    records = records.take(~of_source_groups(records, sorted(left_out & set(records.groups))))
-    settings = settings_of(records.folders[0])
-    if not len(records) or (settings.size, settings.fit) != (predictor.side, predictor.fit):
+    pictures = read_shards(folders)
+    left_out = pictures.of_sources(source_names(config.get("without", "")), strict=False)
+    validation = np.flatnonzero(pictures.in_split("validation") & ~left_out)
+    settings = settings_of(pictures.folders[0])
+    if not len(validation) or (settings.size, settings.fit) != (predictor.side, predictor.fit):
         raise UserError("training.other_pictures", side=predictor.side, fit=predictor.fit)
-    true = [vectors.prompt_positions(prompt) for prompt in records.prompt]
+    true = [vectors.prompt_positions(prompt) for prompt in pictures.prompts(validation)]
     index = calibration_pictures(np.flatnonzero([len(words) > 0 for words in true]))
-    pixels = pixel_reader(records)
+    pixels = pixel_reader(pictures)
     blocks = np.array_split(index, max(1, len(index) // 64))
-    predicted = np.concatenate([predictor.predict_vectors(to_float(pixels(b))) for b in blocks])
+    predicted = np.concatenate(
+        [predictor.predict_vectors(to_float(pixels(validation[block]))) for block in blocks]
+    )
     plain = dataclasses.replace(Decoder.plain(vectors), prior=prior)
     decoder = fit_decoder(plain, predicted, [true[i] for i in index])
     decoder.save(run / ("model" + DECODER_SUFFIX), model=sha256_of(run / "model.keras"))

@@ -40,7 +40,8 @@ class TrainConfig:
     source_power: float = 1.0
     auxiliary_weight: float = 0.0  # share of draws from folders of auxiliary pictures
     seed: int = 1
-    without: str = ""  # source groups left out altogether, commas between: to test on them
+    # Sources or source groups left out altogether, commas between: to test on them.
+    without: str = ""
     # Pictures that near-duplicate prompts may have in training; 0 for all.
     max_per_prompt: int = 0
     # How much less frequent words are drawn, from 0, not at all, to 1; see data/imbalance.py.
@@ -97,7 +98,7 @@ class TrainConfig:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """The source groups of `without`."""
+        """The names of `without`: source groups, single sources."""
         return source_names(self.without)
 
     @property

@@ -1,10 +1,10 @@
 """What a run trains on: the table of its pictures, how often each is drawn, and its batches.
 
 Of a picture memory holds numbers alone, 24 to 32 bytes: split, source, weight, position, a hash of
-its prompt; the prompts themselves only for `max_per_prompt` and `word_power`. Pictures, features
-and targets are read from the shards batch by batch.
+its prompt. Pictures, features, targets and prompts are read from the shards where they are needed.
 """
 
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from img2prompt.core.backend import tf
@@ -20,19 +19,8 @@ from img2prompt.core.errors import UserError
 from img2prompt.core.files import sweep
 from img2prompt.data.images import Fit
 from img2prompt.data.rows import read_rows
-from img2prompt.data.sampling import balanced_weights, cap_mask, sampling_weights
-from img2prompt.data.shards import (
-    PathOf,
-    Records,
-    ShardIndex,
-    check_alike,
-    load_records,
-    prompt_hashes,
-    read_table,
-    settings_of,
-    shard_files,
-)
-from img2prompt.data.splits import SPLITS, of_source_groups, source_group
+from img2prompt.data.sampling import balanced_weights, cap_mask
+from img2prompt.data.shards import PathOf, ShardIndex, read_shards, settings_of
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.models.presets import Preset
 from img2prompt.training.config import TrainConfig
@@ -99,18 +87,13 @@ def load_data(
     # The chief first: the targets that it computes, the others find where the folders are shared.
     for mine in (cluster.chief, not cluster.chief):
         if mine:
-            pictures = read_index(everything, vectors, config.recipe, config.source_power != 1)
+            pictures, known = read_index(everything, vectors, config.recipe)
         cluster.barrier()
     is_auxiliary = pictures.folder >= len(folders)
-    kept = pictures.known & ~of_source_groups(pictures, config.left_out)
-    training = np.flatnonzero(kept & (pictures.split == SPLITS.index("train")))
-    validation = np.flatnonzero(
-        kept & (pictures.split == SPLITS.index("validation")) & ~is_auxiliary
-    )
-    # These two settings alone ask for the prompts' words, so their runs hold the prompts.
-    texts = load_records(everything) if config.max_per_prompt or config.word_power else None
-    if texts is not None:
-        training = training[cap_mask(texts.take(training), config.max_per_prompt)]
+    kept = known & ~pictures.of_sources(config.left_out)
+    training = np.flatnonzero(kept & pictures.in_split("train"))
+    validation = np.flatnonzero(kept & pictures.in_split("validation") & ~is_auxiliary)
+    training = training[cap_mask(pictures, config.max_per_prompt, training)]
     if not len(training) or not len(validation):
         raise UserError("training.no_pictures")
     return Data(
@@ -119,7 +102,7 @@ def load_data(
         # Enough to follow a run and choose its epoch; the whole split is for `evaluate.py`.
         validation[:: -(-len(validation) // VALIDATION_PICTURES)],
         calibration_pictures(validation),
-        draw_weights(config, texts or pictures, training, is_auxiliary),
+        draw_weights(config, pictures, training, is_auxiliary),
         own,
         cluster,
     )
@@ -132,7 +115,7 @@ def calibration_pictures(validation: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def draw_weights(
     config: TrainConfig,
-    pictures: Records | ShardIndex,
+    pictures: ShardIndex,
     training: Index,
     is_auxiliary: NDArray[np.bool_],
 ) -> NDArray[np.floating]:
@@ -140,7 +123,7 @@ def draw_weights(
 
     Args:
         config: with the powers of sources and words, and the share of auxiliary pictures.
-        pictures: the table; `Records` where frequent words are to be drawn less.
+        pictures: the table.
         training: int (m,), positions of the training pictures.
         is_auxiliary: bool (n,), of all pictures.
 
@@ -152,9 +135,7 @@ def draw_weights(
     weights: NDArray[np.floating] = np.zeros(len(training), dtype)
 
     def of(chosen: Index, power: float, word_power: float = 0.0) -> NDArray[np.floating]:
-        if isinstance(pictures, Records):
-            return balanced_weights(pictures.take(chosen), power, word_power)
-        return sampling_weights(pictures, power, chosen).astype(dtype)
+        return balanced_weights(pictures, power, word_power, chosen).astype(dtype)
 
     main = of(training[~auxiliary], config.source_power, config.word_power)
     share = config.auxiliary_weight if auxiliary.any() else 0.0
@@ -170,63 +151,36 @@ def target_form(preset: Preset) -> TargetForm:
 
 
 def read_index(
-    folders: Sequence[Path], vectors: WordVectors, preset: Preset, hashes: bool
-) -> ShardIndex:
-    """Look through all shards once, and write the targets that are not there yet.
+    folders: Sequence[Path], vectors: WordVectors, preset: Preset
+) -> tuple[ShardIndex, NDArray[np.bool_]]:
+    """The table of all pictures; writes the targets that are not there yet.
 
     Args:
         folders: prepared folders.
         vectors: the embedding to predict.
         preset: whose targets are needed.
-        hashes: whether prompts that repeat must be known.
+
+    Returns:
+        the table; and bool (n,), whether a picture's prompt has a content word that the embedding
+        knows.
 
     Raises:
         UserError: a folder holds no prepared shards, or their picture sizes differ.
     """
     form = target_form(preset)
     content = form if form.content else TargetForm(content=True, positions=1)
-    shards: list[tuple[int, str]] = []
-    splits, groups, knowns, prompts = [], [], [], []
-    number: dict[str, int] = {}
-    for position, folder in enumerate(folders):
+    pictures = read_shards(folders)
+    for folder in folders:
         for each in {form, content}:
             sweep(each.path_of(vectors)(folder, "").parent)
-        for path in shard_files(folder):
-            table = read_table(path, ["prompt", "source", "split"])
-            own = table.column("prompt").to_pylist()
-            for each in {form, content}:
-                each.cache(each.path_of(vectors)(folder, path.stem), own, vectors)
-            targets = read_rows(content.path_of(vectors)(folder, path.stem), np.arange(len(own)))
-            knowns.append(targets[:, 0] >= 0)
-            splits.append(_codes(table.column("split"), SPLITS.index, np.uint8))
-            groups.append(
-                _codes(
-                    table.column("source"),
-                    lambda name: number.setdefault(source_group(name), len(number)),
-                    np.int16,
-                )
-            )
-            if hashes:
-                prompts.append(prompt_hashes(own))
-            shards.append((position, path.stem))
-    check_alike(folders)
-    return ShardIndex(
-        tuple(folders),
-        tuple(shards),
-        np.concatenate([[0], np.cumsum([len(split) for split in splits])]).astype(np.int64),
-        np.concatenate(splits),
-        np.concatenate(groups),
-        tuple(number),
-        np.concatenate(knowns),
-        np.concatenate(prompts) if hashes else None,
-    )
-
-
-def _codes(column: pa.ChunkedArray, number: Callable[[str], int], dtype: Any) -> NDArray[Any]:
-    """A column of few distinct texts → the number of each row's text."""
-    encoded = column.combine_chunks().dictionary_encode()
-    codes = np.array([number(name) for name in encoded.dictionary.to_pylist()], dtype)
-    return codes[encoded.indices.to_numpy()] if len(codes) else np.empty(0, dtype)
+    known = np.empty(len(pictures), bool)
+    for shard, (first, last) in enumerate(itertools.pairwise(pictures.start)):
+        prompts = pictures.prompts_of(shard)
+        for each in {form, content}:
+            each.cache(pictures.file(shard, each.path_of(vectors)), prompts, vectors)
+        targets = read_rows(pictures.file(shard, content.path_of(vectors)), np.arange(len(prompts)))
+        known[first:last] = targets[:, 0] >= 0
+    return pictures, known
 
 
 # --- batches ------------------------------------------------------------------------------------

@@ -19,9 +19,9 @@ from img2prompt.core.files import (
     sha256_of,
     write_json,
 )
-from img2prompt.core.forms import Artifact, Evaluation, Made, Manifest, Run
+from img2prompt.core.forms import DEFAULT_PRESET, Artifact, Evaluation, Made, Manifest, Run
 from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
-from img2prompt.inference.artifacts import DEFAULT_PRESET, MANIFEST, Assets
+from img2prompt.inference.artifacts import MANIFEST, Assets
 from img2prompt.inference.decoder import DECODER_PROVENANCE, DECODER_SUFFIX, Decoder
 from img2prompt.inference.model_files import WEIGHTS, check_model_file
 

@@ -1,7 +1,8 @@
 """Prepared shards and an embedding → a trained model: set up, fit, checkpoint, resume, history.
 
 A run's folder holds `config.json`, `history.csv`, `tensorboard/`, `checkpoint/` while it runs, and
-in the end `model.keras`, `model.decoder.npz`, `embedding.npz` and `learning_curves.html`.
+in the end `model.keras`, `model.decoder.npz`, `embedding.npz`, `learning_curves.html`, and the
+lexicon that lay beside the embedding where the preset sorts words by it.
 """
 
 import contextlib
@@ -28,9 +29,11 @@ from img2prompt.core.files import (
 from img2prompt.core.forms import Settings
 from img2prompt.data.data_account import account
 from img2prompt.embedding.class_words import CLASS_WORDS_FILE, ClassWords
+from img2prompt.embedding.lexicon import LEXICON_FILE, Lexicon
 from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
 from img2prompt.inference.decoder import DECODER_SUFFIX, Decoder
 from img2prompt.models import losses
+from img2prompt.models.presets import preset_of
 from img2prompt.training import checkpoints, distributed, stream
 from img2prompt.training.calibration import fit_decoder
 from img2prompt.training.callbacks import (
@@ -184,6 +187,9 @@ def _write_claim(out: Path, stamp: dict[str, Any], vectors: WordVectors, job: Tr
         write_json(out / PROVENANCE_FILE, provenance(job.command) | {"learned_from": learned_from})
     if not (out / EMBEDDING_FILE).exists():
         vectors.save(out / EMBEDDING_FILE)
+    lexicon = Path(job.embedding).with_name(LEXICON_FILE)
+    if preset_of(stamp["preset"]).sorts_words and lexicon.is_file():
+        Lexicon.load(lexicon, vectors).save(out / LEXICON_FILE)
 
 
 def _keep_rows(history: Path, epochs: int) -> None:

@@ -16,7 +16,7 @@ from img2prompt.ui.service import ModelService
 from img2prompt.ui.upload_boxes import Picture
 
 if TYPE_CHECKING:
-    from img2prompt.ui.guess.examples import Example
+    from img2prompt.inference.examples import Example
 
 
 # Says when a tab is looked at: however it was opened, by a click or by the page's address.

@@ -22,15 +22,15 @@ from img2prompt.core.texts import ENGLISH, Texts, languages
 from img2prompt.core.transfers import keep_quiet
 from img2prompt.data import images
 from img2prompt.inference.artifacts import Assets
+from img2prompt.inference.examples import load_examples
 from img2prompt.ui.batch import tab as batch
 from img2prompt.ui.compare import tab as compare
 from img2prompt.ui.context import Page, html_part
 from img2prompt.ui.guess import tab as guess
-from img2prompt.ui.guess.examples import load_examples
 from img2prompt.ui.learn import tab as learn
 from img2prompt.ui.map import tab as map_tab
 from img2prompt.ui.play import tab as play
-from img2prompt.ui.server import faults, mistakes
+from img2prompt.ui.server import faults, mistakes, sessions
 from img2prompt.ui.server.gate import LOCAL_NAMES, Gate, Rules, host_name
 from img2prompt.ui.server.uploads import Uploads, private_folder
 from img2prompt.ui.service import ModelService
@@ -148,6 +148,7 @@ def launch(
         if "port" not in str(error):
             raise
         raise UserError("ui.port_taken", port=port) from None
+    sessions.keep_little(app)
     mistakes.answer_models(app, uploads)
     print(f"{app.texts[options.language]('page.title')}: {app.local_url}", flush=True)
     if block:

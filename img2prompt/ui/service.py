@@ -24,7 +24,8 @@ from img2prompt.inference.activations import Activations, activations
 from img2prompt.inference.artifacts import Assets
 from img2prompt.inference.export import Truth
 from img2prompt.inference.occlusion import OcclusionMaps, occlusion_maps, unfit
-from img2prompt.inference.predictor import Prediction, Predictor, check_word_count
+from img2prompt.inference.prediction import Prediction
+from img2prompt.inference.predictor import Predictor, check_word_count
 from img2prompt.ui.play.random_picture import RandomPairs
 
 KEPT = 16  # pictures whose pixels (0.4 MB) and heat maps (1.5 MB) are kept

@@ -27,8 +27,7 @@ from img2prompt.core.cli import run_command
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import atomic_path, read_json, write_json
 from img2prompt.core.forms import Settings
-from img2prompt.data.shards import load_records, settings_of
-from img2prompt.data.splits import of_source_groups
+from img2prompt.data.shards import read_shards, settings_of
 from img2prompt.embedding.class_words import CLASS_WORDS_FILE, ClassWords
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.evaluation import metrics
@@ -83,7 +82,7 @@ class Plan:
         out: a folder of runs, one a row and seed.
         smaller: `data` and `auxiliary` prepared at another size, for one more row.
         epochs, images_per_epoch: of every row, shorter than what ships.
-        held_out: source groups that no row is trained on.
+        held_out: source groups or single sources that no row is trained on.
         rows: the last row of `LADDER` must be among them.
         seeds: of the last row of `LADDER`; the first one is that of all others.
     """
@@ -210,22 +209,22 @@ def _mean(found: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _places(plan: Plan, folder: Path, vectors: WordVectors) -> dict[str, Measured]:
-    records = load_records(folder)
-    left_out = of_source_groups(records, plan.held_out)
-    features = float_feature_reader(records, BACKBONE)
+    pictures = read_shards(folder)
+    left_out = pictures.of_sources(plan.held_out)
+    features = float_feature_reader(pictures, BACKBONE)
     chosen = {
-        "home": np.flatnonzero((records.split == "validation") & ~left_out),
+        "home": np.flatnonzero(pictures.in_split("validation") & ~left_out),
         "abroad": np.flatnonzero(left_out),
     }
     return {
-        place: Measured(records, index, true_words(records, index, vectors), features)
+        place: Measured(pictures, index, true_words(pictures, index, vectors), features)
         for place, index in chosen.items()
     }
 
 
 def _constant_row(plan: Plan, places: dict[str, Measured], vectors: WordVectors) -> dict[str, Any]:
-    records = places["home"].records
-    training = true_words(records, training_pictures(records, plan.held_out), vectors)
+    pictures = places["home"].pictures
+    training = true_words(pictures, training_pictures(pictures, plan.held_out), vectors)
     row = Row("constant", "the ten most frequent words of the training prompts", {})
     return _head(row, "baseline", 1) | {
         place: measured.figures(

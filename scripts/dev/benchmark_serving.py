@@ -83,6 +83,8 @@ def measure_page(pictures: list[Path], count: int, folder: Path | None) -> None:
     """Print how long the page takes to start and to answer, and how much memory it holds."""
     from gradio_client import Client, handle_file
 
+    from img2prompt.inference.artifacts import Assets
+
     started = time.perf_counter()
     with _page(folder) as (app, address):
         _wait(address, app, started + START_SECONDS)
@@ -98,9 +100,10 @@ def measure_page(pictures: list[Path], count: int, folder: Path | None) -> None:
         half, most = np.percentile(times, [50, 95])
         print(f"a picture over HTTP takes {half:.0f} ms (median of {count}), {most:.0f} ms (95 %)")
         print(f"memory after {count} pictures: {memory().rss / MB:.0f} MB")
-        for preset in ("gaze", "original", "notebook"):
+        presets = Assets(folder).presets
+        for preset in presets:
             ask(handle_file(pictures[0]), preset)
-        print(f"memory with all three models in use: {memory().rss / MB:.0f} MB")
+        print(f"memory with all {len(presets)} models in use: {memory().rss / MB:.0f} MB")
 
 
 @contextmanager

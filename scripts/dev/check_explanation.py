@@ -33,7 +33,7 @@ def main() -> None:
 
     from img2prompt.data.images import to_float
     from img2prompt.data.sampling import sampling_weights
-    from img2prompt.data.shards import load_records, pixel_reader, settings_of
+    from img2prompt.data.shards import pixel_reader, read_shards, settings_of
     from img2prompt.inference.artifacts import Assets
     from img2prompt.inference.occlusion import quarter_drops
 
@@ -44,14 +44,18 @@ def main() -> None:
             "scripts.other_pictures",
             preset=predictor.preset, side=predictor.side, fit=predictor.fit,
         )  # fmt: skip
-    records = load_records(args.data).of_split("test")
-    if not len(records):
+    pictures = read_shards(args.data)
+    test = np.flatnonzero(pictures.in_split("test"))
+    if not len(test):
         raise UserError("scripts.empty_test_split")
     # Drawn as training draws, so that two thirds of them are not one source's four subjects.
     chosen = np.random.default_rng(args.seed).choice(
-        len(records), min(args.pictures, len(records)), replace=False, p=sampling_weights(records)
+        test,
+        min(args.pictures, len(test)),
+        replace=False,
+        p=sampling_weights(pictures, chosen=test),
     )
-    read = pixel_reader(records)
+    read = pixel_reader(pictures)
     drops = []
     for number in tqdm(chosen):
         pixels = to_float(read(np.array([number]))[0])

@@ -15,10 +15,12 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from img2prompt.core.files import atomic_path  # noqa: E402
 from img2prompt.core.html_report import ACCENT, INK, SECOND  # noqa: E402
+from img2prompt.inference.artifacts import Assets  # noqa: E402
 
 QUIET = "#9aa5b1"
-COLOURS = {"gaze": ACCENT, "original": SECOND, "notebook": "#7b5ea7"}  # told apart in grey too
-MARKERS = {"gaze": "o", "original": "s", "notebook": "^"}
+DEFAULT, *LESSONS = Assets().presets
+COLOURS = dict(zip((DEFAULT, *LESSONS), (ACCENT, "#7b5ea7", SECOND), strict=False))
+MARKERS = dict(zip((DEFAULT, *LESSONS), "o^s", strict=False))  # told apart in grey too
 
 
 def draw_all(
@@ -41,7 +43,7 @@ def draw_all(
         "steps": steps(reports["ablations"]["rows"]),
         "reliability": reliability(
             {
-                "in-distribution (test split)": systems["gaze"]["reliability"],
+                "in-distribution (test split)": systems[DEFAULT]["reliability"],
                 "held-out sources": next(
                     row["reliability"]
                     for row in reports["held-out-sources"]["systems"]
@@ -63,7 +65,7 @@ def draw_all(
 def learning_curves(histories: dict[str, list[dict[str, str]]]) -> Figure:
     """Training and validation loss of the two originals, and validation F1@10 of all three."""
     figure, axes = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
-    for axis, preset in zip(axes, ("notebook", "original"), strict=False):
+    for axis, preset in zip(axes, LESSONS, strict=False):
         rows = histories[preset]
         epochs = [int(row["epoch"]) + 1 for row in rows]
         for key, style, label in (("loss", "-", "training"), ("val_loss", "--", "validation")):
@@ -89,8 +91,8 @@ def learning_curves(histories: dict[str, list[dict[str, str]]]) -> Figure:
 
 def answer_overlap(systems: dict[str, dict[str, Any]]) -> Figure:
     """Overlap of the answers to two pictures, hubness, and what shuffling the pictures costs."""
-    names = [name for name in ("constant", "notebook", "original", "linear", "knn", "gaze")
-             if name in systems]  # fmt: skip
+    order = ("constant", *LESSONS, "linear", "knn", DEFAULT)
+    names = [name for name in order if name in systems]
     figure, axes = plt.subplots(1, 3, figsize=(13, 3.2), layout="constrained", sharey=True)
     panels = (
         ("same_words", "words that two random answers share"),

@@ -72,6 +72,10 @@ SHIPPED = (
     ("`assets/gaze.keras`: EfficientNet-Lite2 with ImageNet weights", "Apache-2.0"),
     ("`img2prompt/embedding/imagenet_classes.txt`: names of the classes of ImageNet", "facts"),
     (
+        "`img2prompt/embedding/wordnet_nouns.txt`: WordNet 3.0, © 2006 by Princeton University",
+        "WordNet (in the file)",
+    ),
+    (
         "`assets/examples/`: made with Stable Diffusion XL, © 2023 Stability AI (StableStudio)",
         "MIT",
     ),

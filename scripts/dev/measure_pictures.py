@@ -185,7 +185,7 @@ def _whole(answer: Callable[["Predictor", Path], None]) -> Callable[[Path], None
 
     from img2prompt.inference.artifacts import Assets
 
-    predictor = cache(lambda: Assets().predictor("gaze"))
+    predictor = cache(lambda: Assets().predictor())
     return lambda path: answer(predictor(), path)
 
 

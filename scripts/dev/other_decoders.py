@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from img2prompt.core.files import read_json
 from img2prompt.core.forms import Run
 from img2prompt.data.images import to_float
-from img2prompt.data.shards import Records, pixel_reader
-from img2prompt.data.splits import of_source_groups
+from img2prompt.data.shards import ShardIndex, pixel_reader
 from img2prompt.embedding.class_words import ClassWords
 from img2prompt.embedding.vectors import WordVectors, top_k
 from img2prompt.evaluation import metrics
@@ -32,7 +31,7 @@ Vectors = NDArray[np.float32]  # predicted (n, steps, D)
 class Measured:
     """The pictures a row is measured on, their true words and the features of their backbone."""
 
-    records: Records
+    pictures: ShardIndex
     index: NDArray[np.int64]
     true: list[NDArray[np.int64]]
     features: Callable[[NDArray[np.integer]], NDArray[np.float32]]
@@ -42,7 +41,7 @@ class Measured:
     ) -> dict[str, Any]:
         """F1@10 by picture and by source, distinct words, and cosine per word if vectors come."""
         scores = metrics.f1_scores(words, self.true)
-        by_source = metrics.by_source(self.records.take(self.index), scores)
+        by_source = metrics.by_source(self.pictures.texts(self.index).groups, scores)
         cosine = None
         if predicted is not None:
             answers = metrics.Answers("", words, predicted)
@@ -58,13 +57,13 @@ class Measured:
 
 
 def true_words(
-    records: Records, index: NDArray[np.int64], vectors: WordVectors
+    pictures: ShardIndex, index: NDArray[np.int64], vectors: WordVectors
 ) -> list[NDArray[np.int64]]:
-    return [vectors.prompt_positions(prompt) for prompt in records.prompt[index]]
+    return [vectors.prompt_positions(prompt) for prompt in pictures.prompts(index)]
 
 
-def training_pictures(records: Records, held_out: Sequence[str]) -> NDArray[np.int64]:
-    return np.flatnonzero((records.split == "train") & ~of_source_groups(records, held_out))
+def training_pictures(pictures: ShardIndex, held_out: Sequence[str]) -> NDArray[np.int64]:
+    return np.flatnonzero(pictures.in_split("train") & ~pictures.of_sources(held_out))
 
 
 def predicted_by(run: Path, measured: Measured) -> Vectors:
@@ -84,7 +83,7 @@ class OtherDecoders:
 
     Args:
         runs: of the last row, one a seed.
-        held_out: source groups that they were not trained on.
+        held_out: source groups or single sources that they were not trained on.
         class_words: the words that go with each class, of which the prior is made.
         places: what is measured.
         vectors: the embedding.
@@ -182,7 +181,7 @@ class OtherDecoders:
 
         model = load_model(self.runs[0] / "model.keras")
         predictor = Predictor(model, self.vectors, "mirrored")
-        pixels = pixel_reader(measured.records)
+        pixels = pixel_reader(measured.pictures)
         blocks = np.array_split(measured.index, max(1, len(measured.index) // BLOCK))
         return np.concatenate(
             [predictor.predict_vectors(to_float(pixels(b)[:, :, ::-1])) for b in blocks]
@@ -191,8 +190,8 @@ class OtherDecoders:
     def _neighbour_votes(self) -> dict[str, Callable[[slice], NDArray[np.float32]]]:
         """For each place, rows → share of the neighbours' votes for each word, (n, V)."""
         home = self.places["home"]
-        training = training_pictures(home.records, self.held_out)
-        words = true_words(home.records, training, self.vectors)
+        training = training_pictures(home.pictures, self.held_out)
+        words = true_words(home.pictures, training, self.vectors)
         features = home.features(training)
         near = {
             place: nearest_pictures(measured.features(measured.index), features)

@@ -23,6 +23,7 @@ from figures import draw_all
 from img2prompt.core.cli import run_command
 from img2prompt.core.files import atomic_path, read_json
 from img2prompt.evaluation import tables
+from img2prompt.inference.artifacts import Assets
 
 # What is measured → its file in docs/.
 REPORTS = {
@@ -94,7 +95,8 @@ def systems_block(report: dict[str, Any]) -> str:
 def originals_block(report: dict[str, Any]) -> str:
     """The two original models beside the default one and the constant answer."""
     systems = {row["name"]: row for row in report["systems"]}
-    names = ("constant", "notebook", "original", "gaze")
+    default, *lessons = Assets().presets
+    names = ("constant", *lessons, default)
     lines = ["| | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
     for title, key, form in (
         ("cosine of a true word to the nearest predicted vector", "cosine_per_word", ".3f"),
@@ -116,12 +118,12 @@ def summary_block(evaluation: dict[str, Any], held_out: dict[str, Any]) -> str:
         "|---|---:|---:|---:|---:|",
     ]
     here, there = ({row["name"]: row for row in r["systems"]} for r in (evaluation, held_out))
+    default, *lessons = Assets().presets
     for name, title in (
-        ("gaze", "`gaze`, the default model"),
+        (default, f"`{default}`, the default model"),
         ("knn", "the twenty most similar training pictures"),
         ("constant", "the ten commonest words, always"),
-        ("original", "`original`"),
-        ("notebook", "`notebook`"),
+        *((name, f"`{name}`") for name in reversed(lessons)),
     ):
         row = here[name]
         far = f"{there[name]['f1']:.3f}" if name in there else "–"

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 
 import pytest
@@ -76,6 +76,47 @@ def test_errors_of_a_process_come_back_whole() -> None:
             executor.submit(fail, 0).result()
         assert "in fail" in caught.value.__notes__[0]
         assert executor.submit(fail, 1).result() == 1  # it works on
+
+
+class OddError(Exception):
+    """Made otherwise than it is pickled."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+def fail_oddly() -> None:
+    raise OddError(1, 2)
+
+
+def unpicklable() -> object:
+    return lambda: 1
+
+
+class Lost:
+    """Nobody can unpickle it."""
+
+    def __reduce__(self) -> tuple:
+        return int, ("no number",)
+
+
+@pytest.mark.parametrize(
+    ("task", "arguments", "told", "note"),
+    [
+        (unpicklable, (), "A task's function cannot be pickled: .*<lambda>", ""),
+        (fail_oddly, (), "A task's OddError cannot be pickled", "OddError: 1 and 2"),
+        (fail, (Lost(),), "invalid literal for int", "_answer"),
+    ],
+)
+def test_what_cannot_travel_is_told_and_the_process_works_on(
+    task: Callable, arguments: tuple, told: str, note: str
+) -> None:
+    """Not as a worker that was killed."""
+    with local(2) as executor:
+        with pytest.raises((TypeError, ValueError), match=told) as caught:
+            executor.submit(task, *arguments).result()
+        assert note in "".join(getattr(caught.value, "__notes__", ()))
+        assert executor.submit(fail, 1).result() == 1
 
 
 def test_a_process_that_is_killed_while_it_answers_is_told() -> None:

@@ -15,7 +15,7 @@ from img2prompt.core.errors import UserError
 from img2prompt.core.files import misfit, read_json, sha256_of, write_json
 from img2prompt.data.shards import PrepareSettings, origin_of, settings_of
 from img2prompt.inference.artifacts import Assets
-from img2prompt.ui.guess.examples import load_examples
+from img2prompt.inference.examples import load_examples
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

@@ -4,12 +4,14 @@ import io
 import pickle
 import re
 import struct
+from pathlib import Path
 
 import pytest
 from paths import ROOT
 from PIL import Image
 
 from img2prompt.core.errors import UserError
+from img2prompt.core.files import read_json
 from img2prompt.core.texts import ENGLISH, Texts, languages
 from img2prompt.data import images
 
@@ -93,6 +95,7 @@ def test_no_text_is_left_over() -> None:
         (b"", "empty"),
         (b"not a picture", "unreadable"),
         (b"%PDF-1.7 " + bytes(40), "other_kind"),
+        (bytes(4) + b"ftypmp42" + bytes(40), "other_kind"),
         (_cut_png(), "cut"),
         (_damaged_png(), "damaged"),
         (_ycbcr_tiff(), "odd"),
@@ -127,6 +130,32 @@ def test_an_error_is_told_in_the_language_asked_for() -> None:
     assert str(error) == error.told(Texts()) and str(inner) in str(error)
     assert error.told(Texts("de")).startswith("Es gibt keine Sprache")
     assert inner.told(Texts("de")) in error.told(Texts("de"))
+
+
+def test_values_are_in_the_language_of_their_sentence(tmp_path: Path) -> None:
+    made = [UserError("evaluation.form", side=side, fit="crop") for side in (128, 192)]
+    error = UserError("evaluation.other_form", preset="gaze", side=64, fit="crop", made=made)
+    assert "at 128 pixels by crop, 192 pixels by crop; prepare" in str(error)
+    assert "sind 128 Pixel mit crop, 192 Pixel mit crop; bereite" in error.told(Texts("de"))
+    with pytest.raises(UserError) as caught:
+        images.open_image(bytes(4) + b"ftypqt  " + bytes(40))
+    assert "is QuickTime video, not" in str(caught.value)
+    assert "ist ein Video (QuickTime), kein" in caught.value.told(Texts("de"))
+    path = tmp_path / "one.json"
+    path.write_text('{"a": 1, "a": 2}')
+    with pytest.raises(UserError) as caught:
+        read_json(path)
+    assert "(it holds a twice)" in str(caught.value)
+    assert "(a steht zweimal darin)" in caught.value.told(Texts("de"))
+
+
+def test_no_two_errors_say_the_same() -> None:
+    english = Texts()
+    said: dict[str, str] = {}
+    for key in english.names("error."):
+        sentence = re.sub(r"'?\{[^}]+\}'?", "{}", english(key))
+        if len(sentence) > 20:  # a word or two may be a part of several sentences
+            assert said.setdefault(sentence, key) == key
 
 
 def test_an_error_reaches_another_process_whole() -> None:

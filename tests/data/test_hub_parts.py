@@ -25,6 +25,7 @@ from hub_server import COMMIT, Hub, serve, write_part
 from huggingface_hub import constants
 from paths import ROOT
 from PIL import Image
+from sharding import texts_of
 from waiting import PATIENCE, wait_until
 
 from img2prompt.core import hub as hub_client
@@ -37,7 +38,7 @@ from img2prompt.data.hub_parts import HubParts
 from img2prompt.data.prepare import prepare
 from img2prompt.data.prepared_folder import claim_origin, pinned_revision
 from img2prompt.data.prompts import iter_prompts
-from img2prompt.data.shards import PrepareSettings, load_records
+from img2prompt.data.shards import PrepareSettings, read_shards
 
 OTHER_COMMIT = "fedcba9876543210fedcba9876543210fedcba98"
 SETTINGS = PrepareSettings(size=32)
@@ -162,11 +163,10 @@ def zips(*folders: Path) -> list[Path]:
 
 def same_shards(out: Path, expected: Path) -> None:
     """Same pictures in the same order, none twice, none lost, and nothing half-written."""
-    ours, theirs = load_records(out), load_records(expected)
-    assert len(set(ours.name)) == len(ours) > 0
-    np.testing.assert_array_equal(ours.name, theirs.name)
-    np.testing.assert_array_equal(ours.prompt, theirs.prompt)
-    np.testing.assert_array_equal(ours.split, theirs.split)
+    ours = texts_of(out)
+    assert len(set(ours.names)) == len(ours) > 0
+    assert ours == texts_of(expected)
+    assert read_shards(out).split.tolist() == read_shards(expected).split.tolist()
     shards = sorted(path.name for path in out.glob("part-*"))
     assert shards == sorted(path.name for path in expected.glob("part-*"))
     for name in shards:
@@ -508,7 +508,7 @@ def test_a_corrupt_zip_is_deleted_the_others_are_prepared(
     done = command(hub, tmp_path, *from_hub(out, "1,4", "--yes"))
     line = refused(done)
     assert CORRUPT in line and "not a readable zip" in line and "1 of 2 parts" in line
-    assert len(load_records(out)) == PICTURES - 1
+    assert len(read_shards(out)) == PICTURES - 1
     assert zips(out / ".hub") == []
     hub.log.clear()
     done = command(hub, tmp_path, *from_hub(out, "1,4", "--yes"))
@@ -522,7 +522,7 @@ def test_a_part_without_json_is_told_the_others_are_prepared(
     told = r"1 of 2 .*; leave them out with --parts, or .*part-000005.zip holds no JSON of prompts"
     with pytest.raises(UserError, match=told):
         prepare(make("2m", "1,5"), tmp_path / "out", SETTINGS, progress=False, workers=1)
-    assert len(load_records(tmp_path / "out")) == PICTURES - 1
+    assert len(read_shards(tmp_path / "out")) == PICTURES - 1
     assert zips(tmp_path / "raw") == []  # the bad one does not stay either
 
 
@@ -532,7 +532,7 @@ def test_what_all_parts_share_is_told_as_itself(hub: Hub, make, tmp_path: Path) 
     hub.status = {PART_2: 403, "images/part-000003.zip": 403}
     with pytest.raises(SharedFailureError, match=r"^The hub refuses images/part-00000[23].zip"):
         prepare(parts, out, SETTINGS, progress=False, workers=1)
-    assert len(load_records(out)) == PICTURES - 1 and (out / "report.json").exists()
+    assert len(read_shards(out)) == PICTURES - 1 and (out / "report.json").exists()
 
 
 def test_a_shard_without_pixels_is_still_to_be_prepared(

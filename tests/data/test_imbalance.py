@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,31 +17,19 @@ from img2prompt.data.artists import artists_of
 from img2prompt.data.imbalance import concentration, imbalance_report, markdown
 from img2prompt.data.prepare import prepare
 from img2prompt.data.sampling import balanced_weights, cap_mask, sampling_weights
-from img2prompt.data.shards import Records, load_records
-
-
-def records_of(prompts: list[str], sources: list[str] | None = None) -> Records:
-    n = len(prompts)
-    columns = {
-        "shard": np.full(n, "part-000001", object),
-        "name": np.array([f"{i}.png" for i in range(n)], object),
-        "prompt": np.array(prompts, object),
-        "source": np.array(sources or ["diffusiondb"] * n, object),
-        "split": np.full(n, "train", object),
-    }
-    return Records((Path(),), folder=np.zeros(n, int), row=np.arange(n), **columns)
-
+from img2prompt.data.shards import read_shards
 
 # --- cap and weights ----------------------------------------------------------------------------
 
 
-def test_a_cap_keeps_the_first_of_near_duplicates() -> None:
-    records = records_of(["a dog, snow", "a cat", "SNOW: a dog", "dog a snow", "a cat!", "a fox"])
-    assert cap_mask(records, 0).all()
-    assert cap_mask(records, 1).tolist() == [True, True, False, False, False, True]
-    assert cap_mask(records, 2).tolist() == [True, True, True, False, True, True]
+def test_a_cap_keeps_the_first_of_near_duplicates(make_table: Callable) -> None:
+    pictures = make_table(["a dog, snow", "a cat", "SNOW: a dog", "dog a snow", "a cat!", "a fox"])
+    assert cap_mask(pictures, 0).all()
+    assert cap_mask(pictures, 1).tolist() == [True, True, False, False, False, True]
+    assert cap_mask(pictures, 2).tolist() == [True, True, True, False, True, True]
+    assert cap_mask(pictures, 1, np.array([2, 3, 5])).tolist() == [True, False, True]
     with pytest.raises(UserError):
-        cap_mask(records, -1)
+        cap_mask(pictures, -1)
 
 
 @given(
@@ -52,43 +41,45 @@ def test_a_cap_keeps_the_first_of_near_duplicates() -> None:
     st.sampled_from([0.0, 0.5, 1.0]),
     st.sampled_from([0.0, 0.5, 1.0]),
 )
-def test_weights_are_chances(rows: list, power: float, word_power: float) -> None:
-    records = records_of([prompt for prompt, _ in rows], [source for _, source in rows])
-    weights = balanced_weights(records, power, word_power)
+def test_weights_are_chances(
+    make_table: Callable, rows: list, power: float, word_power: float
+) -> None:
+    pictures = make_table([prompt for prompt, _ in rows], [source for _, source in rows])
+    weights = balanced_weights(pictures, power, word_power)
     assert weights.shape == (len(rows),) and weights.sum() == pytest.approx(1)
     assert (weights > 0).all()
-    base = sampling_weights(records, power)
+    base = sampling_weights(pictures, power)
     if word_power == 0:
         np.testing.assert_array_equal(weights, base)
-    for source in "ab":  # sources keep their shares
-        mine = records.source == source
+    for source in pictures.sources:  # they keep their shares
+        mine = pictures.of_sources([source])
         assert weights[mine].sum() == pytest.approx(base[mine].sum())
 
 
-def test_rare_words_gain_what_frequent_ones_lose() -> None:
+def test_rare_words_gain_what_frequent_ones_lose(make_table: Callable) -> None:
     prompts = [f"a dog {i}" for i in range(60)] + [f"a castle {i}" for i in range(20)]
     prompts += [f"a dog in a castle {i}" for i in range(20)]
-    records = records_of(prompts)
-    weights = balanced_weights(records, 1.0, 0.5)
+    pictures = make_table(prompts)
+    weights = balanced_weights(pictures, 1.0, 0.5)
     dog, castle, both = weights[0], weights[60], weights[80]
     assert castle / dog == pytest.approx(np.sqrt(0.8 / 0.4))  # shares of the two words
     assert both == pytest.approx((dog + castle) / 2)
-    strong = balanced_weights(records, 1.0, 1.0)
+    strong = balanced_weights(pictures, 1.0, 1.0)
     assert strong[60] / strong[0] == pytest.approx(2)
 
 
-def test_a_word_of_few_pictures_does_not_drown_the_rest() -> None:
+def test_a_word_of_few_pictures_does_not_drown_the_rest(make_table: Callable) -> None:
     prompts = [f"a dog {i}" for i in range(990)] + ["a xylophone"] + ["a castle"] * 9
-    weights = balanced_weights(records_of(prompts), 1.0, 1.0)
+    weights = balanced_weights(make_table(prompts), 1.0, 1.0)
     # The dog is in 990 of 1,000; both rare words count as in ten.
     assert weights[990] / weights[0] == pytest.approx(99)
     assert weights[990] == pytest.approx(weights[991])
 
 
 @pytest.mark.parametrize("power", [-0.1, 1.1])
-def test_impossible_powers_are_refused(power: float) -> None:
+def test_impossible_powers_are_refused(make_table: Callable, power: float) -> None:
     with pytest.raises(UserError):
-        balanced_weights(records_of(["a dog"]), 0.5, power)
+        balanced_weights(make_table(["a dog"]), 0.5, power)
 
 
 # --- artists ------------------------------------------------------------------------------------
@@ -141,9 +132,9 @@ def test_concentration_of_what_is_known() -> None:
     assert concentration(np.zeros(3))["items"] == 0
 
 
-def test_the_report_tells_the_data_before_and_after() -> None:
+def test_the_report_tells_the_data_before_and_after(make_table: Callable) -> None:
     prompts = ["walter white by Monet"] * 8 + ["a castle", "a dog by Degas"]
-    report = imbalance_report(records_of(prompts), max_per_prompt=2)
+    report = imbalance_report(make_table(prompts), max_per_prompt=2)
     lies, capped, *rest = report["views"]
     assert (lies["pictures"], capped["pictures"]) == (10, 4)
     assert lies["effective"] == pytest.approx(10) and capped["effective"] == pytest.approx(4)
@@ -160,11 +151,11 @@ def test_the_report_tells_the_data_before_and_after() -> None:
     assert "walter" in markdown(report) and "| at most 2 a prompt | 4 |" in markdown(report)
 
 
-def test_a_report_of_nothing_is_refused() -> None:
+def test_a_report_of_nothing_is_refused(make_table: Callable) -> None:
     with pytest.raises(UserError):
-        imbalance_report(records_of([]))
+        imbalance_report(make_table([]))
     with pytest.raises(UserError):
-        imbalance_report(records_of(["a dog"]), max_per_prompt=0)
+        imbalance_report(make_table(["a dog"]), max_per_prompt=0)
 
 
 def test_the_command_writes_what_it_prints(diffusiondb_folder: Path, tmp_path: Path) -> None:
@@ -176,9 +167,9 @@ def test_the_command_writes_what_it_prints(diffusiondb_folder: Path, tmp_path: P
     written = {path.name: path for path in (tmp_path / "docs").iterdir()}
     assert written.keys() == {"imbalance.md", "imbalance.json", "imbalance.html"}
     report = json.loads(written["imbalance.json"].read_text(encoding="utf-8"))
-    records = load_records(tmp_path / "prepared")
-    assert report["pictures"] == len(records) == 16
-    assert report["views"][1]["pictures"] == cap_mask(records, 1).sum() == 15
+    pictures = read_shards(tmp_path / "prepared")
+    assert report["pictures"] == len(pictures) == 16
+    assert report["views"][1]["pictures"] == cap_mask(pictures, 1).sum() == 15
     assert done.stdout.strip() in written["imbalance.md"].read_text(encoding="utf-8")
     assert "a red fox, snow" in written["imbalance.html"].read_text(encoding="utf-8")
     arguments[1] = tmp_path / "none"

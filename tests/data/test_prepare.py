@@ -15,13 +15,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from paths import ROOT
+from sharding import texts_of
 from waiting import PATIENCE, group_is_running, wait_until
 
 from img2prompt.core import executors
 from img2prompt.core.errors import UserError
 from img2prompt.data.diffusiondb import LocalParts
 from img2prompt.data.prepare import prepare
-from img2prompt.data.shards import PrepareSettings, load_records
+from img2prompt.data.shards import PrepareSettings, read_shards
 
 SMALL = PrepareSettings(size=32)
 
@@ -125,7 +126,7 @@ def test_a_failed_fetch_does_not_stop_the_others(make_source, tmp_path: Path) ->
     parts = Broken(make_source(4, 3), tmp_path / "copies", {"from": "afar"})
     with pytest.raises(UserError, match=r"1 of 4 parts .*cannot be had"):
         run(parts, tmp_path / "out", workers=2)
-    assert len(load_records(tmp_path / "out")) == 9
+    assert len(read_shards(tmp_path / "out")) == 9
     assert not list((tmp_path / "out").glob(".*"))
 
 
@@ -137,7 +138,7 @@ def test_a_damaged_shard_whose_part_cannot_be_had_is_gone(make_source, tmp_path:
     (source / "images" / "part-000002.zip").write_bytes(b"no zip")
     with pytest.raises(UserError, match="1 of 3 parts could not be read"):
         run(source, out)
-    assert len(load_records(out)) == 6 and not rows.exists()
+    assert len(read_shards(out)) == 6 and not rows.exists()
 
 
 @pytest.mark.parametrize("count", [0, -2])
@@ -211,7 +212,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes_and_leaves_no_worker(
     (out / "report.html").touch()
     assert contents(out) == contents(tmp_path / "whole")
     assert {name: (out / name).stat().st_mtime_ns for name in made} == before
-    names = load_records(out).name.tolist()
+    names = texts_of(out).names
     assert len(names) == len(set(names)) == 8 * 40
 
 
@@ -270,7 +271,7 @@ def test_two_runs_at_once_in_one_folder_are_refused(make_source, tmp_path: Path)
         process.communicate()
     kept.replace(last)
     run(source, out)  # a dead run holds nothing
-    assert len(load_records(out)) == 3 * 4
+    assert len(read_shards(out)) == 3 * 4
 
 
 # --- folders of earlier versions, other origins -------------------------------------------------
@@ -353,7 +354,7 @@ def test_pictures_the_metadata_does_not_know_do_not_pass_the_nsfw_filter(
     kept["off"] = {"max_image_nsfw": None, "max_prompt_nsfw": None}
     for name, settings in kept.items():
         report = run(diffusiondb_folder, tmp_path / name, **settings)
-        assert report["unrated"] == 5 and unknown <= set(load_records(tmp_path / name).name)
+        assert report["unrated"] == 5 and unknown <= set(texts_of(tmp_path / name).names)
     # Only the score that is asked for must be known.
     run(diffusiondb_folder, tmp_path / "prompts", max_image_nsfw=None)
     told = reasons(tmp_path / "prompts")
@@ -435,7 +436,7 @@ def test_a_zip_under_another_parts_name_is_refused(make_source, tmp_path: Path) 
     shutil.copy(images / "part-000001.zip", images / "part-000002.zip")
     with pytest.raises(UserError, match=r"part-000002\.zip holds part-000001\.json"):
         run(source, tmp_path / "out")
-    assert set(load_records(tmp_path / "out").shard) == {"part-000001"}
+    assert read_shards(tmp_path / "out").shards == ((0, "part-000001"),)
 
 
 def unpacked_folder(images: Path) -> None:
@@ -540,7 +541,7 @@ def test_caps_hold_over_all_parts_whatever_the_workers(make_source, tmp_path: Pa
     run(source, tmp_path / "one", max_per_prompt=3)
     run(source, tmp_path / "many", workers=3, max_per_prompt=3)
     assert contents(tmp_path / "one") == contents(tmp_path / "many")
-    prompts = load_records(tmp_path / "one").prompt.tolist()
+    prompts = texts_of(tmp_path / "one").prompts
     assert {prompt: prompts.count(prompt) for prompt in prompts} == {
         f"a dog number {i}": 3 for i in range(7)
     }

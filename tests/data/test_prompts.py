@@ -157,6 +157,11 @@ def test_prompt_files_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes("F\xfcchslein".encode("latin-1"))
     with pytest.raises(UserError, match="UTF-8"):
         list(iter_prompts(tmp_path / "latin.txt"))
+    (tmp_path / "prompts.json").write_text('["a dog"]')
+    with pytest.raises(
+        UserError, match=r"prompts\.json is no file of prompts .*\.parquet, or \.txt"
+    ):
+        list(iter_prompts(tmp_path / "prompts.json"))
     pq.write_table(pa.table({"text": ["a dog"]}), tmp_path / "wrong.parquet")
     with pytest.raises(UserError, match="lacks the column prompt"):
         list(iter_prompts(tmp_path / "wrong.parquet"))

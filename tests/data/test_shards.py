@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sharding import texts_of, write_table
 
 from img2prompt.core.errors import UserError
-from img2prompt.data import diffusiondb, images, text
+from img2prompt.data import diffusiondb, images, shards, text
 from img2prompt.data.prepare import prepare
 from img2prompt.data.report import DataReport, count_shard, write_html
-from img2prompt.data.sampling import sampling_weights
+from img2prompt.data.sampling import balanced_weights, sampling_weights
 from img2prompt.data.shards import (
     PrepareSettings,
-    Records,
-    load_records,
     pixel_reader,
+    read_shards,
     settings_of,
     shard_files,
 )
-from img2prompt.data.splits import SPLITS, source_group, split_of
+from img2prompt.data.splits import SPLITS, hash64, source_group, split_of
 
 SMALL = PrepareSettings(size=32)
 UNRATED = PrepareSettings(size=32, keep_unscored=True)  # for folders without metadata
@@ -104,10 +104,11 @@ def test_adding_parts_moves_no_prompt(
             dict(zip(names, prompts, strict=True)),
         )
         run(source, out, UNRATED)
-        records = load_records(out)
-        for prompt, split in zip(records.prompt, records.split, strict=True):
+        pictures = read_shards(out)
+        prompts = pictures.prompts(np.arange(len(pictures)))
+        for prompt, split in zip(prompts, pictures.split, strict=True):
             assert seen.setdefault(text.fold(prompt), split) == split
-    assert len(seen) == 18 and len(load_records(out)) == 24
+    assert len(seen) == 18 and len(prompts) == 24
 
 
 # --- what is kept, and what is not --------------------------------------------------------------
@@ -116,28 +117,26 @@ def test_adding_parts_moves_no_prompt(
 def test_shards_hold_the_pictures_as_preprocess_gives_them(
     diffusiondb_folder: Path, prepared: Path
 ) -> None:
-    records = load_records(prepared)
+    pictures, texts = read_shards(prepared), texts_of(prepared)
     original = {
         pair.name: pair
         for part in diffusiondb.find_parts(diffusiondb_folder)
         for pair in diffusiondb.read_part(part)
     }
-    pixels = pixel_reader(records)(np.arange(len(records)))
+    pixels = pixel_reader(pictures)(np.arange(len(pictures)))
     assert pixels.shape == (16, 32, 32, 3) and pixels.dtype == np.uint8
-    for i, name in enumerate(records.name):
-        assert records.prompt[i] == original[name].prompt
-        assert records.split[i] == split_of(original[name].prompt)
+    for i, name in enumerate(texts.names):
+        assert texts.prompts[i] == original[name].prompt
+        assert SPLITS[pictures.split[i]] == split_of(original[name].prompt)
         expected = images.preprocess(original[name].data, 32)
         np.testing.assert_array_equal(images.to_float(pixels[i]), expected)
 
 
 def test_pixels_follow_the_order_asked_for(prepared: Path) -> None:
-    records = load_records(prepared)
+    pictures = read_shards(prepared)
     index = np.array([15, 0, 7, 7])
-    pixels = pixel_reader(records)(np.arange(16))
-    np.testing.assert_array_equal(pixel_reader(records)(index), pixels[index])
-    chosen = records.take(index)
-    np.testing.assert_array_equal(pixel_reader(chosen)(np.arange(4)), pixels[index])
+    pixels = pixel_reader(pictures)(np.arange(16))
+    np.testing.assert_array_equal(pixel_reader(pictures)(index), pixels[index])
 
 
 def test_unusable_pictures_are_skipped_counted_and_named(
@@ -151,13 +150,13 @@ def test_unusable_pictures_are_skipped_counted_and_named(
     report = json.loads((prepared / "report.json").read_text())
     assert sum(report["skipped"].values()) == len(expected_skips)
     assert report["pictures"] == 16
-    assert not set(expected_skips) & set(load_records(prepared).name)
+    assert not set(expected_skips) & set(texts_of(prepared).names)
 
 
 def test_thresholds_move_the_filter(diffusiondb_folder: Path, tmp_path: Path) -> None:
     def kept(name: str, **settings) -> set[str]:
         run(diffusiondb_folder, tmp_path / name, PrepareSettings(size=32, **settings))
-        return set(load_records(tmp_path / name).name) & {"nude.webp", "rude.webp", "blurred.webp"}
+        return set(texts_of(tmp_path / name).names) & {"nude.webp", "rude.webp", "blurred.webp"}
 
     assert kept("image", max_image_nsfw=0.95) == {"nude.webp"}
     assert kept("prompt", max_prompt_nsfw=0.95) == {"rude.webp"}
@@ -181,11 +180,14 @@ def test_without_metadata_everything_readable_is_kept(
 def test_train_only_leaves_the_other_splits_out(diffusiondb_folder: Path, tmp_path: Path) -> None:
     run(diffusiondb_folder, tmp_path / "all")
     run(diffusiondb_folder, tmp_path / "train", PrepareSettings(size=32, train_only=True))
-    everything = load_records(tmp_path / "all")
-    assert set(everything.split) > {"train"}
-    assert set(load_records(tmp_path / "train").name) == set(everything.of_split("train").name)
+    everything = read_shards(tmp_path / "all")
+    train, others = (
+        everything.texts(np.flatnonzero(everything.in_split("train") == wanted)).names
+        for wanted in (True, False)
+    )
+    assert others and set(texts_of(tmp_path / "train").names) == set(train)
     logged = {row["name"]: row["reason"] for row in skips(tmp_path / "train")}
-    for name in everything.take(everything.split != "train").name:
+    for name in others:
         assert logged[name] == "not in the training split"
 
 
@@ -196,7 +198,7 @@ def test_a_source_of_nothing_usable_still_reports(
     report = run(tmp_path, tmp_path / "out", UNRATED)
     assert report["pictures"] == 0
     assert report["skipped"] == {"missing picture": 1, "missing prompt": 1}
-    assert len(load_records(tmp_path / "out")) == 0
+    assert len(read_shards(tmp_path / "out")) == 0
     write_html(report, tmp_path / "report.html")
 
 
@@ -208,7 +210,7 @@ def test_a_prompt_no_file_can_hold_is_not_fatal(
     make_part(tmp_path / "part-000001.zip", {"a.png": picture, "b.png": picture}, prompts)
     report = run(tmp_path, tmp_path / "out", UNRATED)
     assert report["pictures"] == 2 and report["skipped"] == {"missing picture": 1}
-    assert load_records(tmp_path / "out").prompt[1] == prompts["b.png"]
+    assert texts_of(tmp_path / "out").prompts[1] == prompts["b.png"]
 
 
 # --- going on after a kill ----------------------------------------------------------------------
@@ -328,7 +330,7 @@ def test_settings_of_a_run_that_made_nothing_bind_nobody(
     for part, data in zip(parts, good, strict=True):
         part.write_bytes(data)
     assert run(diffusiondb_folder, out, PrepareSettings(size=40))["settings"]["size"] == 40
-    assert pixel_reader(load_records(out))(np.array([0])).shape == (1, 40, 40, 3)
+    assert pixel_reader(read_shards(out))(np.array([0])).shape == (1, 40, 40, 3)
 
 
 @pytest.mark.parametrize(
@@ -358,30 +360,62 @@ def test_a_file_where_the_folder_should_be_is_refused(
     assert (tmp_path / "out").read_text() == "mine"
 
 
-# --- records and weights ------------------------------------------------------------------------
+# --- the table and weights ------------------------------------------------------------------------
 
 
 def test_several_folders_are_read_as_one(
     diffusiondb_folder: Path, prepared: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(prepared, tmp_path / "copy")
-    records = load_records([prepared, tmp_path / "copy"])
-    assert len(records) == 32
-    pixels = pixel_reader(records)(np.arange(32))
+    pictures = read_shards([prepared, tmp_path / "copy"])
+    assert len(pictures) == 32 and (pictures.folder == np.repeat([0, 1], 16)).all()
+    pixels = pixel_reader(pictures)(np.arange(32))
     np.testing.assert_array_equal(pixels[:16], pixels[16:])
     run(diffusiondb_folder, tmp_path / "large", PrepareSettings(size=40))
     with pytest.raises(UserError, match="--size"):
-        load_records([prepared, tmp_path / "large"])
+        read_shards([prepared, tmp_path / "large"])
     with pytest.raises(UserError, match="no prepared shards"):
-        load_records(tmp_path)
+        read_shards(tmp_path)
 
 
-def test_splits_part_the_records(prepared: Path) -> None:
-    records = load_records(prepared)
-    parts = [set(records.of_split(split).name) for split in SPLITS]
-    assert set.union(*parts) == set(records.name) and sum(map(len, parts)) == len(records)
+def test_splits_part_the_pictures(prepared: Path) -> None:
+    pictures = read_shards(prepared)
+    parts = [pictures.in_split(split) for split in SPLITS]
+    assert (np.sum(parts, axis=0) == 1).all() and len(parts[0]) == 16
     with pytest.raises(UserError, match="tests"):
-        records.of_split("tests")
+        pictures.in_split("tests")
+
+
+def test_texts_follow_the_order_asked_for(tmp_path: Path) -> None:
+    """Whichever shards they lie in; of many, so many at a time."""
+    for part, n in enumerate((3, 0, 2), start=1):
+        prompts = [f"{part}: {row}" for row in range(n)]
+        write_table(tmp_path, prompts, [f"{part}/{row}" for row in range(n)], part=part)
+    pictures = read_shards(tmp_path)
+    assert pictures.start.tolist() == [0, 3, 3, 5]
+    index = np.array([4, 0, 3, 4])
+    found = pictures.texts(index)
+    assert found.prompts == pictures.prompts(index) == ["3: 1", "1: 0", "3: 0", "3: 1"]
+    assert found.names == ["1.png", "0.png", "0.png", "1.png"]
+    assert found.sources == [pictures.sources[pictures.source[i]] for i in index]
+    assert found.sources[:2] == ["3/1", "1/0"] and set(found.groups) == {"small-repositories"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "TEXTS_BLOCK", 3)
+        blocks = list(pictures.prompt_blocks(index))
+    assert [prompts for _, prompts in blocks] == [found.prompts[:3], found.prompts[3:]]
+    assert [index[block].tolist() for block, _ in blocks] == [[4, 0, 3], [4]]
+    assert pictures.prompt_hash.tolist() == [hash64(p) for p in pictures.prompts(np.arange(5))]
+
+
+def test_a_table_holds_twelve_bytes_a_picture(tmp_path: Path) -> None:
+    """Split, source and hash of the prompt; more only where sources are very many."""
+    pictures = read_shards(write_table(tmp_path / "few", ["a dog"] * 10))
+    held = (pictures.split, pictures.source, pictures.prompt_hash)
+    assert sum(array.itemsize for array in held) <= 12
+    many = [f"owner/{i}" for i in range(40_000)]
+    pictures = read_shards(write_table(tmp_path / "many", ["a dog"] * len(many), many))
+    assert pictures.texts(np.array([0, 39_999])).sources == ["owner/0", "owner/39999"]
+    assert pictures.of_sources(["owner/39999"]).sum() == 1
 
 
 def reported(folder: Path, shards: Iterable[Path]) -> dict[str, Any]:
@@ -393,7 +427,7 @@ def reported(folder: Path, shards: Iterable[Path]) -> dict[str, Any]:
 
 def test_the_report_counts_what_there_is(prepared: Path) -> None:
     report = reported(prepared, shard_files(prepared))
-    records = load_records(prepared)
+    pictures = read_shards(prepared)
     assert report["pictures"] == sum(report["splits"].values()) == 16
     assert report["prompts"] == 15 and ("a red fox, snow", 2) in report["most_repeated_prompts"]
     assert report["sources"].keys() == {"diffusiondb"}
@@ -402,7 +436,7 @@ def test_the_report_counts_what_there_is(prepared: Path) -> None:
     assert report["word_frequency_curve"][0] == (1, 8)
     assert report["distinct_content_words"] == len(counts)
     for split in SPLITS:
-        assert report["splits"][split] == (records.split == split).sum()
+        assert report["splits"][split] == pictures.in_split(split).sum()
 
 
 def test_the_report_is_the_same_in_any_order_of_the_shards(
@@ -426,29 +460,51 @@ def test_settings_of_older_folders_mean_what_they_meant(prepared: Path) -> None:
     assert settings_of(prepared).languages == ("de", "en")
 
 
-def records_of(prompts: list[str], sources: list[str]) -> Records:
-    n = len(prompts)
-    columns = {
-        "shard": np.full(n, "part-000001", object),
-        "name": np.array([f"{i}.png" for i in range(n)], object),
-        "prompt": np.array(prompts, object),
-        "source": np.array(sources, object),
-        "split": np.full(n, "train", object),
-    }
-    return Records((Path(),), folder=np.zeros(n, int), row=np.arange(n), **columns)
-
-
-def test_weights_balance_sources_and_repeated_prompts() -> None:
+def test_weights_balance_sources_and_repeated_prompts(make_table: Callable) -> None:
     sources = ["big"] * 16 + ["small"] * 4
     prompts = ["walter white"] * 8 + [f"big {i}" for i in range(8)] + list("abcd")
-    records = records_of(prompts, sources)
-    weights = sampling_weights(records, power=0.5)
+    pictures = make_table(prompts, sources)
+    weights = sampling_weights(pictures, power=0.5)
     assert weights.sum() == pytest.approx(1)
     assert weights[:16].sum() == pytest.approx(4 / 6)  # √16 : √4
     assert weights[:8].sum() == pytest.approx(weights[8])  # eight pictures of one prompt
-    equal = sampling_weights(records, power=0)
+    equal = sampling_weights(pictures, power=0)
     assert equal[:16].sum() == pytest.approx(0.5)
-    np.testing.assert_allclose(sampling_weights(records, power=1), 1 / 20)
+    np.testing.assert_allclose(sampling_weights(pictures, power=1), 1 / 20)
+
+
+def test_every_repository_is_weighed_by_itself(make_table: Callable) -> None:
+    """Together they are one group, of figures alone; so are the two collections of a generator."""
+    counts = {"big": 16, "owner/one": 9, "other/two": 4, "gptimage2-a": 4, "gptimage2-b": 1}
+    sources = [source for source, n in counts.items() for _ in range(n)]
+    order = np.random.default_rng(0).permutation(len(sources))
+    sources = [sources[place] for place in order]
+    pictures = make_table([f"a dog {i}" for i in range(len(sources))], sources)
+    for word_power in (0.0, 0.5):
+        weights = balanced_weights(pictures, 0.5, word_power)
+        shares = {name: weights[pictures.of_sources([name])].sum() for name in counts}
+        assert shares == pytest.approx({name: np.sqrt(n) / 12 for name, n in counts.items()})
+        weights = balanced_weights(pictures, 0, word_power)
+        assert weights[pictures.of_sources(["small-repositories"])].sum() == pytest.approx(2 / 5)
+    chosen = np.flatnonzero(~pictures.of_sources(["big", "owner/one"]))
+    weights = sampling_weights(pictures, 0.5, chosen)
+    mine = pictures.of_sources(["other/two"])[chosen]
+    assert weights[mine].sum() == pytest.approx(2 / 5)
+
+
+def test_sources_are_chosen_by_their_own_name_or_their_groups(make_table: Callable) -> None:
+    sources = ["met", "owner/one", "other/two", "gptimage2-a", "gptimage2-b"]
+    pictures = make_table(["a dog"] * 5, sources)
+
+    def chosen(*names: str) -> list[int]:
+        return np.flatnonzero(pictures.of_sources(names)).tolist()
+
+    assert chosen() == [] and chosen("met") == [0]
+    assert chosen("small-repositories") == [1, 2] and chosen("other/two") == [2]
+    assert chosen("gptimage2") == [3, 4] and chosen("gptimage2-b", "met") == [0, 4]
+    assert not pictures.of_sources(["owner/three"], strict=False).any()
+    with pytest.raises(UserError, match="no source owner/three; there are gptimage2, gptimage2-a"):
+        chosen("owner/three", "met")
 
 
 def test_small_repositories_are_one_group() -> None:
@@ -475,10 +531,10 @@ def test_a_damaged_part_does_not_stop_the_others(diffusiondb_folder: Path, tmp_p
     part.write_bytes(good[:100])
     with pytest.raises(UserError, match=r"1 of 2 parts .*part-000001\.zip"):
         run(diffusiondb_folder, tmp_path / "out")
-    assert len(load_records(tmp_path / "out")) == 6
+    assert len(read_shards(tmp_path / "out")) == 6
     part.write_bytes(good)
     run(diffusiondb_folder, tmp_path / "out")
-    assert len(load_records(tmp_path / "out")) == 16
+    assert len(read_shards(tmp_path / "out")) == 16
 
 
 def test_metadata_that_comes_later_does_not_leave_unfiltered_shards(
@@ -496,7 +552,7 @@ def test_a_shard_that_was_copied_is_not_read_twice(prepared: Path) -> None:
     for suffix in ("npy", "parquet"):
         shutil.copy(prepared / f"part-000001.{suffix}", prepared / f"part-000001 (1).{suffix}")
     with pytest.raises(UserError, match=r"part-000001 \(1\)\.parquet is not a shard's name"):
-        load_records(prepared)
+        read_shards(prepared)
 
 
 @pytest.mark.parametrize("name", ["part-000001.parquet", "part-000002.npy"])
@@ -511,7 +567,7 @@ def test_a_damaged_shard_is_made_again(
 
 
 def test_a_damaged_shard_is_told_in_one_sentence(prepared: Path) -> None:
-    records = load_records(prepared)
+    pictures = read_shards(prepared)
     (prepared / "part-000001.npy").write_bytes(b"")
     with pytest.raises(UserError, match="damaged"):
-        pixel_reader(records)(np.array([0]))
+        pixel_reader(pictures)(np.array([0]))

@@ -9,6 +9,7 @@ import pytest
 
 from img2prompt.core.errors import UserError
 from img2prompt.data.splits import split_of
+from img2prompt.embedding.class_names import ClassName
 from img2prompt.embedding.class_words import (
     LEFT_OUT,
     OWN_NAME,
@@ -17,11 +18,15 @@ from img2prompt.embedding.class_words import (
     ClassWords,
     count_class_words,
     left_out_text,
-    read_class_names,
 )
 from img2prompt.embedding.vectors import WordVectors
 
-CLASSES = [("moon dog", ""), ("castle", ""), ("komondor", "cat"), ("xyzzy", "")]
+CLASSES = [
+    ClassName("moon dog"),
+    ClassName("castle"),
+    ClassName("komondor", "cat"),
+    ClassName("xyzzy"),
+]
 
 
 def kept(*prompts: str) -> list[str]:
@@ -76,6 +81,44 @@ def test_an_unknown_name_goes_by_its_kind(vectors: WordVectors, tmp_path: Path) 
     assert share(found, vectors, 2, "cat") >= OWN_NAME
     np.testing.assert_allclose(found.names[2], vectors.unit[vectors.index["cat"]], rtol=1e-6)
     assert not found.names[3].any()
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        # Only the modifier is a word of the vocabulary; the head noun is a stop word; and the last
+        # word means something else.
+        (ClassName("red grouse"), set()),
+        (ClassName("red grouse", "fox"), {"fox"}),
+        (ClassName("red can"), set()),
+        (ClassName("dog red", "fox", together=True), {"fox"}),
+    ],
+)
+def test_a_modifier_alone_never_counts_for_a_class(
+    vectors: WordVectors, tmp_path: Path, name: ClassName, own: set[str]
+) -> None:
+    prompts = kept("red snow", "red ocean dog", "blue castle", "neon robot", "sunset city")
+    path = write(tmp_path / "p.txt", prompts)
+    found, counts = count_class_words([path], vectors, [name])
+    assert counts["classes_unknown"] == (not own)
+    for word in ("red", "snow", "ocean"):
+        expected = found.background[vectors.index[word]] if word not in own else OWN_NAME
+        assert share(found, vectors, 0, word) == pytest.approx(expected, abs=1e-6)
+    assert {word for word in vectors.words if share(found, vectors, 0, word) >= OWN_NAME} == own
+    centre = vectors.unit[vectors.index["fox"]] if own else np.zeros(vectors.dimensions)
+    np.testing.assert_allclose(found.names[0], centre, atol=1e-6)
+
+
+def test_a_head_noun_counts_though_the_vocabulary_lacks_it(
+    vectors: WordVectors, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "p.txt", kept("grouse snow", "red grouse ocean", "red garden"))
+    found, _ = count_class_words([path], vectors, [ClassName("red grouse")])
+    third = SMOOTHING / 3
+    total = 1 + WHOLE_NAME + SMOOTHING
+    for word, weight in {"snow": 1.0, "ocean": WHOLE_NAME, "garden": 0.0}.items():
+        counted = share(found, vectors, 0, word)
+        assert counted == pytest.approx((weight + third) / total, abs=1e-5)
 
 
 def test_test_prompts_repeats_and_rebuilt_prompts_are_left_out(
@@ -133,11 +176,3 @@ def test_class_words_survive_their_file_and_belong_to_an_embedding(
 def test_prompts_without_known_words_are_refused(vectors: WordVectors, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"No prompt .* 1 without a word that the embedding knows"):
         count_class_words([write(tmp_path / "p.txt", ["qwerty asdf"])], vectors, CLASSES)
-
-
-def test_imagenet_has_a_thousand_named_classes() -> None:
-    names = read_class_names()
-    assert len(names) == 1000
-    assert len({name for name, _ in names}) == 1000
-    assert names[207][0] == "golden retriever" and names[207][1] == "dog"
-    assert names[954][0] == "banana" and names[980][0] == "volcano"

@@ -1,9 +1,12 @@
 """Kinds of words: the shipped ones, learning them, their file, and bad input."""
 
+import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT
 
 from img2prompt.core.errors import UserError
 from img2prompt.embedding.kinds import (
@@ -128,6 +131,18 @@ def test_kinds_that_cannot_be_told_apart_are_not_given() -> None:
     given = [word for word in words[210:] if kinds.of(word)]
     assert len(given) < 15  # seed words keep what a person said; of the rest we know nothing
     assert all((kinds.of(word) or NONE) == kind for word, kind in seeds.items())
+
+
+@pytest.mark.parametrize("precision", ["7", "-0.1", "nan"])
+def test_an_impossible_precision_is_refused(
+    precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = runpy.run_path(str(ROOT / "scripts" / "build_kinds.py"))["main"]
+    nowhere = str(tmp_path / "nowhere")
+    files = ["--prompts", nowhere, "--embedding", nowhere, "--out", nowhere]
+    monkeypatch.setattr(sys, "argv", ["build_kinds.py", *files, "--precision", precision])
+    with pytest.raises(UserError, match=f"--precision must lie in 0…1, not {float(precision)}"):
+        main()
 
 
 def test_too_few_seeds_are_refused(world: tuple[WordVectors, dict[str, str]]) -> None:

@@ -12,7 +12,8 @@ from img2prompt.embedding.analogy import solve
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.embedding.word_map import VocabularyMap, build_map, neighbourhood_recall
 from img2prompt.inference.decoder import Decoder
-from img2prompt.inference.predictor import Prediction, choose_words
+from img2prompt.inference.prediction import Prediction
+from img2prompt.inference.predictor import choose_words
 from img2prompt.ui.map.figures import (
     map_figure,
     picture_part,

@@ -1,9 +1,11 @@
 """Metrics against figures worked out by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from img2prompt.data.shards import Records
+from img2prompt.data.shards import Texts
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.evaluation import metrics as ev
 from img2prompt.evaluation import tables
@@ -11,18 +13,8 @@ from img2prompt.evaluation.baselines import constant_answers
 from img2prompt.inference.decoder import Decoder
 
 
-def records(prompts: list[str], sources: list[str] | None = None, split: str = "test") -> Records:
-    n = len(prompts)
-    column = {name: np.array([""] * n, dtype=object) for name in ("shard", "name")}
-    return Records(
-        (),
-        folder=np.zeros(n, int),
-        row=np.arange(n),
-        prompt=np.array(prompts, dtype=object),
-        source=np.array(sources or ["s"] * n, dtype=object),
-        split=np.array([split] * n, dtype=object),
-        **column,
-    )
+def texts(prompts: list[str], sources: list[str] | None = None) -> Texts:
+    return Texts([""] * len(prompts), prompts, sources or ["s"] * len(prompts))
 
 
 def test_f1_by_hand() -> None:
@@ -63,8 +55,8 @@ def test_soft_recall_counts_words_and_cosine_counts_vectors(axes: WordVectors) -
 
 
 def test_gain_is_zero_without_looking_and_large_with(axes: WordVectors) -> None:
-    test = records(["dog", "cat", "fox", "owl"] * 5)
-    true = [axes.prompt_positions(p) for p in test.prompt]
+    test = texts(["dog", "cat", "fox", "owl"] * 5)
+    true = [axes.prompt_positions(p) for p in test.prompts]
     blind = constant_answers(true, len(test), axes)
     assert ev.measure(blind, test, axes)["gain"] == pytest.approx(0)
     assert ev.measure(blind, test, axes)["same_words"] == 1
@@ -92,7 +84,7 @@ def test_bootstrap_resamples_prompts_not_pictures() -> None:
 
 
 def test_macro_average_gives_every_source_one_voice(axes: WordVectors) -> None:
-    test = records(["dog"] * 9 + ["cow"], ["big"] * 9 + ["small"])
+    test = texts(["dog"] * 9 + ["cow"], ["big"] * 9 + ["small"])
     words = np.tile(np.arange(10), (10, 1))  # knows "dog" (0), not "cow" (11)
     figures = ev.measure(ev.Answers("x", words, axes.vectors[words]), test, axes)
     assert figures["f1"] == pytest.approx(0.9 * 2 / 11)
@@ -100,7 +92,7 @@ def test_macro_average_gives_every_source_one_voice(axes: WordVectors) -> None:
 
 
 def test_sources_of_single_repositories_are_reported_together(axes: WordVectors) -> None:
-    test = records(["dog", "cat", "fox"], ["a/one", "b/two", "gptimage2-x"])
+    test = texts(["dog", "cat", "fox"], ["a/one", "b/two", "gptimage2-x"])
     words = np.tile(np.arange(10), (3, 1))
     sources = ev.measure(ev.Answers("x", words, axes.vectors[words]), test, axes)["sources"]
     assert {name: row["pictures"] for name, row in sources.items()} == {
@@ -110,7 +102,7 @@ def test_sources_of_single_repositories_are_reported_together(axes: WordVectors)
 
 
 def test_table_has_a_row_a_system(axes: WordVectors) -> None:
-    test = records(["dog", "cat"])
+    test = texts(["dog", "cat"])
     words = np.tile(np.arange(10), (2, 1))
     row = ev.measure(ev.Answers("mine", words, axes.vectors[words]), test, axes)
     lines = tables.table([row, row | {"name": "other"}]).splitlines()
@@ -154,11 +146,36 @@ def test_an_artist_is_the_name_behind_by(vectors: WordVectors) -> None:
 
 def test_names_are_counted_by_their_words(vectors: WordVectors) -> None:
     prompts = ["a dog by Moon Garden", "a cat by Moon Garden", "a fox"]
-    n = len(prompts)
-    column = np.array([""] * n, dtype=object)
-    records = Records((), np.zeros(n, int), column, np.arange(n), column,
-                      np.array(prompts, dtype=object), column, column)  # fmt: skip
     said = np.array([[vectors.index[w] for w in line.split()] for line in
                      ("moon garden dog", "garden red cat", "moon garden fox")])  # fmt: skip
-    assert ev.names_said(said, records, vectors) == {
+    assert ev.names_said(said, prompts, vectors) == {
         "pictures": 2, "last": 1.0, "any": 1.0, "all": 0.5}  # fmt: skip
+
+
+def test_specific_words_are_counted_apart_from_generic_ones(axes: WordVectors) -> None:
+    generic = np.zeros(12, bool)
+    generic[[0, 1]] = True
+    words = np.array([[0, 2, 3, 4, 1, 5], [2, 3, 0, 1, 4, 5], [0, 1, 0, 1, 0, 1]])
+    true = [np.array([0, 2, 5]), np.array([4, 5]), np.array([0])]
+    # Of 2, 3, 4 one is right; of 2, 3, 4 one again; the third answer has no specific word.
+    found = ev.specific_precision(words, true, generic, 3)
+    np.testing.assert_allclose(found, [1 / 3, 1 / 3, 0])
+    # Fewer than five are there: those count.
+    np.testing.assert_allclose(ev.specific_precision(words, true, generic, 5), [2 / 4, 2 / 4, 0])
+
+
+def test_columns_that_nothing_was_measured_for_are_left_out(axes: WordVectors) -> None:
+    test = texts(["dog cat", "fox owl"])
+    answers = ev.Answers("model", np.tile(np.arange(10), (2, 1)), np.ones((2, 1, 12), np.float32))
+    plain = ev.measure(answers, test, axes)
+    assert "generic" not in plain and "P@3 specific" not in tables.table([plain])
+    generic = np.arange(12) < 5
+    asked = dataclasses.replace(answers, subjects={"named": 6, "pictures": 17})
+    row = ev.measure(asked, test, axes, generic=generic)
+    assert row["generic"] == pytest.approx(0.5)
+    assert row["specific_3"] == row["specific_5"] == 0  # the five true words are generic
+    assert row["sources"]["s"]["generic"] == pytest.approx(0.5)
+    head, _, measured, unasked = tables.table([row, plain | {"name": "other"}]).splitlines()
+    assert head.endswith("| P@3 specific | P@5 specific | generic | subject in 3 |")
+    assert measured.endswith("| 0.000 | 0.000 | 0.500 | 6 of 17 |")
+    assert unasked.endswith("| – | – | – | – |")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from img2prompt.core.errors import UserError
-from img2prompt.data.shards import Records
+from img2prompt.data.shards import Texts
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.evaluation import metrics as evaluation
 from img2prompt.evaluation.score import score_words
@@ -35,8 +35,7 @@ def test_a_models_ten_words_score_as_in_the_evaluation(
         prompt = f"{PROMPT}, {words[seed]} and {words[5]}"
         positions = np.array([[vectors.index[word] for word in words]])
         answers = evaluation.Answers("model", positions, prediction.vectors[None])
-        records = _records(prompt)
-        figures = evaluation.measure(answers, records, vectors)
+        figures = evaluation.measure(answers, Texts([""], [prompt], [""]), vectors)
         score = score_words(words, prompt, vectors, prediction.vectors)
         assert score.found
         for name in ("precision", "recall", "f1", "soft_recall", "cosine_per_word"):
@@ -81,8 +80,3 @@ def test_whatever_is_typed_gives_a_score_in_range(
     assert score.f1 == pytest.approx(
         2 * score.precision * score.recall / (score.precision + score.recall)
     )
-
-
-def _records(prompt: str) -> Records:
-    column = np.array([prompt], dtype=object)
-    return Records((), np.zeros(1, int), column, np.arange(1), column, column, column, column)

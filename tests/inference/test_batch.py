@@ -23,7 +23,8 @@ from img2prompt.data import images
 from img2prompt.inference import archives, batch
 from img2prompt.inference.archives import list_set
 from img2prompt.inference.batch import Run
-from img2prompt.inference.predictor import Prediction, Predictor
+from img2prompt.inference.prediction import Prediction
+from img2prompt.inference.predictor import Predictor
 
 CUT = "The picture is cut off: its last part is missing; save or download it again."
 

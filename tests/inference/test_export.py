@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from img2prompt.core.errors import UserError
 from img2prompt.data.images import ImageError
 from img2prompt.inference import export
-from img2prompt.inference.predictor import PredictedWord, Prediction, Predictor
+from img2prompt.inference.prediction import PredictedWord, Prediction
+from img2prompt.inference.predictor import Predictor
 
 BROKEN = ImageError("images.cut")
 

@@ -26,7 +26,8 @@ from img2prompt.inference.gallery import (
     word_votes,
 )
 from img2prompt.inference.labelling import label_files
-from img2prompt.inference.predictor import Prediction, Predictor, load_model
+from img2prompt.inference.prediction import Prediction
+from img2prompt.inference.predictor import Predictor, load_model
 from img2prompt.models.tower import tower_fingerprint, tower_of
 from img2prompt.training.ship import write_half_precision
 

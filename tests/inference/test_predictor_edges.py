@@ -10,11 +10,10 @@ from img2prompt.core.errors import UserError
 from img2prompt.data.images import ImageError
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.inference.decoder import Decoder
+from img2prompt.inference.prediction import PredictedWord, Prediction
 from img2prompt.inference.predictor import (
     BATCH,
     Look,
-    PredictedWord,
-    Prediction,
     Predictor,
     check_word_count,
     choose_words,

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from img2prompt.core.errors import UserError
 from img2prompt.evaluation.metrics import answer_overlap
-from img2prompt.inference.predictor import PredictedWord, Prediction, Predictor
+from img2prompt.inference.prediction import PredictedWord, Prediction
+from img2prompt.inference.predictor import Predictor
 from img2prompt.inference.similarity import similarity
 
 NAMES = "dog cat fox oil neon moon snow robot castle garden ocean red".split()

@@ -12,7 +12,7 @@ import pytest
 from paths import ROOT
 from waiting import PATIENCE
 
-from img2prompt.data.shards import load_records
+from img2prompt.data.shards import read_shards
 from img2prompt.embedding.vectors import WordVectors
 
 
@@ -66,7 +66,7 @@ def test_prepare_data_writes_shards_and_a_report(diffusiondb_folder: Path, tmp_p
     shards = {f"part-00000{n}.{suffix}" for n in (1, 2) for suffix in ("npy", "parquet")}
     files = {"settings.json", "report.json", "report.html", "skipped.jsonl"}
     assert names == shards | files
-    assert len(load_records(tmp_path / "out")) == 16
+    assert len(read_shards(tmp_path / "out")) == 16
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert report["pictures"] == 16 and report["settings"]["size"] == 32
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
@@ -164,7 +164,7 @@ def test_prepare_data_refuses_bad_input_in_one_line(
         left = {"settings.json", "part-000001.npy", "part-000001.parquet"}
         left |= {"report.json", "skipped.jsonl"}
         assert {path.name for path in out.iterdir()} == left
-        assert len(load_records(out)) == 10
+        assert len(read_shards(out)) == 10
     else:
         assert not out.exists()
 

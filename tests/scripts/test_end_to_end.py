@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw
 from waiting import HELD_TRAINING, PATIENCE, held_at, is_held, wait_until
 
 from img2prompt.core.errors import UserError
-from img2prompt.embedding.class_words import read_class_names
+from img2prompt.embedding.class_names import read_class_names
 from img2prompt.embedding.kinds import read_seeds
 
 COLOURS = {
@@ -115,7 +115,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def seed_lines() -> list[str]:
     """Prompts of a few words of every kind, none of which a CNN's class is called by."""
-    named = {word for row in read_class_names() for part in row for word in part.lower().split()}
+    named = {word for row in read_class_names() for word in f"{row.name} {row.kind}".split()}
     of_kind: dict[str, list[str]] = {}
     for word, kind in read_seeds().items():
         if word not in named:
@@ -175,7 +175,9 @@ def test_every_artifact_of_the_chain_tells_what_made_it(world: Path, shipped: Pa
         "embedding.npz": "train_embedding.py",
         "class_words.npz": "count_class_words.py",
         "kinds.npz": "build_kinds.py",
+        "lexicon.npz": "build_lexicon.py",
         "map.npz": "build_map.py",
+        "taxonomy.npz": "build_taxonomy.py",
         "gallery.npz": "build_gallery.py",
         "gaze.keras": "train_model.py --preset gaze",
         "gaze.decoder.npz": "train_model.py --preset gaze",
@@ -196,7 +198,8 @@ def test_the_chain_repeats_what_is_older_than_what_it_is_made_of(
 ) -> None:
     make_assets(world, "assets", "--question")  # nothing is left to do
     planned = make_assets(world, "assets", "--dry-run", "--what-if", shipped / "embedding.npz")
-    assert "build_map.py" in planned and "--preset gaze" in planned
+    for step in ("build_map.py", "build_taxonomy.py", "--preset gaze"):
+        assert step in planned
     assert "prepare_data.py" not in planned and "train_embedding.py" not in planned
     refused = make_assets(world, "assets", "DATA=", code=2)
     assert "make assets DATA=FOLDER" in refused
@@ -321,6 +324,7 @@ def test_the_trained_model_looks_at_the_picture(world: Path, shipped: Path) -> N
     assert rows["constant"]["gain"] == pytest.approx(0)
     assert rows["gaze"]["gain"] > 0.05
     assert rows["gaze"]["ece"] < 0.2 and rows["constant"]["ece"] is None
+    assert 0 <= rows["gaze"]["specific_3"] <= 1 and "subjects" in rows["gaze"]
     assert rows["gaze"]["f1_interval"][0] <= rows["gaze"]["f1"] <= rows["gaze"]["f1_interval"][1]
     assert out.with_suffix(".md").read_text() in done.stdout + "\n"
     for name in rows:

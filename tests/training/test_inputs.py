@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from sharding import numbers_of, write_shards
+from sharding import numbers_of, texts_of, write_shards
 
 from img2prompt.core.errors import UserError
-from img2prompt.data.shards import load_records, pixel_path
+from img2prompt.data.shards import pixel_path
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.models.presets import PRESETS
 from img2prompt.training import inputs, trainer
@@ -95,9 +95,9 @@ def test_sources_can_be_left_out(folders: list[Path], vectors: WordVectors) -> N
     def data(without: str) -> Data:
         return load(folders[:1], vectors, default_config("original", without=without))
 
-    records = load_records(folders[0])
-    kept = data("small-repositories")
-    assert set(records.source[kept.training]) == {"one"}
+    for name in ("small-repositories", "small/repository"):
+        kept = data(name)
+        assert set(kept.pictures.texts(kept.training).sources) == {"one"}
     with pytest.raises(UserError, match="There is no source nobody"):
         data("nobody")
 
@@ -108,16 +108,15 @@ def test_sources_can_be_left_out(folders: list[Path], vectors: WordVectors) -> N
 def test_targets_beside_the_shards_are_those_of_the_prompts(
     folders: list[Path], vectors: WordVectors
 ) -> None:
-    records = load_records(folders)
     some = np.array([3, 77, 0, 190, 77])
     for name, preset in PRESETS.items():
-        index = read_index(folders, vectors, preset, hashes=False)
+        index, known = read_index(folders, vectors, preset)
+        assert len(known) == 210 and known.all()
         rows = index.reader(target_form(preset).path_of(vectors))(some)
         assert rows.shape == (5, preset.positions)
-        for row, i in zip(rows, some, strict=True):
-            known = vectors.prompt_positions(records.prompt[i], name == "gaze")
-            assert row[row >= 0].tolist() == known[: preset.positions].tolist()
-        assert index.prompts(some) == records.prompt[some].tolist()
+        for row, prompt in zip(rows, index.prompts(some), strict=True):
+            true = vectors.prompt_positions(prompt, name == "gaze")
+            assert row[row >= 0].tolist() == true[: preset.positions].tolist()
 
 
 def test_words_become_vectors_in_order_and_zeros_follow(vectors: WordVectors) -> None:
@@ -132,11 +131,11 @@ def test_targets_of_other_prompts_are_made_anew(
     content: list[str], vectors: WordVectors, tmp_path: Path
 ) -> None:
     ready = write_shards(tmp_path / "ready", content, sizes=(40,))
-    read_index([ready], vectors, PRESETS["gaze"], hashes=False)
+    read_index([ready], vectors, PRESETS["gaze"])
     other = write_shards(tmp_path / "other", content, sizes=(40,), first=500)
     (ready / "part-000001.parquet").write_bytes((other / "part-000001.parquet").read_bytes())
-    index = read_index([ready], vectors, PRESETS["gaze"], hashes=False)
-    true = [vectors.prompt_positions(p).tolist() for p in load_records(ready).prompt]
+    index, _ = read_index([ready], vectors, PRESETS["gaze"])
+    true = [vectors.prompt_positions(p).tolist() for p in texts_of(ready).prompts]
     rows = index.reader(target_form(PRESETS["gaze"]).path_of(vectors))(np.arange(40))
     assert [row[row >= 0].tolist() for row in rows] == true
 

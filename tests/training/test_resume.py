@@ -20,6 +20,8 @@ from img2prompt.core import files
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import sha256_of
 from img2prompt.embedding.class_words import count_class_words
+from img2prompt.embedding.kinds import Kinds
+from img2prompt.embedding.lexicon import LEXICON_FILE, build_lexicon
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.training import checkpoints, trainer
 from img2prompt.training.config import TrainJob, default_config
@@ -79,7 +81,7 @@ training.train(config, job, [Kill()], verbose=0)
 
 @pytest.fixture(scope="module")
 def world(vectors: WordVectors, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shards of noise, auxiliary ones, an embedding and class words."""
+    """Shards of noise, auxiliary ones, an embedding, class words and a lexicon."""
     root = tmp_path_factory.mktemp("resume")
     content = [word for word, good in zip(vectors.words, vectors.answerable, strict=True) if good]
     write_shards(root / "ready", content)
@@ -88,6 +90,8 @@ def world(vectors: WordVectors, tmp_path_factory: pytest.TempPathFactory) -> Pat
     prompts = root / "prompts.txt"
     prompts.write_text("\n".join(f"a {one} and a {two}" for one in content for two in content))
     count_class_words([prompts], vectors)[0].save(root / "class_words.npz")
+    kinds = Kinds(vectors, np.zeros(len(vectors), np.uint8))
+    build_lexicon([prompts], vectors, kinds)[0].save(root / LEXICON_FILE)
     return root
 
 
@@ -166,6 +170,8 @@ def test_a_killed_run_ends_as_one_that_nobody_disturbed(
     for a, b in zip(undisturbed, ended, strict=True):
         np.testing.assert_allclose(b, a, rtol=0, atol=1e-6)
     assert_same_run(whole, out)
+    # What sorts its words takes along what it sorts them by.
+    assert (out / LEXICON_FILE).is_file() == (preset == "gaze")
     # Neither here nor beside the shards is anything left of the killed processes.
     assert not list(out.rglob(".*")) and not list(world.rglob(".*"))
 

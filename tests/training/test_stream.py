@@ -151,7 +151,7 @@ def test_a_shard_that_is_cut_off_is_named(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def index(folders: list[Path], vectors: WordVectors) -> ShardIndex:
-    return read_index(folders, vectors, PRESETS["gaze"], hashes=True)
+    return read_index(folders, vectors, PRESETS["gaze"])[0]
 
 
 def batches(index: ShardIndex, draws: Draws, epochs: range, *task: int) -> list:
@@ -234,7 +234,7 @@ def read(folder, count):
             file.truncate(file.tell() + n * side * side * 3)
     zeros = np.zeros(n * count, np.uint8)
     index = shards.ShardIndex((folder,), names, np.arange(0, n * count + 1, n), zeros, zeros,
-                                 ("a",), zeros == 0, None)
+                              ("a",))
     draws = stream.Draws(np.ones(n * count, np.float32), index.start, 12 * n, 1)
     columns = inputs.Columns(index, shards.pixel_path, (), lambda x: x, lambda: 0)
     for _ in stream.batches(columns, draws, 16, range(1)):

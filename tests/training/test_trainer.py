@@ -1,5 +1,6 @@
 """Pieces of a run that the end-to-end test cannot see: checkpoints, weights, targets, settings."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -8,7 +9,7 @@ import pytest
 
 from img2prompt.core.errors import UserError
 from img2prompt.data.prepare import prepare
-from img2prompt.data.shards import PrepareSettings, Records, load_records
+from img2prompt.data.shards import PrepareSettings
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.training import checkpoints, trainer
 from img2prompt.training.config import LATER_SETTINGS, default_config
@@ -59,27 +60,11 @@ def test_rows_of_epochs_that_run_again_are_dropped(tmp_path: Path) -> None:
     assert history.read_text() == "epoch,loss\n0,3\n1,2\n"
 
 
-def picture_records(
-    prompts: list[str], sources: list[str], folder: np.ndarray | None = None
-) -> Records:
-    n = len(prompts)
-    return Records(
-        (),
-        folder=np.zeros(n, int) if folder is None else folder,
-        shard=np.array([""] * n, dtype=object),
-        row=np.arange(n),
-        name=np.array([""] * n, dtype=object),
-        prompt=np.array(prompts, dtype=object),
-        source=np.array(sources, dtype=object),
-        split=np.array(["train"] * n, dtype=object),
-    )
-
-
-def test_draw_weights_give_auxiliary_pictures_their_share() -> None:
+def test_draw_weights_give_auxiliary_pictures_their_share(make_table: Callable) -> None:
     sources = ["big"] * 16 + ["small"] * 4 + ["aux"] * 10
-    records = picture_records([f"p{i}" for i in range(30)], sources, np.repeat([0, 1], [20, 10]))
+    pictures = make_table([f"p{i}" for i in range(30)], sources)
     config = default_config("gaze", auxiliary_weight=0.1, source_power=0.5)
-    weights = draw_weights(config, records, np.arange(30), records.folder == 1)
+    weights = draw_weights(config, pictures, np.arange(30), np.arange(30) >= 20)
     assert weights.sum() == pytest.approx(1)
     assert weights[20:].sum() == pytest.approx(0.1)
     # Square roots: 4 to 2, not 16 to 4.
@@ -143,18 +128,18 @@ def test_near_duplicates_are_capped(
         config = default_config("original", **changes)
         data = load_data(config, [tmp_path], [], vectors, tmp_path / "soft")
         assert len(data.weights) == len(data.training)
-        return set(load_records(tmp_path).name[data.training])
+        return set(data.pictures.texts(data.training).names)
 
     assert names() - names(max_per_prompt=1) == {"fox-2.png"}
     assert "fox-1.png" in names(max_per_prompt=1) and names(max_per_prompt=2) == names()
 
 
-def test_frequent_words_are_drawn_less() -> None:
-    records = picture_records(["a castle"] * 48 + ["a fox"] * 12, ["one"] * 60)
+def test_frequent_words_are_drawn_less(make_table: Callable) -> None:
+    pictures = make_table(["a castle"] * 48 + ["a fox"] * 12)
 
     def share_of_foxes(power: float) -> float:
         config = default_config("original", word_power=power)
-        weights = draw_weights(config, records, np.arange(60), np.zeros(60, bool))
+        weights = draw_weights(config, pictures, np.arange(60), np.zeros(60, bool))
         assert weights.sum() == pytest.approx(1)
         return weights[48:].sum()
 

@@ -7,6 +7,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import small_page
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from test_mcp import call as call_tool
-from test_mcp import upload
+from test_mcp import meeting, said_by, upload
 from waiting import PATIENCE
 
 MARKER = "zqmarkerqz"  # in whatever a visitor can send; never in the log
@@ -48,11 +49,11 @@ _OF_THE_PROTOCOL = re.compile(r"(WARNING|ERROR): (root|mcp\.[\w.]+) at \S+/mcp/[
 class Page:
     """A page that runs, a picture that was uploaded to it, and the ways to ask it."""
 
-    def __init__(self, address: str, client: Client, picture: Path) -> None:
-        self.address, self.client, self.picture = address, client, picture
+    def __init__(self, address: str, client: Client, picture: Path, tools: Callable) -> None:
+        self.address, self.client, self.picture, self.tools = address, client, picture, tools
         self.sessions = itertools.count()
         self.http = httpx.Client(base_url=f"{address}gradio_api", headers=HEADERS, timeout=60)
-        self.uploaded, self.queued = self.upload(), self.upload()
+        self.uploaded, self.queued, self.clients = (self.upload() for _ in range(3))
 
     def upload(self) -> str:
         with self.picture.open("rb") as file:
@@ -61,11 +62,12 @@ class Page:
 
     def good(self, endpoint: str, way: str) -> dict[str, Any]:
         """Arguments that are answered."""
-        # An upload belongs to the session that used it first; the queue's calls have sessions.
+        # An upload belongs to the session that used it first; the queue's calls and a client have
+        # one.
         path = self.queued if way == "queue" else self.uploaded
         picture: Any = {"path": path, "meta": {"_type": "gradio.FileData"}}
         if way == "client":
-            picture = handle_file(self.picture)
+            picture = handle_file(f"{self.address}gradio_api/file={self.clients}")
         elif way == "mcp":
             picture = f"{self.address}gradio_api/file={self.uploaded}"
         usual = {"image": picture, "first": picture, "second": picture, "files": [picture]}
@@ -100,7 +102,7 @@ class Page:
         return said[0] if isinstance(said, list) else said
 
     def by_mcp(self, endpoint: str, sent: dict[str, Any]) -> Any:
-        failed, said = call_tool(self.address, endpoint, **sent)
+        failed, said = said_by(self.tools("call_tool", endpoint, sent))
         return said if failed else {"answer": said}
 
     def events(self) -> list[dict[str, Any]]:
@@ -136,9 +138,9 @@ def page(small_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     picture = folder / f"{MARKER}.png"
     small_page.picture(1).save(picture)
     log = folder / "log.txt"
-    with hosted.serve(folder, small_folder, {}) as address:
+    with hosted.serve(folder, small_folder, {}) as address, meeting(address) as tools:
         client = Client(address, verbose=False, headers=HEADERS)
-        page = Page(address, client, picture)
+        page = Page(address, client, picture, tools)
         begun = log.read_text("utf-8")
         assert "img2prompt: http" in begun
         yield page
@@ -283,29 +285,40 @@ EVENT_DATA += ({"word": MARKER + "\ud800", "sum": []}, {"value": []}, {"seen": M
 
 
 def test_the_pages_own_events_have_a_sentence_for_nonsense(page: Page) -> None:
-    failures = []
-    for event in page.events():
-        # The German page has the same; a switch to real pictures would ask another server.
-        if not event["backend_fn"] or event["api_name"].startswith(("de_", "en_play_switch")):
-            continue
+    # The German page has the same; a switch to real pictures would ask another server.
+    events = [e for e in page.events() if e["backend_fn"] and not _elsewhere(e)]
+
+    def failures(event: dict[str, Any]) -> Iterator[str]:
         for data in hostile(len(event["inputs"])):
-            said = page.ask(event["id"], data)
-            failures.append(_either(said, f"{event['api_name']} {str(data)[:80]}"))
-    assert list(filter(None, failures)) == []
+            yield _either(page.ask(event["id"], data), f"{event['api_name']} {str(data)[:80]}")
+
+    assert _of_all(failures, events) == []
 
 
 def test_the_pages_own_events_read_only_the_event_data_they_know(page: Page) -> None:
-    failures = []
     usual = {component["id"]: component for component in page.client.config["components"]}
-    for event in page.events():
-        if not event["backend_fn"] or not event["api_name"].startswith("en_"):
-            continue
+    events = [e for e in page.events() if e["backend_fn"] and e["api_name"].startswith("en_")]
+
+    def failures(event: dict[str, Any]) -> Iterator[str]:
         data = [usual[number]["props"].get("value") for number in event["inputs"]]
         for sent in EVENT_DATA:
             trigger = 10**6 if sent is None else None
             said = page.ask(event["id"], data, event_data=sent, trigger_id=trigger)
-            failures.append(_either(said, f"{event['api_name']} {str(sent)[:80]}"))
-    assert list(filter(None, failures)) == []
+            yield _either(said, f"{event['api_name']} {str(sent)[:80]}")
+
+    assert _of_all(failures, events) == []
+
+
+def _elsewhere(event: dict[str, Any]) -> bool:
+    return event["api_name"].startswith(("de_", "en_play_switch"))
+
+
+def _of_all(failures: Callable[[Any], Iterator[str]], events: list[Any]) -> list[str]:
+    """The failures of all events; an answer takes longer to arrive than to work out."""
+    with ThreadPoolExecutor(4) as askers:
+        return [
+            one for found in askers.map(lambda e: [*failures(e)], events) for one in found if one
+        ]
 
 
 def test_an_event_speaks_its_pages_language(page: Page) -> None:

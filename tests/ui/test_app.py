@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -19,6 +20,7 @@ from PIL import Image, PngImagePlugin
 from small_page import SIDE, picture, write_manifest
 from waiting import PATIENCE
 
+from img2prompt.core.cli import run_command
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import write_json
 from img2prompt.core.texts import Texts
@@ -26,7 +28,7 @@ from img2prompt.data.block_list import BLOCKED_WORDS
 from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
 from img2prompt.embedding.word_map import MAP_FILE
 from img2prompt.inference.artifacts import Assets
-from img2prompt.inference.predictor import PredictedWord, Prediction
+from img2prompt.inference.prediction import PredictedWord, Prediction
 from img2prompt.ui.guess.answer import View, answer_html
 from img2prompt.ui.page import page_texts
 
@@ -44,13 +46,19 @@ def folder(small_folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(folder: Path) -> Iterator[str]:
-    """The address of the served page."""
+def served(folder: Path) -> Iterator[Any]:
+    """The page, served in this process."""
     from img2prompt.ui.page import launch
 
     app = launch(Assets(folder), host="127.0.0.1", block=False)
-    yield app.local_url
+    yield app
     app.close()
+
+
+@pytest.fixture(scope="module")
+def address(served: Any) -> str:
+    """The address of the served page."""
+    return served.local_url
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +203,13 @@ def test_only_named_endpoints_are_public(client: Client) -> None:
     assert set(named) == {"/predict", "/score", "/neighbours", "/arithmetic", "/compare", "/batch"}
 
 
+def test_a_session_holds_only_what_its_events_were_about(served: Any, client: Client) -> None:
+    """Not the page's 250 components: they are 0.4 MB, and a thousand sessions are kept."""
+    client.predict("wordab", 3, api_name="/neighbours")
+    session = served.app.state_holder.session_data[client.session_hash]
+    assert 0 < len(session.config_values) < len(session.blocks_config.blocks) / 10
+
+
 def test_the_servers_own_files_stay_where_they_are(address: str, folder: Path) -> None:
     secret = folder / "manifest.json"
     assert httpx.get(f"{address}gradio_api/file={secret}").status_code in (403, 404)
@@ -288,7 +303,8 @@ def test_blocked_words_show_only_where_they_are_switched_on(folder: Path, tmp_pa
 
 
 def test_examples_are_buttons_with_descriptions(folder: Path) -> None:
-    from img2prompt.ui.guess.examples import examples_html, load_examples
+    from img2prompt.inference.examples import load_examples
+    from img2prompt.ui.guess.examples import examples_html
 
     html = examples_html(load_examples(folder), "Take <one>")
     assert html.count("<button") == 1 and 'data-example="0"' in html
@@ -298,7 +314,7 @@ def test_examples_are_buttons_with_descriptions(folder: Path) -> None:
 
 
 def test_examples_stay_in_their_folder(tmp_path: Path) -> None:
-    from img2prompt.ui.guess.examples import load_examples
+    from img2prompt.inference.examples import load_examples
 
     assert load_examples(tmp_path) == []
     (tmp_path / "examples").mkdir()
@@ -355,6 +371,24 @@ def test_words_are_grouped_by_kind_where_it_is_known() -> None:
     assert html.index(">hm<") > html.index("Other words<") > html.index(">oil<")
 
 
+def test_generic_words_stand_under_their_own_heading() -> None:
+    def answer(*names: str, by_kind: bool = False) -> str:
+        words = tuple(
+            PredictedWord(name, 0.5, None, (0.0,), 0, (), generic=name in ("art", "style"))
+            for name in names
+        )
+        prediction = Prediction("gaze", words, np.zeros((1, 1), np.float32))
+        return answer_html(prediction, ENGLISH, View(by_kind=by_kind), {"dog": "subject"}.get)
+
+    html = answer("dog", "oil", "art", "style")
+    order = [html.index(text) for text in (">dog<", ">oil<", "Fits any picture<", ">art<")]
+    assert order == sorted(order) and html.count("prompts of any picture use this word") == 2
+    assert "Fits any picture" not in answer("dog", "oil")
+    assert html.count("<ol") == 2 and answer("art").count("<ol") == 1
+    by_kind = answer("dog", "art", by_kind=True)
+    assert "Fits any picture" not in by_kind and by_kind.count("of any picture use") == 1
+
+
 def test_chances_stand_beside_the_scores_where_they_are_known() -> None:
     def answer(*chances: float | None) -> str:
         words = [PredictedWord(f"word{n}", 0.5, c, (0.0,), 0, ()) for n, c in enumerate(chances)]
@@ -389,8 +423,22 @@ def test_the_options_reach_the_page(monkeypatch: pytest.MonkeyPatch, arguments: 
 @pytest.mark.parametrize(
     "arguments", [["--assets", "nowhere"], ["--preset", "brilliant"], ["--language", "xx"]]
 )
-def test_the_command_tells_errors_in_one_line(folder: Path, arguments: list[str]) -> None:
-    command = [sys.executable, str(ROOT / "app.py"), "--assets", str(folder), *arguments]
+def test_the_command_tells_errors_in_one_line(
+    folder: Path,
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import app
+
+    monkeypatch.setattr("sys.argv", ["app.py", "--assets", str(folder), *arguments])
+    assert run_command(app.main) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("error: ")
+
+
+def test_the_command_ends_with_an_exit_code() -> None:
+    command = [sys.executable, str(ROOT / "app.py"), "--assets", "nowhere"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")

@@ -98,38 +98,8 @@ def test_stopping_keeps_what_was_done(open_page, tmp_path: Path) -> None:
     # It has really stopped: nothing is added any more.
     at_rest(page)
     assert len(_rows(page)) == done and stop.is_disabled()
-
-
-def test_a_second_set_takes_the_place_of_the_first(open_page, tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
-        for number in range(300):
-            archive.write(PICTURES[number % len(PICTURES)], f"{number:03}.jpg")
-    page = open_page()
-    open_tab(page, "Batch")
-    stop = page.locator("#batch-stop")
-    choose(page, tmp_path / "many.zip", FILES)
-    page.wait_for_selector("#batch-table tbody tr")
-    first = _rows(page)[0]
-    page.locator("#batch-preset").get_by_label("Notebook").check()
-    page.set_input_files(f"{FILES} input[type=file]", str(PICTURES[0]))  # one more, to the others
-    page.wait_for_function(
-        """document.querySelector('#batch-status').innerText.includes('of 301 pictures')
-        && document.querySelectorAll('#batch-table tbody tr').length > 0"""
-    )
-    assert stop.is_enabled()
-    stop.click()
-    done = int(re.search(r"Stopped after (\d+) of 301 pictures", _finished(page))[1])
-    # Nothing of the first set comes back, neither after the second nor after none.
-    at_rest(page)
-    rows = _rows(page)
-    assert len(rows) == done < 301 and rows[0][0] == first[0] and rows[0][1] != first[1]
-    page.click("#batch-start")
-    page.wait_for_selector("#batch-table tbody tr")
-    page.locator(f"{FILES} button[aria-label='Clear']").click()
-    page.wait_for_function("document.querySelectorAll('#batch-table tbody tr').length === 0")
-    at_rest(page)
-    assert not _rows(page) and stop.is_disabled() and page.locator("#batch-save").is_hidden()
-    assert "Drop pictures" in page.inner_text("#batch-status")
+    _clear(page)
+    _check_that_a_second_set_takes_the_place_of_the_first(page, many)
 
 
 def test_several_files_on_a_phone_and_another_model(open_page) -> None:
@@ -150,7 +120,9 @@ def test_several_files_on_a_phone_and_another_model(open_page) -> None:
     assert all(old != new for (_, old), (_, new) in zip(before, after, strict=True))
 
 
-def test_files_that_are_no_pictures_get_their_reason(open_page, tmp_path: Path) -> None:
+def test_files_that_are_no_pictures_get_their_reason_and_captions_are_read(
+    open_page, tmp_path: Path
+) -> None:
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
         archive.writestr("<b>notes.png", "no picture")
     (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 no archive")
@@ -166,28 +138,51 @@ def test_files_that_are_no_pictures_get_their_reason(open_page, tmp_path: Path) 
         "Not used: The archive is damaged or not a zip; make or download it again.",
     )
     assert page.locator("#batch-table th b").count() == 0  # a name is text
-    faults = Axe().run(page).response["violations"]
-    serious = [fault["id"] for fault in faults if fault["impact"] in ("serious", "critical")]
-    assert set(serious) <= {GRADIOS_OWN}, faults
+    _check_with_axe(page)
+    _clear(page)
+    _check_that_captions_beside_the_pictures_are_the_true_prompts(page, tmp_path)
 
     page = open_page("de", scheme="dark")
     open_tab(page, "Stapel")
     choose(page, tmp_path / "set.zip", FILES)
     _finished(page)
     assert _rows(page)[0][1].startswith("Nicht verwendet: Das ist kein Bild")
-    faults = Axe().run(page).response["violations"]
-    serious = [fault["id"] for fault in faults if fault["impact"] in ("serious", "critical")]
-    assert set(serious) <= {GRADIOS_OWN}, faults
+    _check_with_axe(page)
 
 
-def test_captions_beside_the_pictures_are_the_true_prompts(open_page, tmp_path: Path) -> None:
+def _check_that_a_second_set_takes_the_place_of_the_first(page: Any, many: Path) -> None:
+    stop = page.locator("#batch-stop")
+    choose(page, many, FILES)
+    page.wait_for_selector("#batch-table tbody tr")
+    first = _rows(page)[0]
+    page.locator("#batch-preset").get_by_label("Notebook").check()
+    page.set_input_files(f"{FILES} input[type=file]", str(PICTURES[0]))  # one more, to the others
+    page.wait_for_function(
+        """document.querySelector('#batch-status').innerText.includes('of 301 pictures')
+        && document.querySelectorAll('#batch-table tbody tr').length > 0"""
+    )
+    assert stop.is_enabled()
+    stop.click()
+    done = int(re.search(r"Stopped after (\d+) of 301 pictures", _finished(page))[1])
+    # Nothing of the first set comes back, neither after the second nor after none.
+    at_rest(page)
+    rows = _rows(page)
+    assert len(rows) == done < 301 and rows[0][0] == first[0] and rows[0][1] != first[1]
+    page.click("#batch-start")
+    page.wait_for_selector("#batch-table tbody tr")
+    _clear(page)
+    at_rest(page)
+    assert not _rows(page) and stop.is_disabled() and page.locator("#batch-save").is_hidden()
+    assert "Drop pictures" in page.inner_text("#batch-status")
+
+
+def _check_that_captions_beside_the_pictures_are_the_true_prompts(page, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "horde.zip", "w") as archive:
         for number, caption in enumerate(("a happy dog,\n<b>oil painting</b>", "zzqx")):
             archive.write(PICTURES[number], f"{number}.jpg")
             archive.writestr(f"{number}.json", json.dumps({"prompt": caption}))
         archive.write(PICTURES[2], "2.jpg")
         archive.writestr("notes.txt", "about no picture")
-    page = open_page("?tab=batch")
     choose(page, tmp_path / "horde.zip", FILES)
     status = _finished(page)
     assert "All 3 pictures are done." in status and "left out: 1" in status
@@ -199,9 +194,18 @@ def test_captions_beside_the_pictures_are_the_true_prompts(open_page, tmp_path: 
     assert {row["found"] for row in table[:10]} <= {"yes", "no"} and table[10]["found"] == ""
     data = json.loads(_download(page, "json"))
     assert set(data[0]) > {"truth", "found", "f1"} and "truth" not in data[2]
+    _check_with_axe(page)
+
+
+def _check_with_axe(page: Any) -> None:
     faults = Axe().run(page).response["violations"]
     serious = [fault["id"] for fault in faults if fault["impact"] in ("serious", "critical")]
     assert set(serious) <= {GRADIOS_OWN}, faults
+
+
+def _clear(page: Any) -> None:
+    page.locator(f"{FILES} button[aria-label='Clear']").click()
+    page.wait_for_function("document.querySelectorAll('#batch-table tbody tr').length === 0")
 
 
 def _finished(page: Any) -> str:

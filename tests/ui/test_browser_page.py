@@ -100,10 +100,39 @@ def test_large_type_is_a_button_and_an_address(open_page) -> None:
     assert _size_of(again, "#answer .sentence") == before and "present" not in again.url
 
 
-def test_the_keyboard_reaches_everything_in_order(open_page) -> None:
+def test_everybody_reaches_everything(open_page) -> None:
+    """By keyboard and on any screen, and axe finds no serious fault."""
     page = open_page()
     choose(page, EXAMPLE)
     words(page, 10)
+    _check_that_the_keyboard_reaches_everything_in_order(page)
+    page.locator("#answer .pick").nth(2).click()
+    page.locator("#guess-heat h2", has_text="“").wait_for()
+    faults, wide = [], []
+    for tab in TABS:
+        for viewport in (PHONE, TABLET, DESK):
+            page.set_viewport_size(viewport)
+            if viewport is PHONE:
+                _open_folded(page, tab)
+            at_rest(page)
+            wide += [(tab, viewport)] if overflow(page) else []
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.wait_for_function(
+                "(dark) => document.body.classList.contains('dark') === dark", arg=scheme == "dark"
+            )
+            at_rest(page)
+            if scheme == "dark":
+                keep(page, f"{tab.lower()}-desk-dark")
+            for fault in Axe().run(page).response["violations"]:
+                if fault["impact"] in ("serious", "critical") and fault["id"] not in GRADIOS_OWN:
+                    places = [node["html"][:160] for node in fault["nodes"]]
+                    faults.append((tab, scheme, fault["id"], places))
+    assert faults == []
+    assert wide == []
+
+
+def _check_that_the_keyboard_reaches_everything_in_order(page) -> None:
     page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
     reached: list[str] = []
     for _ in range(90):
@@ -135,42 +164,15 @@ def test_the_keyboard_reaches_everything_in_order(open_page) -> None:
     assert reached.count("answer") == 10 and reached.count("guess-save") == 3
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_fault(open_page, scheme: str) -> None:
-    page = open_page(scheme=scheme)
-    choose(page, EXAMPLE)
-    words(page, 10)
-    page.locator("#answer .pick").nth(2).click()
-    page.locator("#guess-heat h2", has_text="“").wait_for()
-    found = []
-    for tab in TABS:
-        open_tab(page, tab)
-        at_rest(page)
-        if scheme == "dark":
-            keep(page, f"{tab.lower()}-desk-dark")
-        for fault in Axe().run(page).response["violations"]:
-            if fault["impact"] in ("serious", "critical") and fault["id"] not in GRADIOS_OWN:
-                places = [node["html"][:160] for node in fault["nodes"]]
-                found.append((tab, fault["id"], places))
-    assert found == []
-
-
-@pytest.mark.parametrize("viewport", [PHONE, TABLET, DESK], ids=["phone", "tablet", "desk"])
-def test_no_tab_scrolls_sideways(open_page, viewport: dict) -> None:
-    page = open_page(viewport=viewport)
-    choose(page, EXAMPLE)
-    words(page, 10)
-    for tab in TABS:
-        # A phone folds the last tabs into a menu.
-        page.evaluate(
-            """(name) => [...document.querySelectorAll(
-                '#tabs button[role=tab], #tabs .overflow-dropdown button'
-            )].find((button) => button.textContent.trim() === name).click()""",
-            tab,
-        )
-        page.wait_for_selector(f"#tab-{tab.lower()}")
-        at_rest(page)
-        assert overflow(page) == 0, tab
+def _open_folded(page, tab: str) -> None:
+    """Open a tab, also where a phone folds the last ones into a menu."""
+    page.evaluate(
+        """(name) => [...document.querySelectorAll(
+            '#tabs button[role=tab], #tabs .overflow-dropdown button'
+        )].find((button) => button.textContent.trim() === name).click()""",
+        tab,
+    )
+    page.wait_for_selector(f"#tab-{tab.lower()}")
 
 
 def _size_of(page, selector: str) -> float:

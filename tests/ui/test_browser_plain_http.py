@@ -10,49 +10,34 @@ from browser_kit import (
     DESK,
     EXAMPLE,
     EXAMPLES,
+    NAME,
     PHONE,
     WAIT,
-    choose,
-    chromium,
+    at_rest,
     keep,
     open_tab,
-    served,
+    watch,
     words,
 )
 
 pytestmark = pytest.mark.browser
 
-NAME = "school.test"
-OPTIONS: tuple[str, ...] = (
-    "--allow-host",
-    "school.test",
-)  # of app.py, so that it answers to that name
-
-
-@pytest.fixture(scope="module")
-def plain_address() -> Iterator[str]:
-    """The page under a name that a browser does not take for its own machine."""
-    with served(OPTIONS) as url:
-        yield url.replace("127.0.0.1", NAME)
-
-
-@pytest.fixture(scope="module")
-def plain_browser() -> Iterator[Any]:
-    """Chromium that finds the name on this machine."""
-    with chromium([f"--host-resolver-rules=MAP {NAME} 127.0.0.1"]) as (browser, _):
-        yield browser
-
 
 @pytest.fixture
-def open_plain(plain_browser: Any, plain_address: str) -> Iterator[Any]:
-    """(path, **context) → the page; afterwards its console holds no error."""
+def open_plain(browser: Any, address: str) -> Iterator[Any]:
+    """(path, **context) → the page under a name that a browser does not take for its own machine.
+
+    Afterwards its console holds no error.
+    """
+    plain_address = address.replace("127.0.0.1", NAME)
     errors: list[str] = []
     contexts = []
 
     def open_it(path: str = "", **options: Any) -> Any:
-        contexts.append(plain_browser.new_context(locale="en-GB", **({"viewport": DESK} | options)))
+        contexts.append(browser[0].new_context(locale="en-GB", **({"viewport": DESK} | options)))
         page = contexts[-1].new_page()
         page.set_default_timeout(WAIT)
+        watch(page)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
         page.goto(plain_address + path)
@@ -66,32 +51,24 @@ def open_plain(plain_browser: Any, plain_address: str) -> Iterator[Any]:
     assert errors == []
 
 
-@pytest.mark.parametrize(
-    "path, told, compare",
-    [("", "or paste one with Ctrl+V", "Compare"), ("de", "mit Strg+V", "Vergleichen")],
-)
-def test_what_cannot_work_is_not_offered(open_plain, path: str, told: str, compare: str) -> None:
-    page = open_plain(path)
-    box = page.locator("#guess-picture")
-    box.get_by_text(told).wait_for()
-    keep(page, f"plain-http-{path or 'en'}")
-    open_tab(page, compare)
-    page.locator("#compare-first").get_by_text(told).wait_for()
-    for one in (box, page.locator("#compare-first"), page.locator("#compare-second")):
-        assert one.locator("[data-testid=source-select]").count() == 0
-        assert one.get_by_label(re.compile("camera|clipboard", re.I)).count() == 0
-
-
-def test_a_phone_is_told_to_tap(open_plain) -> None:
-    page = open_plain(viewport=PHONE, has_touch=True, is_mobile=True)
-    page.locator("#guess-picture").get_by_text("to choose a picture").wait_for()
-    assert "Ctrl" not in page.inner_text("#guess-picture")
-
-
-def test_the_prompt_is_copied_another_way(open_plain) -> None:
+def test_what_cannot_work_is_not_offered_and_goes_another_way(open_plain) -> None:
     page = open_plain()
-    choose(page, EXAMPLE)
-    words(page, 10)
+    _offers(page, "or paste one with Ctrl+V", "Compare")
+    keep(page, "plain-http-en")
+    open_tab(page, "Guess")
+    # Text is pasted where somebody types.
+    page.locator("#guess-truth textarea").focus()
+    _paste(page, "#guess-truth textarea")
+    at_rest(page)
+    assert page.locator("#answer .row").count() == 0
+    # A picture is pasted anywhere, in place of a picture that is there already, too.
+    _paste(page, "body")
+    first = words(page, 10)
+    _paste(page, "body", EXAMPLES / "02-train.jpg")
+    page.wait_for_function(
+        "(first) => document.querySelector('#answer .word')?.innerText !== first", arg=first[0]
+    )
+    assert words(page, 10) != first
     prompt = page.input_value("#prompt textarea")
     assert prompt
     page.locator("#prompt button").first.click()
@@ -104,24 +81,27 @@ def test_the_prompt_is_copied_another_way(open_plain) -> None:
     assert page.locator("body > textarea").count() == 0
 
 
-def test_a_pasted_picture_is_answered(open_plain) -> None:
-    page = open_plain()
-    _paste(page, "body")
-    first = words(page, 10)
-    # In place of a picture that is there already, too.
-    _paste(page, "body", EXAMPLES / "02-train.jpg")
-    page.wait_for_function(
-        "(first) => document.querySelector('#answer .word')?.innerText !== first", arg=first[0]
-    )
-    assert words(page, 10) != first
+def test_it_is_told_in_german_too(open_plain) -> None:
+    page = open_plain("de")
+    _offers(page, "mit Strg+V", "Vergleichen")
+    keep(page, "plain-http-de")
 
 
-def test_text_is_pasted_where_somebody_types(open_plain) -> None:
-    page = open_plain()
-    page.locator("#guess-truth textarea").focus()
-    _paste(page, "#guess-truth textarea")
-    page.wait_for_timeout(1000)
-    assert page.locator("#answer .row").count() == 0
+def test_a_phone_is_told_to_tap(open_plain) -> None:
+    page = open_plain(viewport=PHONE, has_touch=True, is_mobile=True)
+    page.locator("#guess-picture").get_by_text("to choose a picture").wait_for()
+    assert "Ctrl" not in page.inner_text("#guess-picture")
+
+
+def _offers(page: Any, told: str, compare: str) -> None:
+    """Neither clipboard nor camera, but what works, in all boxes for a picture."""
+    box = page.locator("#guess-picture")
+    box.get_by_text(told).wait_for()
+    open_tab(page, compare)
+    page.locator("#compare-first").get_by_text(told).wait_for()
+    for one in (box, page.locator("#compare-first"), page.locator("#compare-second")):
+        assert one.locator("[data-testid=source-select]").count() == 0
+        assert one.get_by_label(re.compile("camera|clipboard", re.I)).count() == 0
 
 
 def _paste(page: Any, target: str, picture: Path = EXAMPLE) -> None:

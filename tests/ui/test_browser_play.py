@@ -1,57 +1,25 @@
 """The Play tab as a class meets it: five rounds against the model, offline and with real pictures.
 
-The app here asks a hub on this machine instead of the real one.
+The app asks a hub on this machine (`small_hub`) instead of the real one.
 """
 
-import io
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
-import browser_kit
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from browser_kit import EXAMPLES, PHONE, TABLET, keep, overflow
-from hub_server import Hub, serve, write_part
-from PIL import Image
+import small_hub
+from browser_kit import EXAMPLES, PHONE, TABLET, at_rest, keep, overflow
+from hub_server import Hub
 
 from img2prompt.data.block_list import BLOCKED_WORDS
 from img2prompt.evaluation.score import score_words
 from img2prompt.inference.artifacts import Assets
-from img2prompt.ui.play.random_picture import COLUMNS, PARTS
 
 pytestmark = pytest.mark.browser
 
 PROMPTS = {entry["prompt"] for entry in json.loads((EXAMPLES / "examples.json").read_text())}
-REAL = "a portrait of a red fox in the snow, oil painting"
-PART = "images/part-000001.zip"
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """DiffusionDB in small: every part holds one picture that may be shown, and a bad one."""
-    root = tmp_path_factory.mktemp("hub")
-    pictures = {"fox.png": Image.open(EXAMPLES / "01-dragon.jpg")}
-    pictures["bad.png"] = pictures["fox.png"].rotate(180)
-    files = {name: _png(picture) for name, picture in pictures.items()}
-    prompts = {"fox.png": {"p": REAL, "se": 1}, "bad.png": {"p": "a fox, ocean, robot", "se": 2}}
-    write_part(root / PART, files, json.dumps(prompts))
-    rows = [(part, *row) for part in PARTS for row in ((1, 0.1, 0.0), (2, 0.9, 0.0))]
-    columns = dict(zip(COLUMNS, map(np.array, zip(*rows, strict=True)), strict=True))
-    pq.write_table(pa.table(columns), root / "metadata.parquet")
-    with serve(root) as server:
-        server.every_part = PART
-        yield server
-
-
-@pytest.fixture(scope="module")
-def address(hub: Hub) -> Iterator[str]:
-    """The shipped app, its hub on this machine."""
-    with browser_kit.served(environment={"HF_ENDPOINT": hub.endpoint}) as url:
-        yield url
 
 
 def test_a_class_plays_five_rounds_by_keyboard_alone(open_page) -> None:
@@ -97,9 +65,17 @@ def test_a_class_plays_five_rounds_by_keyboard_alone(open_page) -> None:
     assert page.locator("#play-board dd").all_inner_texts() == ["0", "0"]
 
 
-def test_words_found_are_told_by_more_than_colour(open_page) -> None:
+def test_words_are_counted_checked_and_told_by_more_than_colour(open_page) -> None:
     page = open_page("?tab=play")
     _start(page)
+    page.locator("#play-go").click()
+    page.get_by_text("Type at least one word").wait_for()
+    _type(page, "one cat dog fox tree house boat moon star sun sea lake hill")
+    page.locator("#play-counter .too-many").wait_for()
+    assert "12 words" in page.inner_text("#play-counter")
+    page.locator("#play-go").click()
+    page.locator(".toast-body", has_text="take some out").wait_for()
+    assert page.locator("#play-result .sides").count() == 0
     # A screen reader's player hears what the picture shows; its prompt is not on the page.
     described = page.locator("#play-picture img").get_attribute("alt")
     entry = next(
@@ -119,23 +95,6 @@ def test_words_found_are_told_by_more_than_colour(open_page) -> None:
     assert len(signs) == 10 and set(signs) <= {"✓", "✗"}
 
 
-def test_too_many_words_and_none_get_a_sentence(open_page) -> None:
-    page = open_page("?tab=play")
-    _start(page)
-    page.locator("#play-go").click()
-    page.get_by_text("Type at least one word").wait_for()
-    _type(page, "one cat dog fox tree house boat moon star sun sea lake hill")
-    page.locator("#play-counter .too-many").wait_for()
-    assert "12 words" in page.inner_text("#play-counter")
-    page.locator("#play-go").click()
-    page.locator(".toast-body", has_text="take some out").wait_for()
-    assert page.locator("#play-result .sides").count() == 0
-    _type(page, "cat dog")
-    page.get_by_text("2 of 10 words").wait_for()
-    page.locator("#play-go").click()
-    page.wait_for_selector("#play-result .sides")
-
-
 def test_real_pictures_come_by_range_and_without_network_a_sentence(open_page, hub: Hub) -> None:
     page = open_page("?tab=play")
     _start(page)
@@ -152,7 +111,7 @@ def test_real_pictures_come_by_range_and_without_network_a_sentence(open_page, h
     _type(page, "fox snow castle")
     page.locator("#play-go").click()
     page.wait_for_selector("#play-result .sides")
-    assert _truth(page) == REAL
+    assert _truth(page) == small_hub.PROMPT
     keep(page, "play-real-light")
 
     hub.status["metadata.parquet"] = hub.status[".zip"] = 503
@@ -172,29 +131,28 @@ def test_real_pictures_come_by_range_and_without_network_a_sentence(open_page, h
     hub.down = False
 
 
-@pytest.mark.parametrize(
-    ("viewport", "scheme"), [(PHONE, "dark"), (TABLET, "light")], ids=["phone", "tablet"]
-)
-def test_the_game_fits_small_screens(open_page, viewport: dict, scheme: str) -> None:
-    page = open_page("?tab=play", viewport, scheme)
-    _start(page)
-    assert overflow(page) <= 0
-    _type(page, "painting, mountains, a verylongwordthatnobodyeverbreaks")
-    page.locator("#play-go").click()
-    page.wait_for_selector("#play-result .sides")
-    assert overflow(page) <= 0
-    keep(page, f"play-{'phone' if viewport is PHONE else 'tablet'}-{scheme}")
-
-
-def test_a_link_opens_the_game_where_its_tab_is_folded_into_a_menu(open_page) -> None:
-    page = open_page("?tab=play", PHONE)
+def test_the_game_fits_small_screens_and_a_link_opens_it_there(open_page) -> None:
+    page = open_page("?tab=play", PHONE, "dark")
     _start(page)
     page.locator("#tab-guess-button").click()
     page.locator("#tab-play-button").wait_for(state="detached")  # in the menu, without an id
     page.evaluate("window.img2prompt.arrive()")  # as a slow machine's page does, late
     page.locator("#tab-play-button[aria-selected=true]").wait_for()
-    page.locator("#play-picture img").wait_for()
+    _start(page)
     page.wait_for_function("location.search.includes('tab=play')")
+    for name, viewport in (("phone-dark", PHONE), ("tablet-light", TABLET)):
+        page.set_viewport_size(viewport)
+        page.emulate_media(color_scheme=name.partition("-")[2])
+        _fits(page)
+        _type(page, "painting, mountains, a verylongwordthatnobodyeverbreaks")
+        page.locator("#play-go").click()
+        page.wait_for_selector("#play-result .sides")
+        _fits(page)
+        keep(page, f"play-{name}")
+        if viewport is PHONE:
+            page.locator("#play-next").click()
+            page.wait_for_selector("#play-result .sides", state="detached")
+            _start(page)
 
 
 def test_the_game_speaks_german(open_page) -> None:
@@ -205,6 +163,11 @@ def test_the_game_speaks_german(open_page) -> None:
     page.locator("#play-go").click()
     page.wait_for_selector("#play-result .sides")
     assert "Der Prompt war" in page.inner_text("#play-result")
+
+
+def _fits(page: Any) -> None:
+    at_rest(page)
+    assert overflow(page) <= 0
 
 
 def _start(page: Any) -> None:
@@ -227,9 +190,3 @@ def _truth(page: Any) -> str:
             return prompt.textContent;
         }"""
     )
-
-
-def _png(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()

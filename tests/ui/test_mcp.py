@@ -1,15 +1,16 @@
 """The page as tools of a language model, asked as one asks: Gradio's MCP server over HTTP."""
 
 import ast
-import asyncio
 import base64
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import browser_kit
 import httpx
 import pytest
+from anyio.from_thread import start_blocking_portal
 from gradio_client import Client, handle_file
 from hosted import stranger
 from mcp import ClientSession
@@ -19,24 +20,36 @@ from waiting import PATIENCE
 PUBLIC = {"predict", "score", "neighbours", "arithmetic", "compare", "batch"}
 
 
-def ask(address: str, question: Callable[[ClientSession], Awaitable[Any]]) -> Any:
+@contextlib.contextmanager
+def meeting(address: str) -> Iterator[Callable[..., Any]]:
+    """(method of `ClientSession`, *arguments) → its result, all in one session."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(streamablehttp_client(f"{address}gradio_api/mcp/")) as (
+            read,
+            write,
+            _,
+        ),
+        portal.wrap_async_context_manager(ClientSession(read, write)) as session,
+    ):
+        portal.call(session.initialize)
+        yield lambda method, *arguments: portal.call(getattr(session, method), *arguments)
+
+
+def ask(address: str, method: str, *arguments: Any) -> Any:
     """The answer to a question put in a session of its own."""
+    with meeting(address) as asked:
+        return asked(method, *arguments)
 
-    async def meet() -> Any:
-        async with (
-            streamablehttp_client(f"{address}gradio_api/mcp/") as (read, write, _),
-            ClientSession(read, write) as session,
-        ):
-            await session.initialize()
-            return await question(session)
 
-    return asyncio.run(meet())
+def said_by(result: Any) -> tuple[bool, str]:
+    """(whether it went wrong, what it said) of the result of one tool's call."""
+    return result.isError, "".join(part.text for part in result.content)
 
 
 def call(address: str, tool: str, **arguments: Any) -> tuple[bool, str]:
-    """(whether it went wrong, what it said) of one tool's call."""
-    result = ask(address, lambda session: session.call_tool(tool, arguments))
-    return result.isError, "".join(part.text for part in result.content)
+    """What `said_by` tells of one tool's call in a session of its own."""
+    return said_by(ask(address, "call_tool", tool, arguments))
 
 
 def answer(address: str, tool: str, **arguments: Any) -> Any:
@@ -54,7 +67,7 @@ def upload(address: str, path: Path) -> str:
 
 
 def test_the_public_endpoints_are_the_tools_and_no_others(address: str) -> None:
-    tools = {t.name for t in ask(address, lambda session: session.list_tools()).tools}
+    tools = {t.name for t in ask(address, "list_tools").tools}
     named = httpx.get(f"{address}gradio_api/info").json()["named_endpoints"]
     assert tools == {name.strip("/") for name in named} == PUBLIC
     failed, said = call(address, "en_restore")
@@ -62,7 +75,7 @@ def test_the_public_endpoints_are_the_tools_and_no_others(address: str) -> None:
 
 
 def test_a_model_is_told_what_a_tool_does_takes_and_gives(address: str) -> None:
-    for tool in ask(address, lambda session: session.list_tools()).tools:
+    for tool in ask(address, "list_tools").tools:
         does, _, gives = tool.description.partition(" Returns: ")
         assert len(does.split(". ")[0]) > 40 and "{" in gives, tool.name
         for name, schema in tool.inputSchema["properties"].items():

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from img2prompt.core.errors import UserError
 from img2prompt.core.files import is_web_page
 
 MAX_PARTS = 100_000  # chunks, segments or extensions; more would take minutes
@@ -40,7 +41,12 @@ def sniff(data: bytes) -> str | None:
     return None
 
 
-_BRANDS = {
+# Names that are words of a language.
+_CAMERA_RAW = UserError("images.camera_raw")
+_QUICKTIME, _MP4, _MATROSKA, _AVI = (
+    UserError("images.video", format=name) for name in ("QuickTime", "MP4", "WebM/Matroska", "AVI")
+)
+_BRANDS: dict[bytes, str | UserError] = {
     b"heic": "HEIC",
     b"heix": "HEIC",
     b"heim": "HEIC",
@@ -49,8 +55,8 @@ _BRANDS = {
     b"msf1": "HEIC",
     b"avif": "AVIF",
     b"avis": "AVIF",
-    b"crx ": "camera RAW",
-    b"qt  ": "QuickTime video",
+    b"crx ": _CAMERA_RAW,
+    b"qt  ": _QUICKTIME,
 }
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")  # an archive with members, one without
 _ARCHIVES = (
@@ -65,7 +71,7 @@ _ARCHIVES = (
     (b"MSCF", "CAB"),
     (b"LZIP", "lzip"),
 )
-_STARTS: tuple[tuple[bytes, str], ...] = (
+_STARTS: tuple[tuple[bytes, str | UserError], ...] = (
     *_ARCHIVES,
     *((start, "ZIP") for start in _ZIP_STARTS),
     (b"8BPS", "Photoshop (PSD)"),
@@ -83,12 +89,12 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"v/1\x01", "OpenEXR"),
     (b"#?RADIANCE", "Radiance HDR"),
     (b"qoif", "QOI"),
-    (b"FUJIFILMCCD-RAW", "camera RAW"),
-    (b"IIRO", "camera RAW"),
-    (b"IIU\0", "camera RAW"),
-    (b"II*\0\x10\0\0\0CR", "camera RAW"),
+    (b"FUJIFILMCCD-RAW", _CAMERA_RAW),
+    (b"IIRO", _CAMERA_RAW),
+    (b"IIU\0", _CAMERA_RAW),
+    (b"II*\0\x10\0\0\0CR", _CAMERA_RAW),
     (b"\xd7\xcd\xc6\x9a", "WMF"),
-    (b"\x1aE\xdf\xa3", "WebM or Matroska video"),
+    (b"\x1aE\xdf\xa3", _MATROSKA),
     (b"OggS", "Ogg"),
     (b"ID3", "MP3"),
     (b"\x8aMNG", "MNG"),
@@ -108,17 +114,17 @@ def is_other_archive(head: bytes) -> bool:
     return tar or any(head.startswith(start) for start, _ in _ARCHIVES)
 
 
-def other_kind(data: bytes) -> str | None:
-    """The name of a format that is not read here; None where it is unknown."""
+def other_kind(data: bytes) -> str | UserError | None:
+    """The name of a format that is not read here, for a sentence; None where it is unknown."""
     if data[4:8] == b"ftyp":
-        return _BRANDS.get(data[8:12], "MP4 video")
+        return _BRANDS.get(data[8:12], _MP4)
     for start, name in _STARTS:
         if data.startswith(start):
             return name
     if data.startswith(_PNM):
         return "PPM"
     if data.startswith(b"RIFF"):
-        return {b"AVI ": "AVI video", b"WAVE": "WAV"}.get(data[8:12])
+        return _AVI if data[8:12] == b"AVI " else "WAV" if data[8:12] == b"WAVE" else None
     start = data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith(b"<svg") or (start.startswith((b"<?xml", b"<!--")) and b"<svg" in start):
         return "SVG"

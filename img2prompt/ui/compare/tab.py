@@ -9,7 +9,7 @@ import gradio as gr
 from img2prompt.core.errors import UserError
 from img2prompt.core.html import macros
 from img2prompt.core.texts import Texts
-from img2prompt.inference.predictor import Prediction
+from img2prompt.inference.prediction import Prediction
 from img2prompt.inference.similarity import Similarity, similarity
 from img2prompt.ui.context import QUIET, Asked, Page, html_part, shown
 from img2prompt.ui.server.uploads import lend

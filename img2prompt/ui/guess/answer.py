@@ -8,7 +8,7 @@ from img2prompt.core.html import macros
 from img2prompt.core.texts import Texts
 from img2prompt.embedding.kinds import KINDS
 from img2prompt.inference.export import as_csv, as_json, as_text
-from img2prompt.inference.predictor import PredictedWord, Prediction
+from img2prompt.inference.prediction import PredictedWord, Prediction
 
 _HTML = macros("ui/guess/answer")
 # From how much chance on the plain words say more: sure_2 … sure_5 of the texts.
@@ -35,7 +35,7 @@ class View:
 
     Attributes:
         minimum: words with a lower cosine are left out; 0 also keeps those below it.
-        by_kind: in groups by kind of word, rather than by score.
+        by_kind: in groups by kind of word, rather than best first.
     """
 
     minimum: float = 0.0
@@ -98,6 +98,8 @@ def answer_html(
 
     def row(word: PredictedWord) -> Row:
         facts = [text("guess.vector_of", step=word.step + 1, steps=steps)] if steps > 1 else []
+        if word.generic:
+            facts.append(text("guess.generic_word"))
         if count is not None:
             facts.append(text("guess.times", count=text.number(count(word.word), 0)))
         # Under a heading that names the kind it need not stand beside each word as well.
@@ -105,10 +107,13 @@ def answer_html(
         sure = "" if word.confidence is None else sureness(word.confidence, text)
         return Row(word, label, _bar(word.score, lowest), sure, facts)
 
-    groups: list[tuple[str | None, list[Row]]] = [(None, [row(word) for word in shown])]
+    specific = [row(word) for word in shown if not word.generic]
+    generic = [row(word) for word in shown if word.generic]
+    named: list[tuple[str | None, list[Row]]] = [(None, specific), (text("guess.generic"), generic)]
+    groups = [group for group in named if group[1]]
     if view.by_kind:
         order = {name: rank for rank, name in enumerate((*KINDS, None))}
-        shown.sort(key=lambda word: order[kind(word.word)])  # stable: by score within a kind
+        shown.sort(key=lambda word: order[kind(word.word)])  # stable: best first within a kind
         groups = [
             (text(f"kind.{name or 'none'}"), [row(word) for word in words])
             for name, words in groupby(shown, key=lambda word: kind(word.word))

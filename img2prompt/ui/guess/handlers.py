@@ -13,7 +13,7 @@ from img2prompt.data.block_list import mask
 from img2prompt.data.file_prompts.reading import NOTHING, Reading, read_making
 from img2prompt.data.file_prompts.records import MAX_PROMPT
 from img2prompt.evaluation.score import score_words
-from img2prompt.inference.predictor import Prediction
+from img2prompt.inference.prediction import Prediction
 from img2prompt.ui.context import Page, shown
 from img2prompt.ui.guess import answer, heat
 from img2prompt.ui.guess.truth import file_html, no_comparison_html, truth_html
@@ -183,8 +183,9 @@ class Endpoints:
     def predict(self, image: str | None, preset: str, words: float) -> dict[str, Any]:
         """Predict which words of a Stable Diffusion prompt made a picture.
 
-        Words come by falling score, the cosine (−1 to 1) between a word's vector and the one that
-        the model saw in the picture. Confidence (0 to 1) is the share of such answers that really
+        The best word comes first; words that prompts of any picture use (generic is true) come
+        last. The score is the cosine (−1 to 1) between a word's vector and the one that the model
+        saw in the picture. Confidence (0 to 1) is the share of such answers that really
         stood in the prompt: where it is low, the word is a guess. Alternatives are the next
         nearest words with their scores.
 
@@ -194,7 +195,8 @@ class Endpoints:
             words: how many words to answer, 1 to 20.
 
         Returns:
-            {"preset", "words": [{"word", "score", "confidence", "alternatives": [[word, score]]}]}
+            {"preset", "words": [{"word", "score", "confidence", "alternatives": [[word, score]],
+            "generic"}]}, confidence and generic only where they are known and true
         """
         with self._picture(image) as picture:
             return self.models(picture, preset, round(words)).to_dict(vectors=False)

@@ -9,7 +9,7 @@ from img2prompt.core.texts import Texts
 from img2prompt.embedding.analogy import Solution
 from img2prompt.embedding.word_map import VocabularyMap
 from img2prompt.inference.export import table_as_csv
-from img2prompt.inference.predictor import Prediction
+from img2prompt.inference.prediction import Prediction
 
 HTML = macros("ui/map/card")
 THEME_WORDS = 12  # of each theme, in the table

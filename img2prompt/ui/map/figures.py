@@ -12,7 +12,7 @@ from gradio.components.plot import PlotData
 
 from img2prompt.embedding.analogy import Solution
 from img2prompt.embedding.word_map import VocabularyMap
-from img2prompt.inference.predictor import Prediction
+from img2prompt.inference.prediction import Prediction
 from img2prompt.ui.map.labels import (
     ANSWER_COLOUR,
     SCALES,

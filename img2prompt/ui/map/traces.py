@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from img2prompt.embedding.word_map import VocabularyMap
-from img2prompt.inference.predictor import Prediction
+from img2prompt.inference.prediction import Prediction
 from img2prompt.ui.map.labels import ANSWER_COLOUR, Floats
 
 Trace = dict[str, Any]

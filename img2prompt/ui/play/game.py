@@ -11,7 +11,7 @@ from img2prompt.core.errors import UserError
 from img2prompt.data import text
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.evaluation.score import Score, score_words
-from img2prompt.inference.predictor import Prediction
+from img2prompt.inference.prediction import Prediction
 
 ROUNDS = 5
 MOST_WORDS = 10  # a person's and the model's alike: ten words is what the evaluation counts

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import browser_kit
 import hosted
@@ -34,9 +35,21 @@ sys.addaudithook(note)
 
 
 @pytest.fixture(scope="module")
-def proxied(small_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The page's address behind a proxy."""
-    with hosted.proxied(tmp_path_factory.mktemp("proxied"), small_folder) as address:
+def traced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `TRACE`, and of what it noted in `traced.txt`: of the page behind the proxy."""
+    folder = tmp_path_factory.mktemp("traced")
+    (folder / "sitecustomize.py").write_text(TRACE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def proxied(
+    small_folder: Path, traced: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The page's address behind a proxy; from its start on it is noted what it asks of the net."""
+    folder = tmp_path_factory.mktemp("proxied")
+    environment = {"TRACED": str(traced / "traced.txt")}
+    with hosted.proxied(folder, small_folder, environment, traced) as address:
         yield address
 
 
@@ -47,6 +60,17 @@ def test_clients_and_models_reach_a_page_behind_a_proxy(proxied: str, tmp_path: 
     assert len(said["words"]) == 4
     tool = answer(proxied, "predict", image=upload(proxied, tmp_path / "a.png"), words=4)
     assert [word["word"] for word in tool["words"]] == [word["word"] for word in said["words"]]
+
+
+@pytest.mark.browser
+def test_a_picture_is_answered_behind_a_proxy(proxied: str, browser: Any, tmp_path: Path) -> None:
+    small_page.picture(1).save(tmp_path / "a.png")
+    with browser_kit.pages(browser, proxied) as open_page:
+        page = open_page()
+        browser_kit.choose(page, tmp_path / "a.png")
+        assert len(browser_kit.words(page, 10)) == 10
+        shown = page.locator("#guess-picture img").first
+        page.wait_for_function("(image) => image.naturalWidth > 0", arg=shown.element_handle())
 
 
 def test_the_proxys_name_is_answered_where_it_is_allowed(proxied: str) -> None:
@@ -99,34 +123,28 @@ def test_a_visitor_is_known_by_the_address_that_the_host_tells(
     assert gate._client(scope) == client
 
 
-def test_nothing_goes_out(small_folder: Path, tmp_path: Path) -> None:
+def test_nothing_goes_out(proxied: str, traced: Path, tmp_path: Path) -> None:
     """Nor is a name looked up, from the start to the end, whatever is asked."""
-    (tmp_path / "traced").mkdir()
-    (tmp_path / "traced" / "sitecustomize.py").write_text(TRACE)
-    traced = tmp_path / "traced.txt"
     small_page.picture(1).save(tmp_path / "a.png")
-    paths = f"{tmp_path / 'traced'}:{browser_kit.ROOT}"
-    environment = {"PYTHONPATH": paths, "TRACED": str(traced)}
-    with hosted.serve(tmp_path, small_folder, environment) as address:
-        client = Client(address, verbose=False)
-        picture = handle_file(tmp_path / "a.png")
-        client.predict(picture, api_name="/predict")
-        client.predict(picture, truth="wordaa", api_name="/score")
-        client.predict([picture, picture], api_name="/batch")
-        client.predict(picture, None, api_name="/compare")
-        answer(address, "predict", image=upload(address, tmp_path / "a.png"))
-        foreign = {"path": "http://example.org/x.png", "meta": {"_type": "gradio.FileData"}}
-        for data in ([foreign, "gaze", 3], [foreign]):
-            for name in ("predict", "neighbours", "arithmetic"):
-                httpx.post(f"{address}gradio_api/run/{name}", json={"data": data}, timeout=PATIENCE)
-        for path in ("", "de", "config", "gradio_api/info", "gradio_api/file=http://example.org/"):
-            httpx.get(address + path, timeout=PATIENCE)
-    assert not traced.exists(), traced.read_text()
+    client = Client(proxied, verbose=False)
+    picture = handle_file(tmp_path / "a.png")
+    client.predict(picture, api_name="/predict")
+    client.predict(picture, truth="wordaa", api_name="/score")
+    client.predict([picture, picture], api_name="/batch")
+    client.predict(picture, None, api_name="/compare")
+    answer(proxied, "predict", image=upload(proxied, tmp_path / "a.png"))
+    foreign = {"path": "http://example.org/x.png", "meta": {"_type": "gradio.FileData"}}
+    for data in ([foreign, "gaze", 3], [foreign]):
+        for name in ("predict", "neighbours", "arithmetic"):
+            httpx.post(f"{proxied}gradio_api/run/{name}", json={"data": data}, timeout=PATIENCE)
+    for path in ("", "de", "config", "gradio_api/info", "gradio_api/file=http://example.org/"):
+        httpx.get(proxied + path, timeout=PATIENCE)
+    noted = traced / "traced.txt"
+    assert not noted.exists(), noted.read_text()
 
 
-def test_the_trace_would_tell(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(TRACE)
+def test_the_trace_would_tell(traced: Path, tmp_path: Path) -> None:
     code = "import socket\ntry: socket.getaddrinfo('name.invalid', 80)\nexcept OSError: pass"
-    environment = os.environ | {"PYTHONPATH": str(tmp_path), "TRACED": str(tmp_path / "t.txt")}
+    environment = os.environ | {"PYTHONPATH": str(traced), "TRACED": str(tmp_path / "t.txt")}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
     assert "name.invalid" in (tmp_path / "t.txt").read_text()

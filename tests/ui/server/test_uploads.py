@@ -1,17 +1,13 @@
 """Uploads: how much there is room for, whose they are, and that they go in time."""
 
 import os
-import signal
-import stat
 import time
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from hosted import busy, end, start, upload
 from starlette.requests import Request
-from waiting import wait_until
 
 from img2prompt.ui.server import receive, uploads
 from img2prompt.ui.server.receive import Refused, limited, receive_files
@@ -178,34 +174,6 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(
 )
 def test_a_files_name_stays_in_its_folder(sent: str, shown: str) -> None:
     assert receive._name(sent, 3) == f"3/{shown}"
-
-
-def test_a_start_has_a_private_folder_that_goes_with_it(small_folder: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "temporary"
-    app, address = start(folder, small_folder)
-    path = upload(address, b"1234")
-    root = next(folder.glob("img2prompt*"))
-    assert path.is_relative_to(root) and stat.S_IMODE(root.stat().st_mode) == 0o700
-    seconds = end(app)
-    assert not any(root.iterdir())
-    assert seconds < 5 * busy()
-
-
-def test_what_a_killed_page_left_goes_with_the_next_start(
-    small_folder: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "temporary"
-    app, address = start(folder, small_folder)
-    old, young = upload(address, b"old"), upload(address, b"young")
-    end(app, signal.SIGKILL)
-    assert old.exists() and young.exists()
-    os.utime(old, (time.time() - 4000, time.time() - 4000))
-    app, address = start(folder, small_folder)
-    try:
-        wait_until(lambda: not old.exists(), app)
-        assert young.exists()  # another page may still be using it
-    finally:
-        end(app, signal.SIGINT)
 
 
 def test_a_body_ends_before_its_first_file_is_swept(monkeypatch: pytest.MonkeyPatch) -> None:
