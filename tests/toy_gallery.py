@@ -5,8 +5,8 @@ import io
 import numpy as np
 from PIL import Image
 
+from img2prompt.core.scaler import Scaler
 from img2prompt.inference.gallery import Credit, Gallery, Projection
-from img2prompt.models.scaler import Scaler
 
 PROMPTS = ("a dog in the sunset", "a castle, oil painting", "the dog and the cat")
 MINE, THEIRS = Credit("a/b", "MIT", "https://github.com/a/b"), Credit("stock", "CC0-1.0", "")

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from img2prompt.core.scaler import Scaler
 from img2prompt.embedding.vectors import WordVectors, top_k
 from img2prompt.evaluation.metrics import WORDS, Answers
 from img2prompt.inference.decoder import Decoder
 from img2prompt.inference.gallery import NEIGHBOURS, word_votes
-from img2prompt.models.scaler import Scaler
 
 PENALTY = 10_000.0  # of the linear baseline, likewise
 BLOCK = 2_000  # pictures at a time, so that memory stays flat

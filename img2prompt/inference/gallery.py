@@ -19,9 +19,9 @@ from PIL import Image
 
 from img2prompt.core.arrays import TEXT, UTF8, ArrayFile, Form, load_arrays, save_arrays
 from img2prompt.core.errors import UserError
+from img2prompt.core.scaler import Scaler
 from img2prompt.data import text
 from img2prompt.embedding.vectors import WordVectors, top_k
-from img2prompt.models.scaler import Scaler
 
 GALLERY_FILE = "gallery.npz"
 CREDITS_FILE = "gallery-credits.md"  # beside it

@@ -20,7 +20,6 @@ from img2prompt.inference.gallery import GALLERY_FILE, SIMILAR_LIMIT, Gallery
 from img2prompt.inference.hedging import Hedge, Hedger
 from img2prompt.inference.model_files import check_model_file, names_keras_hub
 from img2prompt.inference.prediction import PredictedWord, Prediction
-from img2prompt.models.tower import all_layers, classifier_of, tower_fingerprint, tower_of
 
 ALTERNATIVES = 5  # nearest other words shown for each answer
 WORD_LIMIT = 50  # of one answer
@@ -73,6 +72,7 @@ class Predictor:
         hedger: Hedger | None = None,
     ) -> None:
         from img2prompt.core.backend import keras, tf
+        from img2prompt.models.tower import classifier_of, tower_of
 
         self.vectors = vectors
         self.decoder = decoder or Decoder.plain(vectors)
@@ -100,6 +100,8 @@ class Predictor:
         Raises:
             UserError: missing, damaged, or of another model.
         """
+        from img2prompt.models.tower import tower_fingerprint, tower_of
+
         tower = tower_of(self.model)
         if self._load_gallery is None or tower is None:
             return None
@@ -328,6 +330,7 @@ def _side_of(model: Any) -> int:
 def _activation_of(model: Any) -> Any:
     """The model's `ScaledTanh`, which names the embedding and the fit of its pictures."""
     from img2prompt.models.layers import ScaledTanh
+    from img2prompt.models.tower import all_layers
 
     found = [layer for layer in all_layers(model) if isinstance(layer, ScaledTanh)]
     if len(found) != 1:

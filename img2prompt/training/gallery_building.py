@@ -11,11 +11,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from img2prompt.core.errors import UserError
+from img2prompt.core.scaler import Scaler
 from img2prompt.data import images
 from img2prompt.data.gallery_pairs import GalleryRow, GalleryRules, choose_pairs, read_pairs
 from img2prompt.inference.gallery import Credit, Gallery, Projection
 from img2prompt.inference.predictor import BATCH, Predictor
-from img2prompt.models.scaler import Scaler
 from img2prompt.models.tower import tower_fingerprint, tower_of
 
 SIDE = 128  # of a thumbnail's longer side, in pixels

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from img2prompt.core.files import atomic_path
+from img2prompt.core.scaler import Scaler
 from img2prompt.data.shards import PathOf
 from img2prompt.embedding.class_words import Classes
 from img2prompt.embedding.vectors import WordVectors, top_k
 from img2prompt.evaluation.baselines import Ridge
-from img2prompt.models.scaler import Scaler
 from img2prompt.training.inputs import Data
 
 WORDS = 32  # soft targets a picture

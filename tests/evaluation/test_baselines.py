@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from img2prompt.core.scaler import CLIP, Scaler
 from img2prompt.embedding.vectors import WordVectors
 from img2prompt.evaluation.baselines import (
     NEIGHBOURS,
@@ -13,7 +14,6 @@ from img2prompt.evaluation.baselines import (
     linear_answers,
     nearest_pictures,
 )
-from img2prompt.models.scaler import CLIP, Scaler
 
 
 def test_knn_and_linear_read_the_features(axes: WordVectors) -> None:

@@ -14,6 +14,7 @@ from img2prompt.__main__ import main
 from img2prompt.core.errors import UserError
 from img2prompt.core.executors import local
 from img2prompt.core.files import sha256_of, write_json
+from img2prompt.core.scaler import Scaler
 from img2prompt.data.images import preprocess
 from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
 from img2prompt.inference.artifacts import Assets
@@ -27,7 +28,6 @@ from img2prompt.inference.gallery import (
 from img2prompt.inference.labelling import label_files
 from img2prompt.inference.prediction import Prediction
 from img2prompt.inference.predictor import Predictor, load_model
-from img2prompt.models.scaler import Scaler
 from img2prompt.models.tower import tower_fingerprint, tower_of
 from img2prompt.training.ship import write_half_precision
 

@@ -19,7 +19,8 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
         names.append(name)
         return name
 
-    def predict_files(predictor: Any, paths: list[str], words: int) -> list[tuple[str, Any]]:
+    def predict_files(_: Any, paths: list[str], words: int, similar: int) -> list[tuple[str, Any]]:
+        assert (words, similar) == (10, 0)
         return [(path, labelling.ImageError("page.gone")) for path in paths]
 
     monkeypatch.setattr(labelling, "load", load)
