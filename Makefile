@@ -21,7 +21,7 @@ NICE ?= nice
 run: $(VENV)/run.stamp
 	$(BIN)/python app.py $(ARGS)
 
-test: lint $(VENV)/eyes.stamp
+test: lint
 	$(BIN)/python -m pytest -m "not slow" $(WORKERS) $(ARGS)
 
 test-all: $(VENV)/train.stamp $(VENV)/eyes.stamp
