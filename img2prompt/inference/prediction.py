@@ -42,7 +42,8 @@ class Prediction:
 
     Attributes:
         preset: the model's name.
-        words: as the decoder ranks them, none twice: specific words first, then generic ones.
+        words: none twice, by falling score; with a lexicon as the decoder ranks them, specific
+            words first, then generic ones.
         vectors: float32 (steps, D), all predicted vectors.
         parents: the noun above the classes that the model's CNN is torn between; none where it is
             not, or where the model has no classes.

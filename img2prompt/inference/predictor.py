@@ -223,10 +223,10 @@ class Predictor:
 def choose_words(
     decoder: Decoder, predicted: NDArray[np.float32], words: int, alternatives: int = 0
 ) -> list[PredictedWord]:
-    """The words that the decoder ranks highest, in its order, none twice.
+    """The words that the decoder ranks highest, none twice.
 
     One matrix product with the whole vocabulary. Each word's score is its cosine to the vector
-    nearest to it.
+    nearest to it. With a lexicon they come in the decoder's order, else the best score first.
 
     Args:
         decoder: ranks the words, and gives confidences where it is calibrated.
@@ -262,7 +262,8 @@ def choose_words(
                 generic=lexicon is not None and bool(lexicon.generic[position]),
             )
         )
-    return answer
+    # What the lexicon knows decides the order; without it the best score comes first.
+    return answer if lexicon is not None else sorted(answer, key=lambda word: -word.score)
 
 
 def check_word_count(words: int) -> None:

@@ -47,7 +47,8 @@ def test_the_prior_chooses_the_words_and_the_score_stays_the_cosine(vectors: Wor
     predicted = np.random.default_rng(3).normal(size=(10, 8)).astype(np.float32)
     chosen = choose_words(decoder, predicted, 7)
     positions, values = decoder.rank_vectors(predicted[None], 7)
-    assert [item.word for item in chosen] == [vectors.words[p] for p in positions[0]]
+    assert {item.word for item in chosen} == {vectors.words[p] for p in positions[0]}
+    assert [item.score for item in chosen] == sorted((i.score for i in chosen), reverse=True)
     confidence = dict(zip(positions[0], decoder.confidence(values[0]), strict=True))
     for item in chosen:
         own = vectors.similarities(predicted)[:, vectors.index[item.word]].max()
