@@ -16,6 +16,7 @@ import small_page
 from hub_server import Hub
 from hypothesis import settings
 from PIL import Image
+from paths import TESTS
 from sharding import write_table
 from toy_files import encoded, misplaced, picture_of, write_metadata, write_part
 from waiting import PATIENCE
@@ -42,6 +43,24 @@ WORDS = (
     "of a the portrait dog cat forest castle neon painting light dark oil sunset robot "
     "watercolor city 8k 2 red blue ocean fox detailed dragon moon snow garden face mountain"
 ).split()
+
+
+# Long files first, and before all the one that builds the toy chain: so no process waits for it, nor
+# at the end for the other process.
+FIRST = [
+    "scripts/test_chain.py",
+    "ui/test_browser_page.py",
+    "ui/test_browser_map.py",
+    "training/test_resume.py",
+    "core/test_backend.py",
+    "ui/test_api_mistakes.py",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first; what else there is keeps its order."""
+    place = {TESTS / name: number for number, name in enumerate(FIRST)}
+    items.sort(key=lambda item: place.get(item.path, len(FIRST)))
 
 
 @pytest.fixture(scope="session")
