@@ -144,9 +144,14 @@ def pages(started: tuple[Any, dict], address: str) -> Iterator[Callable[..., Any
         if url.scheme not in ("data", "blob") and url.hostname not in ("127.0.0.1", "localhost"):
             foreign.append(sent.url)
 
+    def wrong(text: str) -> None:
+        # Gradio's client ends so what it still waits for when a page is left for another.
+        if not text.startswith("AbortError"):
+            errors.append(text)
+
     def console(message: Any) -> None:
         if message.type == "error":
-            errors.append(message.text)
+            wrong(message.text)
 
     def open_page(query: str = "", viewport: dict = DESK, scheme: str = "light") -> Any:
         key = (address, viewport["width"], scheme)
@@ -161,7 +166,7 @@ def pages(started: tuple[Any, dict], address: str) -> Iterator[Callable[..., Any
         watch(page)
         page.on("request", request)
         page.on("console", console)
-        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("pageerror", lambda error: wrong(str(error)))
         page.goto(address + query)
         page.wait_for_selector("#tabs button[role=tab]")
         return page

@@ -15,8 +15,8 @@ import small_hub
 import small_page
 from hub_server import Hub
 from hypothesis import settings
-from PIL import Image
 from paths import TESTS
+from PIL import Image
 from sharding import write_table
 from toy_files import encoded, misplaced, picture_of, write_metadata, write_part
 from waiting import PATIENCE
@@ -45,8 +45,8 @@ WORDS = (
 ).split()
 
 
-# Long files first, and before all the one that builds the toy chain: so no process waits for it, nor
-# at the end for the other process.
+# Long files first, before all the one that builds the toy chain: so no process waits for it, nor at
+# the end for the other process.
 FIRST = [
     "scripts/test_chain.py",
     "ui/test_browser_page.py",
