@@ -192,15 +192,16 @@ class Assets:
         Raises:
             UserError: not to be had, damaged, or of another embedding or model.
         """
-        from img2prompt.models.presets import PRESETS
-
         name, decoder = preset + DECODER_SUFFIX, Decoder.plain(vectors)
         if name in self.files:
             model = self.files[f"{preset}.keras"]["sha256"]
             decoder = Decoder.load(self.path(name), vectors, model)
-        if preset in PRESETS and not PRESETS[preset].sorts_words:
+        if (lexicon := self.lexicon(vectors)) is None:
             return decoder
-        return dataclasses.replace(decoder, lexicon=self.lexicon(vectors))
+        from img2prompt.models.presets import PRESETS  # brings Keras with it
+
+        sorts = preset not in PRESETS or PRESETS[preset].sorts_words
+        return dataclasses.replace(decoder, lexicon=lexicon) if sorts else decoder
 
     def lexicon(self, vectors: WordVectors) -> Lexicon | None:
         """What prompts say of single words; None where the folder has no such file.
