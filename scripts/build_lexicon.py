@@ -28,7 +28,7 @@ SHOWN = 40
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--prompts", type=Path, nargs="+", required=True, help="parquet or text")
+    parser.add_argument("--prompts", type=Path, nargs="+", required=True, help=".parquet or .txt")
     parser.add_argument("--pairs", type=Path, nargs="*", default=[], help="prompts of pictures")
     parser.add_argument("--embedding", type=Path, required=True)
     parser.add_argument("--kinds", type=Path, required=True, help="what build_kinds.py wrote")
