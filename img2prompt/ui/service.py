@@ -25,11 +25,11 @@ from img2prompt.inference.artifacts import Assets
 from img2prompt.inference.export import Truth
 from img2prompt.inference.occlusion import OcclusionMaps, occlusion_maps, unfit
 from img2prompt.inference.prediction import Prediction
-from img2prompt.inference.predictor import Predictor, check_word_count
+from img2prompt.inference.predictor import Look, Predictor, check_word_count
 from img2prompt.ui.play.random_picture import RandomPairs
 
 KEPT = 16  # pictures whose pixels (0.4 MB) and heat maps (1.5 MB) are kept
-ANSWERS = 64  # answers that are kept, of 20 kB each
+ANSWERS = 64  # answers that are kept, and looks; of 20 kB each
 MIN_TRUE_WORDS = 3  # a prompt of fewer words that the vocabulary knows is no game
 
 Source = str | os.PathLike[str] | bytes  # a picture's file, or what is in it
@@ -124,7 +124,7 @@ class ModelService:
         self._lock = threading.Lock()
         # By digest of the file, and by predictor, which is a model in an engine.
         self._seen: Recent[Seen] = Recent(KEPT)
-        self._vectors: Recent[NDArray[np.float32]] = Recent(ANSWERS)
+        self._looks: Recent[Look] = Recent(ANSWERS)
         self._predictions: Recent[Prediction] = Recent(ANSWERS)
         self._explanations: Recent[OcclusionMaps] = Recent(KEPT)
         self._busy = threading.Lock()
@@ -167,15 +167,15 @@ class ModelService:
         check_word_count(words)
         predictor, digest = self.predictor(preset), _digest(picture)
 
-        def vectors() -> NDArray[np.float32]:
-            pixels = self._seen_by(digest, picture, predictor).pixels
-            said: NDArray[np.float32] = predictor.predict_vectors(pixels[None])
-            return said.reshape(said.shape[1:])
+        def look() -> Look:
+            return predictor.look(self._seen_by(digest, picture, predictor).pixels[None])
 
-        return self._predictions.get(
-            (digest, predictor, words),
-            lambda: predictor.decode(self._vectors.get((digest, predictor), vectors), words),
-        )
+        def answer() -> Prediction:
+            seen = self._looks.get((digest, predictor), look)
+            prediction = predictor.decode(seen.vectors[0], words)
+            return replace(prediction, parents=predictor.parents(seen, 0))
+
+        return self._predictions.get((digest, predictor, words), answer)
 
     def seen(self, picture: Source, preset: str) -> Seen:
         """A picture as the model of a preset sees it.

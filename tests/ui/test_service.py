@@ -16,7 +16,8 @@ from waiting import PATIENCE
 from img2prompt.core.errors import UserError
 from img2prompt.data.images import ImageError
 from img2prompt.inference.artifacts import Assets
-from img2prompt.inference.predictor import Predictor
+from img2prompt.inference.hedging import Hedge
+from img2prompt.inference.predictor import Look, Predictor
 from img2prompt.ui.service import ModelService, Recent
 
 
@@ -24,19 +25,19 @@ from img2prompt.ui.service import ModelService, Recent
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     """How often a file was decoded, and a model asked about one picture, by the model's name."""
     counts: Counter[str] = Counter()
-    load, predict_vectors = ImageFile.ImageFile.load, Predictor.predict_vectors
+    load, look = ImageFile.ImageFile.load, Predictor.look
 
     def counted_load(self: ImageFile.ImageFile) -> object:
         counts["decoded"] += bool(self.tile)  # a decoded picture has no tiles left
         return load(self)
 
-    def counted_predict(self: Predictor, pixels: np.ndarray) -> np.ndarray:
+    def counted_look(self: Predictor, pixels: np.ndarray) -> Look:
         if pixels.any() and len(pixels) == 1:  # black: warming up; many: covered for the heat
             counts[self.preset] += 1
-        return predict_vectors(self, pixels)
+        return look(self, pixels)
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", counted_load)
-    monkeypatch.setattr(Predictor, "predict_vectors", counted_predict)
+    monkeypatch.setattr(Predictor, "look", counted_look)
     yield counts
 
 
@@ -92,6 +93,16 @@ def test_answers_are_those_of_the_predictor(service: ModelService, tmp_path: Pat
     assert service((tmp_path / "a.png").read_bytes(), "notebook", 3) == service(
         tmp_path / "a.png", "notebook", 3
     )
+
+
+def test_an_answer_carries_the_noun_above_torn_classes(
+    service: ModelService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noun = Hedge("dog", 0.7, ("collie", "pug"))
+    monkeypatch.setattr(Predictor, "parents", lambda self, look, row: (noun,))
+    picture(2).save(tmp_path / "a.png")
+    answer = service(tmp_path / "a.png", "notebook", 3)
+    assert answer.parents == (noun,) == service.predictor("notebook")(tmp_path / "a.png", 3).parents
 
 
 def test_another_picture_under_the_same_name_is_another_picture(

@@ -187,7 +187,8 @@ class Endpoints:
         last. The score is the cosine (−1 to 1) between a word's vector and the one that the model
         saw in the picture. Confidence (0 to 1) is the share of such answers that really
         stood in the prompt: where it is low, the word is a guess. Alternatives are the next
-        nearest words with their scores.
+        nearest words with their scores. Parents, where the model is torn between classes of
+        things, name what they all are.
 
         Args:
             image: the picture file (PNG, JPEG, WebP, GIF, BMP or TIFF, at most 50 MB).
@@ -196,7 +197,8 @@ class Endpoints:
 
         Returns:
             {"preset", "words": [{"word", "score", "confidence", "alternatives": [[word, score]],
-            "generic"}]}, confidence and generic only where they are known and true
+            "generic"}], "parents": [{"word", "chance", "children"}]}; confidence, generic and
+            parents only where there is something to say
         """
         with self._picture(image) as picture:
             return self.models(picture, preset, round(words)).to_dict(vectors=False)
