@@ -4,6 +4,7 @@ Deng et al. 2012, "Hedging your bets: optimizing accuracy-specificity trade-offs
 visual recognition": of the nouns that are sure enough, the one that tells most.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,7 @@ class Hedger:
 
     Args:
         taxonomy: the nouns above the classes.
-        vectors: the vocabulary.
+        vectors: the vocabulary; the words that it hides are neither offered nor named.
         classes: their names; unset, ImageNet's.
     """
 
@@ -58,9 +59,16 @@ class Hedger:
         vectors: WordVectors,
         classes: list[ClassName] | None = None,
     ) -> None:
-        self.taxonomy = taxonomy
-        self._words = [vectors.words[position] for position in taxonomy.words]
+        shown = vectors.shown[taxonomy.words]
+        self.taxonomy = dataclasses.replace(
+            taxonomy,
+            words=taxonomy.words[shown],
+            members=taxonomy.members[shown],
+            offsets=taxonomy.offsets[shown],
+        )
+        self._words = [vectors.words[position] for position in self.taxonomy.words]
         self._classes = classes if classes is not None else read_class_names()
+        self._named = [vectors.hidden.isdisjoint(row.words) for row in self._classes]
 
     def fits(self, classes: int) -> bool:
         """Whether a classifier of so many classes is the one that the nouns stand above."""
@@ -82,7 +90,8 @@ class Hedger:
     def _hedge(self, noun: int, probabilities: NDArray[np.floating], chance: float) -> Hedge:
         below = np.where(self.taxonomy.members[noun], probabilities, 0.0)
         order = np.argsort(-below, kind="stable")[:CHILDREN]
-        named = [number for number in order if below[number] >= CHILD_SHARE * below.sum()]
+        least = CHILD_SHARE * below.sum()
+        named = [number for number in order if below[number] >= least and self._named[number]]
         children = tuple(self._classes[number].name for number in named)
         return Hedge(self._words[noun], chance, children)
 
@@ -102,7 +111,7 @@ def best_nouns(
     if not len(taxonomy.words):
         return np.full(len(chances), -1)
     torn = probabilities.max(axis=1) < SURE
-    # Bits of different nouns differ by more than a hundredth, and chances by less than one.
+    # A chance decides only between nouns whose bits differ by less than a hundredth.
     worth = np.where(chances >= taxonomy.threshold, taxonomy.information + 0.01 * chances, -1.0)
     best = worth.argmax(axis=1)
     found = torn & (worth.max(axis=1) >= 0)

@@ -79,6 +79,18 @@ def test_a_threshold_and_an_offset_decide_what_is_offered(
     assert offered(offsets=np.array([0, -3, 0], np.float32))[0].word == "fox"
 
 
+def test_a_hidden_word_is_neither_offered_nor_named(hedger: Hedger, vectors: WordVectors) -> None:
+    names = [ClassName(name) for name in ("tabby", "wild cat", "pug", "pine", "oak", "castle")]
+    probabilities = np.array([[0.02, 0.4, 0.38, 0.1, 0.1, 0]], np.float32)
+
+    def offered(*hidden: str) -> Hedge:
+        return Hedger(hedger.taxonomy, vectors.hiding(hidden), names)(probabilities)[0][0]
+
+    assert (offered().word, offered().children) == ("dog", ("wild cat", "pug"))
+    assert (offered("cat").word, offered("cat").children) == ("dog", ("pug",))
+    assert offered("dog").word == "fox"
+
+
 def test_no_nouns_no_hedge(hedger: Hedger, vectors: WordVectors) -> None:
     taxonomy = hedger.taxonomy
     empty = dataclasses.replace(
