@@ -140,7 +140,7 @@ def fit(taxonomy: Taxonomy, pairs: Pairs) -> tuple[Taxonomy, dict[str, float]]:
     for threshold in THRESHOLDS:
         fitted = dataclasses.replace(fitted, threshold=np.array(threshold, np.float32))
         best = best_nouns(fitted, pairs.probabilities, chances)
-        said = np.flatnonzero(best >= 0)
+        said = _counted(best, pairs)
         chance, right = chances[said, best[said]], pairs.borne_out[said, best[said]]
         figures = _figures(chance, right, pairs.weights[said])
         figures |= {
@@ -161,15 +161,14 @@ def _fitted(taxonomy: Taxonomy, pairs: Pairs) -> Taxonomy:
 
     sums = taxonomy.sums(pairs.probabilities)
     picture, noun = np.nonzero(sums >= LEAST)
-    right = pairs.borne_out[picture, noun]
-    if right.all() or not right.any():
+    right, weights = pairs.borne_out[picture, noun], pairs.weights[picture]
+    if right.all() or not right.any() or not weights.any():
         return taxonomy
     share = log_odds(np.average(pairs.borne_out, axis=0, weights=pairs.weights))
     shape = (len(picture), 2 + len(share))
     columns = np.zeros(shape, np.float32)
     columns[:, 0], columns[:, 1] = log_odds(sums[picture, noun]), share[noun]
     columns[np.arange(len(picture)), 2 + noun] = 1.0
-    weights = pairs.weights[picture]
     model = LogisticRegression(C=REGULARISATION, solver="newton-cholesky")
     model.fit(columns, right, sample_weight=weights / weights.mean())
     (slope, of_share, *own), (intercept,) = model.coef_[0], model.intercept_
@@ -186,7 +185,7 @@ def _overrated(taxonomy: Taxonomy, pairs: Pairs, chances: NDArray[np.float32]) -
     """
     half = dataclasses.replace(taxonomy, threshold=np.array(0.5, np.float32))
     best = best_nouns(half, pairs.probabilities, chances)
-    said = np.flatnonzero(best >= 0)
+    said = _counted(best, pairs)
     if not len(said):
         return np.float32(0)
     weights = pairs.weights[said]
@@ -197,6 +196,11 @@ def _overrated(taxonomy: Taxonomy, pairs: Pairs, chances: NDArray[np.float32]) -
         moved = _moved(chances[said, best[said]], np.float32(middle))
         low, high = (middle, high) if np.average(moved, weights=weights) < right else (low, middle)
     return np.float32(middle)
+
+
+def _counted(best: NDArray[np.int64], pairs: Pairs) -> NDArray[np.int64]:
+    """Which pictures that count are offered a noun, of what `best_nouns` gave."""
+    return np.flatnonzero((best >= 0) & (pairs.weights > 0))
 
 
 def _moved(chances: NDArray[np.float32], shift: np.float32) -> NDArray[np.float32]:
@@ -244,7 +248,7 @@ def _class_right(
     """
     bare = NamedClasses(dataclasses.replace(name, kind="") for name in names)
     chances = taxonomy.chances(taxonomy.sums(pairs.probabilities))
-    said = np.flatnonzero(best_nouns(taxonomy, pairs.probabilities, chances) >= 0)
+    said = _counted(best_nouns(taxonomy, pairs.probabilities, chances), pairs)
     if not len(said):
         return 0.0
     likeliest = pairs.probabilities[said].argmax(axis=1)

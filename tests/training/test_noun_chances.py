@@ -90,6 +90,23 @@ def test_pictures_that_bear_nothing_out_leave_the_sums_as_they_are(
     assert fitted.threshold > 0.9 and figures["right"] == 0
 
 
+def test_a_source_that_does_not_count_may_be_all_that_is_left(
+    tree: tuple[Taxonomy, list[frozenset[str]]],
+) -> None:
+    """The only source that counts is left out in turn, and then the one that does not."""
+    taxonomy, _ = tree
+    probabilities = np.tile(np.array([0.5, 0.4, 0.1, 0, 0], np.float32), (40, 1))
+    borne_out = np.zeros((40, 2), bool)
+    borne_out[::3, 0] = borne_out[1:20:4, 1] = True
+    weights = np.repeat([1.0, 0.0], 20)
+    fitted, figures = fit(taxonomy, Pairs(probabilities, borne_out, weights, 1 - weights.astype(int)))
+    assert np.isfinite(fitted.offsets).all() and np.isfinite(list(figures.values())).all()
+    # Of sources that do not count nothing is told, whatever they are offered.
+    probabilities[:20] = 0.2
+    _, figures = fit(taxonomy, Pairs(probabilities, borne_out, weights, np.arange(40) % 2))
+    assert (figures["offered"], figures["right"]) == (0, 0)
+
+
 def test_a_vocabulary_without_everyday_nouns_offers_none(vectors: WordVectors) -> None:
     taxonomy, evidence = build_taxonomy(vectors, CLASSES, NOUNS, min_uses=10_000)
     probabilities = np.full((8, 5), 0.2, np.float32)
