@@ -1,5 +1,6 @@
 """The documents say what the files of the repository say."""
 
+import copy
 import csv
 import functools
 import json
@@ -49,6 +50,16 @@ def test_the_reports_are_the_pages_beside_them() -> None:
     for name in ("evaluation", "held-out-sources"):
         page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
         assert page == tables.page(reports()[name])
+
+
+def test_a_page_explains_the_columns_that_it_has() -> None:
+    figures = copy.deepcopy(reports()["evaluation"])
+    system = figures["systems"][-1]
+    system["subjects"] = {"named": 3, "pictures": 17}
+    page = tables.page(figures)
+    assert "*Subject in 3*" in page and "*Generic*" not in page
+    system |= {"generic": 0.2, "specific_3": 0.1, "specific_5": 0.1}
+    assert "*Subject in 3*" in (page := tables.page(figures)) and "*Generic*" in page
 
 
 def test_figures_are_drawn_from_the_reports(tmp_path: Path) -> None:

@@ -41,12 +41,16 @@ _LEGEND = (
     "beside each word."
 )
 # Said only where these columns are there: the folder of artifacts may lack what they need.
-_LEGEND_APART = (
-    " *Generic* is the share of words that prompts of any picture use (`lexicon.npz`), *P@3 "
-    "specific* and *P@5 specific* the precision of the first three and five others. *Subject in 3* "
-    "counts the example pictures with a word of what they show among the first three of their "
-    "answer (`assets/examples/examples.json`); the baselines are not asked."
-)
+_LEGENDS_APART = {
+    "generic": (
+        " *Generic* is the share of words that prompts of any picture use (`lexicon.npz`), *P@3 "
+        "specific* and *P@5 specific* the precision of the first three and five others."
+    ),
+    "subjects": (
+        " *Subject in 3* counts the example pictures with a word of what they show among the first "
+        "three of their answer (`assets/examples/examples.json`); the baselines are not asked."
+    ),
+}
 
 Rows = Sequence[dict[str, Any]]
 
@@ -65,8 +69,8 @@ def page(figures: dict[str, Any]) -> str:
         f"`python scripts/evaluate.py`, {where}: {figures['pictures']:,} pictures of "
         f"{figures['prompts']:,} prompts, none of which occurs in training. {_LEGEND}"
     )
-    if len(_columns(rows)) > len(_columns([])):
-        made_of += _LEGEND_APART
+    shown = dict(_columns(rows))
+    made_of += "".join(said for key, said in _LEGENDS_APART.items() if key in shown)
     lines = [title, "", made_of, "", table(rows), ""]
     if rows[0]["name"] == "constant":
         lines += ["Against the constant answer:", "", *ratios(rows), ""]
