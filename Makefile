@@ -6,8 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 # Tests run in two processes, a file in one of them: its models and its browser are started once.
-# In the folders' order: by the number of their tests the longest files, of few tests, came last, and
-# one process waited for the other.
+# In the order of tests/conftest.py, long files first: by the number of their tests the longest files,
+# of few tests, came last, and one process waited for the other.
 WORKERS ?= -n 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Only the releases of a lock file, only where their hashes hold, and only ready-built ones: nothing
@@ -159,9 +159,9 @@ $(MADE)/runs/%/model.keras: $(ARTIFACTS)/embedding.npz
 		$(if $(AUXILIARY_$*),--auxiliary $(AUXILIARY_$*)) --embedding $< --out $(@D) \
 		$$(if [ -e $(@D)/config.json ]; then echo --resume; fi) $(ARGS_$*)
 
-# The pictures that an answer of gaze comes with. `GALLERY=` leaves them out; of data whose metadata
-# has no column license, ARGS_gallery="--licence NAME" says under which one it is.
-GALLERY ?= $(if $(filter gaze,$(PRESETS)),$(ARTIFACTS)/gallery.npz)
+# The pictures that an answer of gaze comes with, where metadata says whose they are. `GALLERY=` leaves
+# them out; of metadata without a column license, ARGS_gallery="--licence NAME" says under which one.
+GALLERY ?= $(and $(METADATA),$(filter gaze,$(PRESETS)),$(ARTIFACTS)/gallery.npz)
 $(ARTIFACTS)/gallery.npz: $(MADE)/runs/gaze/model.keras $(METADATA)
 	$(SCRIPT)/build_gallery.py --data $(DATA) --model $(MADE)/runs/gaze --out $@ $(ARGS_gallery)
 
