@@ -178,9 +178,8 @@ def _passing(
                 assert licence is not None
                 repository = rules.repositories.get(source, source if "/" in source else "")
                 address = f"https://github.com/{repository}" if repository else ""
-                yield GalleryRow(
-                    told["image_name"], int(told["part_id"]), prompt, source, licence, address
-                )
+                name, part = told["image_name"], int(told["part_id"])
+                yield GalleryRow(name, part, prompt, one_line(source), licence, address)
 
 
 def _unfit(prompt: str) -> str | None:

@@ -28,6 +28,7 @@ CREDITS_FILE = "gallery-credits.md"  # beside it
 SIMILAR_LIMIT = 50  # pictures of one answer
 NEIGHBOURS = 20  # that vote; 5, 20 and 50 were tried on validation, for the baseline `knn`
 LICENCES = "https://spdx.org/licenses/{}.html"  # the text of a licence by its name
+NO_LICENCES = ("BSD", "public domain")  # that name no single text
 _FILE = ArrayFile(
     "inference.kind_gallery",
     "scripts/build_gallery.py",
@@ -307,7 +308,7 @@ def credits_table(gallery: Gallery) -> str:
     rows = zip(gallery.credits, counts.tolist(), strict=True)
     lines = [
         f"| {_linked(credit.source, credit.address)} "
-        f"| {_linked(credit.licence, LICENCES.format(credit.licence))} | {count} |"
+        f"| {_licence(credit.licence)} | {count} |"
         for credit, count in sorted(rows, key=lambda row: (-row[1], row[0].source))
     ]
     return "\n".join(["| source | licence | pictures |", "|---|---|---:|", *lines]) + "\n"
@@ -322,6 +323,10 @@ def credits_document(gallery: Gallery) -> str:
         "prompts of more than some hundred characters shortened. The authors and the copyright "
         "notices stand in the collections.\n\n"
     ) + credits_table(gallery)
+
+
+def _licence(name: str) -> str:
+    return name if name in NO_LICENCES else _linked(name, LICENCES.format(name))
 
 
 def _linked(name: str, address: str) -> str:

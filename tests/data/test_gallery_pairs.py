@@ -106,6 +106,13 @@ def test_a_phrase_is_not_shown_for_ever(tmp_path: Path, rules: GalleryRules) -> 
     assert len(choose_pairs(write(tmp_path / "styles", rows), rules)[0]) == len(prompts)
 
 
+def test_a_source_is_named_on_one_line(tmp_path: Path, rules: GalleryRules) -> None:
+    """A gallery keeps its credits as lines of fields."""
+    (fox,) = trained("a fox in snow")
+    ((row,), _) = choose_pairs(write(tmp_path / "data", [(fox, "our\tstock\n", "MIT")]), rules)
+    assert row.source == "our stock"
+
+
 def test_where_there_are_too_many_every_source_has_its_share(
     tmp_path: Path, rules: GalleryRules
 ) -> None:

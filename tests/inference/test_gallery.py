@@ -1,5 +1,6 @@
 """The gallery finds what resembles a picture, says whose it is, and serves one model."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from img2prompt.embedding.vectors import EMBEDDING_FILE, WordVectors
 from img2prompt.inference.artifacts import Assets
 from img2prompt.inference.gallery import (
     GALLERY_FILE,
+    Credit,
     Gallery,
     Projection,
     credits_document,
@@ -171,6 +173,8 @@ def test_credits_say_how_many_of_whom(gallery: Gallery) -> None:
         f"| stock | {cc0} | 1 |",
     ]
     assert "thumbnails of 3 pictures" in told
+    vague = (MINE, Credit("stock", "BSD", ""))  # several licences are called so: none to link to
+    assert credits_document(dataclasses.replace(gallery, credits=vague)).endswith("| BSD | 1 |\n")
 
 
 def test_a_fingerprint_is_of_what_sees(model: Any, vectors: WordVectors, tmp_path: Path) -> None:
