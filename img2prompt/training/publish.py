@@ -119,6 +119,7 @@ def plan_publication(
     vectors = assets.embedding()
     for preset in assets.presets:
         assets.decoder(preset, vectors)  # what nobody could load is not published
+    assets.hedger(vectors)
     if GALLERY_FILE in assets.files:  # no picture without its credit
         uploads[CREDITS_FILE] = credits_document(assets.gallery()).encode()
     uploads[MANIFEST] = folder / MANIFEST

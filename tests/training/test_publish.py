@@ -23,6 +23,7 @@ from waiting import PATIENCE
 from img2prompt.__main__ import main
 from img2prompt.core.errors import UserError
 from img2prompt.core.files import sha256_of, write_json
+from img2prompt.embedding.taxonomy import TAXONOMY_FILE
 from img2prompt.inference import artifacts
 from img2prompt.inference.artifacts import Assets, load, open_assets
 from img2prompt.inference.gallery import GALLERY_FILE
@@ -318,6 +319,16 @@ def test_pictures_are_not_published_without_their_credits(folder: Path) -> None:
     uploads = {upload.name: upload.content for upload in plan_publication(REPO, folder).uploads}
     assert b"https://github.com/a/b" in uploads["gallery-credits.md"]
     assert uploads[GALLERY_FILE] == path
+
+
+def test_a_taxonomy_that_nobody_could_load_is_not_published(folder: Path) -> None:
+    path = folder / TAXONOMY_FILE
+    path.write_bytes((folder / "embedding.npz").read_bytes())
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    manifest["files"][path.name] = {"sha256": sha256_of(path), "size": path.stat().st_size}
+    write_json(folder / "manifest.json", manifest)
+    with pytest.raises(UserError, match="is not a taxonomy"):
+        plan_publication(REPO, folder)
 
 
 def test_a_changed_file_is_found_before_anything_is_sent(hub: Hub, folder: Path) -> None:
