@@ -307,8 +307,7 @@ def credits_table(gallery: Gallery) -> str:
     counts = np.bincount(gallery.credit, minlength=len(gallery.credits))
     rows = zip(gallery.credits, counts.tolist(), strict=True)
     lines = [
-        f"| {_linked(credit.source, credit.address)} "
-        f"| {_licence(credit.licence)} | {count} |"
+        f"| {_linked(credit.source, credit.address)} | {_licence(credit.licence)} | {count} |"
         for credit, count in sorted(rows, key=lambda row: (-row[1], row[0].source))
     ]
     return "\n".join(["| source | licence | pictures |", "|---|---|---:|", *lines]) + "\n"

@@ -56,7 +56,7 @@ def test_the_chain_repeats_what_is_older_than_what_it_is_made_of(
     assert "prepare_data.py" not in planned and "train_embedding.py" not in planned
     trained = ("assets", "--dry-run", "--what-if", world / "runs" / "gaze" / "model.keras")
     assert "build_gallery.py" in make(world, *trained)
-    assert "build_gallery.py" not in make(world, *trained, "METADATA=")  # nobody says whose they are
+    assert "build_gallery.py" not in make(world, *trained, "METADATA=")  # whose are they?
     refused = make(world, "assets", "DATA=", code=2)
     assert "make assets DATA=FOLDER" in refused
 

@@ -99,7 +99,9 @@ def test_a_source_that_does_not_count_may_be_all_that_is_left(
     borne_out = np.zeros((40, 2), bool)
     borne_out[::3, 0] = borne_out[1:20:4, 1] = True
     weights = np.repeat([1.0, 0.0], 20)
-    fitted, figures = fit(taxonomy, Pairs(probabilities, borne_out, weights, 1 - weights.astype(int)))
+    fitted, figures = fit(
+        taxonomy, Pairs(probabilities, borne_out, weights, 1 - weights.astype(int))
+    )
     assert np.isfinite(fitted.offsets).all() and np.isfinite(list(figures.values())).all()
     # Of sources that do not count nothing is told, whatever they are offered.
     probabilities[:20] = 0.2
