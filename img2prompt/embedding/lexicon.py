@@ -18,6 +18,7 @@ from img2prompt.embedding.kinds import Kinds
 from img2prompt.embedding.vectors import WordVectors
 
 LEXICON_FILE = "lexicon.npz"
+MOST_PAIRS = 16  # for each word of the vocabulary; a dictionary of them takes 200 bytes each
 _FILE = ArrayFile(
     "embedding.kind_lexicon",
     "scripts/build_lexicon.py",
@@ -113,9 +114,15 @@ class Lexicon:
                 for array in (self.base_rate, self.background, self.generic, self.lemma)
             )
             and self.second.shape == self.strength.shape == pairs
+            and len(self.first) <= MOST_PAIRS * len(self.vectors)
             and all(bool(((array >= 0) & (array < size[0])).all()) for array in places)
             and all(bool(np.isfinite(array).all()) for array in floats)
             and bool((self.base_rate > 0).all())
+            and all(
+                bool(((shares >= 0) & (shares <= 1)).all())
+                for shares in (self.base_rate, self.background)
+            )
+            and not bool((self.first == self.second).any())
             and np.array_equal(self.lemma[self.lemma], self.lemma)
         )
 

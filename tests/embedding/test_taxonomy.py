@@ -102,7 +102,9 @@ def test_a_taxonomy_survives_its_file_and_belongs_to_an_embedding(
     for change in (
         {"words": taxonomy.words + len(words)},
         {"offsets": taxonomy.offsets[:1]},
+        {"words": taxonomy.words[[0, 0, 0]]},
         {"slope": np.array(np.nan, np.float32)},
+        {"slope": np.array(1e300)},
         {"members": np.zeros_like(taxonomy.members)},
     ):
         dataclasses.replace(taxonomy, **change).save(tmp_path / "bad.npz")
