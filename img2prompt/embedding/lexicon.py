@@ -97,7 +97,8 @@ class Lexicon:
         del arrays["embedding"]
         integers = {name: arrays[name].astype(np.int32) for name in ("lemma", "first", "second")}
         shares = ("base_rate", "background", "strength")
-        floats = {name: arrays[name].astype(np.float32) for name in shares}
+        with np.errstate(over="ignore"):  # what became infinite is refused
+            floats = {name: arrays[name].astype(np.float32) for name in shares}
         lexicon = cls(vectors, generic=arrays["generic"], **floats, **integers)
         if not lexicon._is_sound():
             raise _FILE.unfit(path, UserError("core.uneven"))

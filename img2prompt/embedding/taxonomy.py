@@ -79,7 +79,7 @@ class Taxonomy:
         The noun or a word below it. 1 / (1 + exp(-(slope · log-odds of the sum + offset))); not
         fitted, slope 1 and offset 0, it is the sum.
         """
-        shifted = self.slope * log_odds(sums) + self.offsets
+        shifted = np.clip(self.slope * log_odds(sums) + self.offsets, -80.0, 80.0)
         return (1.0 / (1.0 + np.exp(-shifted))).astype(np.float32)
 
     @property

@@ -48,6 +48,7 @@ _CREDIT_FIELDS = 3  # source, licence, address
 MOST_PICTURES = 2**16  # of a file; ours have some thousands
 LINE = 10_000  # characters of a prompt or a credit in a file; ours have 600
 LARGEST = 1e3  # a number of the vectors and axes, whose columns are of length 1
+LEAST_SPREAD = 1e-6  # `Scaler.fit` adds more
 _ADDRESS = re.compile(r"https://[A-Za-z0-9._~/%-]+")  # which ends no link in Markdown
 
 
@@ -218,7 +219,8 @@ class Gallery:
         try:
             prompts = _lines(arrays["prompts"], MOST_PICTURES)
             rows = [tuple(line.split("\t")) for line in _lines(arrays["credits"], len(prompts))]
-            centre, spread, axes, short = (arrays[name].astype(np.float32) for name in numbers)
+            with np.errstate(over="ignore"):  # what became infinite is refused
+                centre, spread, axes, short = (arrays[name].astype(np.float32) for name in numbers)
             if any(len(row) != _CREDIT_FIELDS for row in rows):
                 raise UserError("inference.uneven_gallery")
             return cls(
@@ -252,9 +254,10 @@ class Gallery:
             and ends[-1] == len(self.thumbnails)
             and 0 <= self.credit.min() <= self.credit.max() < len(self.credits)
             and len(self.projection.scaler.centre) == len(self.projection.scaler.spread) == width[0]
-            and (self.projection.scaler.spread > 0).all()
+            and (self.projection.scaler.spread >= LEAST_SPREAD).all()
             and all(np.isfinite(values).all() for values in numbers)
-            # Products of larger ones would run over.
+            # Products and quotients of larger ones would run over.
+            and (np.abs(self.projection.scaler.centre) <= LARGEST / LEAST_SPREAD).all()
             and (np.abs(self.vectors) <= LARGEST).all()
             and (np.abs(self.projection.axes) <= LARGEST).all()
         )

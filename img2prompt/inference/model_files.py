@@ -91,9 +91,10 @@ def _hub_class(item: Any) -> str | None:
 def _check_hub_classes(config: Any) -> None:
     for _, item in _items(config):
         # A registered class stands for itself wherever Keras expects a function, too.
-        package, registered, named = item.partition(">") if isinstance(item, str) else ("",) * 3
-        if registered and package in HUBS and not _is_encoder(named):
-            raise UnfitError("inference.no_hub_encoder", name=one_line(item)[:60])
+        if isinstance(item, str) and ">" in item:
+            package, _, registered = item.partition(">")
+            if package in HUBS and not _is_encoder(registered):
+                raise UnfitError("inference.no_hub_encoder", name=one_line(item)[:60])
         if (named := _hub_class(item)) is None:
             continue
         if not _is_encoder(named) or item.get("registered_name") != f"keras_hub>{named}":

@@ -82,6 +82,9 @@ def test_sums_and_chances(words: WordVectors) -> None:
     np.testing.assert_allclose(taxonomy.chances(sums), np.clip(sums, 0.001, 0.999), rtol=1e-5)
     offsets = np.array([0.0, 1.0, -1.0], np.float32)
     fitted = dataclasses.replace(taxonomy, slope=np.array(2, np.float32), offsets=offsets)
+    steep = dataclasses.replace(taxonomy, slope=np.array(1e5, np.float32))
+    with np.errstate(all="raise"):
+        assert set(steep.chances(sums).round(3).ravel()) == {0, 1}
     odds = 9.0 * np.exp(offsets[1:])  # 0.75 is 3 to 1
     np.testing.assert_allclose(fitted.chances(sums)[0, 1:], odds / (1 + odds), rtol=1e-5)
 

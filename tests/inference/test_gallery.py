@@ -138,6 +138,8 @@ def test_what_is_saved_is_found_again(gallery: Gallery, tmp_path: Path) -> None:
         ("prompts", lambda x: np.frombuffer(b"one\ntwo", np.uint8)),
         ("credits", lambda x: np.frombuffer(b"a/b\tMIT", np.uint8)),
         ("spread", lambda x: x * 0),
+        ("spread", lambda x: x * np.float32(1e-40)),
+        ("centre", lambda x: x.astype(np.float64) + 1e300),
         ("vectors", lambda x: x * np.float16(np.nan)),
         ("projection", lambda x: x[:2]),
         ("projection", lambda x: x[:, :2]),
