@@ -7,6 +7,7 @@ is streamed, and of all that passes the `POOL` with the smallest hashes is held.
 
 import collections
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ PHRASE, PHRASE_CONTENT = 4, 3
 MOST_OF_PHRASE = 12  # pictures whose prompts share one
 LATIN_SHARE = 0.9  # of a prompt's letters: the block list cannot read other scripts
 BATCH = 8_192  # rows of the metadata read at once
+_OF_HUB = re.compile(r"[A-Za-z0-9-]+/(?!\.)[A-Za-z0-9._-]+")  # `owner/name` on GitHub
 _COLUMNS = ("image_name", "prompt", "part_id", "image_nsfw", "prompt_nsfw")
 
 
@@ -111,6 +113,8 @@ def choose_pairs(
     if path is None:
         raise UserError("data.gallery_needs_metadata", folder=data)
     columns = check_columns(path, {"image_name": str, "prompt": str, "part_id": float})
+    told = {"source": str, "license": str, "image_nsfw": float, "prompt_nsfw": float}
+    check_columns(path, {name: kind for name, kind in told.items() if name in columns})
     if "license" not in columns and rules.licence is None:
         raise UserError("data.no_licences", path=path)
     counts: collections.Counter[str] = collections.Counter()
@@ -162,10 +166,13 @@ def _passing(
         for batch in file.iter_batches(BATCH, columns=read, use_threads=False):
             for told in batch.to_pylist():
                 prompt = one_line(told["prompt"] or "")
-                source = told.get("source") or "diffusiondb"
+                source = one_line(told.get("source") or "diffusiondb")
+                part = told["part_id"]
                 licence = allowed_licence(told.get("license", rules.licence))
                 if source in rules.left_out:
                     reason: str | None = f"source: {rules.left_out[source]}"
+                elif not told["image_name"] or part is None or not 0 <= part < 2**31:
+                    reason = "no picture named"
                 elif licence is None:
                     reason = "licence unknown or not allowed"
                 else:
@@ -177,9 +184,11 @@ def _passing(
                     continue
                 assert licence is not None
                 repository = rules.repositories.get(source, source if "/" in source else "")
-                address = f"https://github.com/{repository}" if repository else ""
-                name, part = told["image_name"], int(told["part_id"])
-                yield GalleryRow(name, part, prompt, one_line(source), licence, address)
+                address = (
+                    f"https://github.com/{repository}" if _OF_HUB.fullmatch(repository) else ""
+                )
+                name = told["image_name"]
+                yield GalleryRow(name, int(part), prompt, source, licence, address)
 
 
 def _unfit(prompt: str) -> str | None:

@@ -3,8 +3,8 @@
 import re
 
 _VERSIONS = ("1.0", "2.0", "2.5", "3.0", "4.0")  # of CC BY and CC BY-SA
-# What the ways of writing a licence become, all but letters and digits a space. A name that is not
-# here is no licence for us: without commercial use, without changes, or unknown.
+# What the ways of writing a licence become, all but letters and digits, of any script, a space. A
+# name that is not here is no licence for us: without commercial use, without changes, or unknown.
 _ALLOWED = {
     "cc0": "CC0-1.0",
     "cc0 1 0": "CC0-1.0",
@@ -36,4 +36,4 @@ def allowed_licence(name: str | None) -> str | None:
     >>> allowed_licence("CC BY-SA 4.0"), allowed_licence("CC-BY-NC-4.0")
     ('CC-BY-SA-4.0', None)
     """
-    return _ALLOWED.get(" ".join(re.findall(r"[a-z0-9]+", (name or "").lower())))
+    return _ALLOWED.get(" ".join(re.findall(r"[^\W_]+", (name or "").lower())))

@@ -18,6 +18,7 @@ from img2prompt.embedding.kinds import Kinds
 from img2prompt.embedding.vectors import WordVectors
 
 LEXICON_FILE = "lexicon.npz"
+MOST_PAIRS = 16  # for each word of the vocabulary; a dictionary of them takes 200 bytes each
 _FILE = ArrayFile(
     "embedding.kind_lexicon",
     "scripts/build_lexicon.py",
@@ -96,7 +97,8 @@ class Lexicon:
         del arrays["embedding"]
         integers = {name: arrays[name].astype(np.int32) for name in ("lemma", "first", "second")}
         shares = ("base_rate", "background", "strength")
-        floats = {name: arrays[name].astype(np.float32) for name in shares}
+        with np.errstate(over="ignore"):  # what became infinite is refused
+            floats = {name: arrays[name].astype(np.float32) for name in shares}
         lexicon = cls(vectors, generic=arrays["generic"], **floats, **integers)
         if not lexicon._is_sound():
             raise _FILE.unfit(path, UserError("core.uneven"))
@@ -113,9 +115,15 @@ class Lexicon:
                 for array in (self.base_rate, self.background, self.generic, self.lemma)
             )
             and self.second.shape == self.strength.shape == pairs
+            and len(self.first) <= MOST_PAIRS * len(self.vectors)
             and all(bool(((array >= 0) & (array < size[0])).all()) for array in places)
             and all(bool(np.isfinite(array).all()) for array in floats)
             and bool((self.base_rate > 0).all())
+            and all(
+                bool(((shares >= 0) & (shares <= 1)).all())
+                for shares in (self.base_rate, self.background)
+            )
+            and not bool((self.first == self.second).any())
             and np.array_equal(self.lemma[self.lemma], self.lemma)
         )
 

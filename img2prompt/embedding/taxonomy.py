@@ -29,6 +29,7 @@ NOUNS_FILE = Path(__file__).with_name("wordnet_nouns.txt")
 # the least and for at most this share of them ("animal" for 398 of 1,000; "object" for 958).
 MIN_USES = 70
 MOST = 0.4
+LARGEST = 1e6  # a number of `chances`; a fitted slope is below 10
 # Frequent, but they tell what a thing is for or made of, not what is seen.
 NOT_SEEN = frozenset(
     "device container structure equipment system solid liquid fluid part piece stick transport "
@@ -78,7 +79,7 @@ class Taxonomy:
         The noun or a word below it. 1 / (1 + exp(-(slope · log-odds of the sum + offset))); not
         fitted, slope 1 and offset 0, it is the sum.
         """
-        shifted = self.slope * log_odds(sums) + self.offsets
+        shifted = np.clip(self.slope * log_odds(sums) + self.offsets, -80.0, 80.0)
         return (1.0 / (1.0 + np.exp(-shifted))).astype(np.float32)
 
     @property
@@ -91,9 +92,10 @@ class Taxonomy:
         numbers = (self.slope, self.offsets, self.threshold)
         return (
             len(self.words) == len(self.members) == len(self.offsets)
+            and len(np.unique(self.words)) == len(self.words)
             and bool(((self.words >= 0) & (self.words < len(vectors))).all())
             and bool(self.members.any(axis=1).all())
-            and all(np.isfinite(array).all() for array in numbers)
+            and all(bool((np.abs(array) <= LARGEST).all()) for array in numbers)
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:

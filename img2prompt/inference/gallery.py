@@ -6,8 +6,8 @@ features it holds. `scripts/build_gallery.py` makes it.
 """
 
 import functools
-import io
 import os
+import re
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from PIL import Image
 from img2prompt.core.arrays import TEXT, UTF8, ArrayFile, Form, load_arrays, save_arrays
 from img2prompt.core.errors import UserError
 from img2prompt.core.scaler import Scaler
-from img2prompt.data import text
+from img2prompt.data import images, text
 from img2prompt.embedding.vectors import WordVectors, top_k
 
 GALLERY_FILE = "gallery.npz"
@@ -46,6 +46,11 @@ _FILE = ArrayFile(
     },
 )
 _CREDIT_FIELDS = 3  # source, licence, address
+MOST_PICTURES = 2**16  # of a file; ours have some thousands
+LINE = 10_000  # characters of a prompt or a credit in a file; ours have 600
+LARGEST = 1e3  # a number of the vectors and axes, whose columns are of length 1
+LEAST_SPREAD = 1e-6  # `Scaler.fit` adds more
+_ADDRESS = re.compile(r"https://[A-Za-z0-9._~/%-]+")  # which ends no link in Markdown
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,12 @@ class SimilarPicture:
 
     @property
     def image(self) -> Image.Image:
-        """The thumbnail, decoded."""
-        return Image.open(io.BytesIO(self.thumbnail), formats=["WEBP"])
+        """The thumbnail, decoded.
+
+        Raises:
+            ImageError: the file holds something else than a picture, or too large a one.
+        """
+        return images.open_image(self.thumbnail)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, without the thumbnail."""
@@ -207,14 +216,16 @@ class Gallery:
             UserError: missing or damaged.
         """
         arrays = load_arrays(path, _FILE)
-        rows = [tuple(line.split("\t")) for line in arrays["credits"].split("\n")]
         numbers = ("centre", "spread", "projection", "vectors")
-        centre, spread, axes, short = (arrays[name].astype(np.float32) for name in numbers)
         try:
+            prompts = _lines(arrays["prompts"], MOST_PICTURES)
+            rows = [tuple(line.split("\t")) for line in _lines(arrays["credits"], len(prompts))]
+            with np.errstate(over="ignore"):  # what became infinite is refused
+                centre, spread, axes, short = (arrays[name].astype(np.float32) for name in numbers)
             if any(len(row) != _CREDIT_FIELDS for row in rows):
                 raise UserError("inference.uneven_gallery")
             return cls(
-                tuple(arrays["prompts"].split("\n")),
+                tuple(prompts),
                 tuple(Credit(*row) for row in rows),
                 arrays["credit"],
                 arrays["thumbnails"].astype(np.uint8, copy=False),
@@ -239,12 +250,17 @@ class Gallery:
         ends = np.concatenate([[0], self.ends])
         numbers = (self.vectors, self.projection.scaler.centre, self.projection.scaler.spread)
         return bool(
-            (np.diff(ends) > 0).all()
+            (ends >= 0).all()
+            and (np.diff(ends) > 0).all()
             and ends[-1] == len(self.thumbnails)
             and 0 <= self.credit.min() <= self.credit.max() < len(self.credits)
             and len(self.projection.scaler.centre) == len(self.projection.scaler.spread) == width[0]
-            and (self.projection.scaler.spread > 0).all()
-            and all(np.isfinite(values).all() for values in (*numbers, self.projection.axes))
+            and (self.projection.scaler.spread >= LEAST_SPREAD).all()
+            and all(np.isfinite(values).all() for values in numbers)
+            # Products and quotients of larger ones would run over.
+            and (np.abs(self.projection.scaler.centre) <= LARGEST / LEAST_SPREAD).all()
+            and (np.abs(self.vectors) <= LARGEST).all()
+            and (np.abs(self.projection.axes) <= LARGEST).all()
         )
 
     def _search(
@@ -328,5 +344,15 @@ def _licence(name: str) -> str:
     return name if name in NO_LICENCES else _linked(name, LICENCES.format(name))
 
 
+def _lines(told: str, most: int) -> list[str]:
+    """The lines of a text, counted before they are made."""
+    if told.count("\n") < most:
+        lines = told.split("\n")
+        if max(map(len, lines)) <= LINE:
+            return lines
+    raise UserError("inference.uneven_gallery")
+
+
 def _linked(name: str, address: str) -> str:
-    return f"[{name}]({address})" if address and " " not in address else name
+    plain = re.sub(r"([\\`*\[\]<>|&~])", r"\\\1", name)  # what Markdown would read as its own
+    return f"[{plain}]({address})" if _ADDRESS.fullmatch(address) else plain

@@ -5,11 +5,15 @@ refuses code in it; it does not refuse a config of ten gigabytes, or weights tha
 declares to be as large.
 """
 
+import contextlib
 import io
 import math
 import os
+import re
+import threading
 import zipfile
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -31,13 +35,15 @@ TEXTS = (CONFIG, "metadata.json")
 TEXT_BYTES = 2**23  # of one of them; `gaze`, 190 layers, has 0.4 MB
 DEPTH = 64  # of a config's nesting; ours have 12
 LARGEST = 2**20  # a number in a config, such as a layer's width; the largest of ours is 57,600
-NO_SIZES = ("shared_object_id", "seed")  # keys of numbers that may be of any size
+NO_SIZES = ("shared_object_id", "seed")  # keys of numbers, not of objects, of any size
 SIDES = ("units", "filters", "output_dim")  # keys of how many numbers a layer gives
 OBJECTS = 2**16  # groups and arrays of the weights; `gaze` has 800
 # Packages that Keras imports by itself where a config names them. Of keras-hub a file of ours may
 # hold an image encoder, and nothing else.
 HUBS = ("keras_hub", "keras_nlp", "keras_cv")
 ENCODER_LAYERS = 256  # of such an encoder; the deepest of keras-hub's has 48
+_NAMES = ("class_name", "registered_name", "module", "config")  # where a config names a class
+_BUILDING = threading.Lock()
 
 
 def check_model_file(path: str | os.PathLike[str]) -> Any:
@@ -77,22 +83,69 @@ def _hub_class(item: Any) -> str | None:
     """The class of one of `HUBS` that a part of a config names; None where it names none."""
     if not isinstance(item, dict):
         return None
-    module, registered = item.get("module"), item.get("registered_name")
-    packages = (str(module).partition(".")[0], str(registered).partition(">")[0])
+    names = [item[key] for key in _NAMES if isinstance(item.get(key), str)]
+    packages = [re.split("[.>]", name, maxsplit=1)[0] for name in names]
     return str(item.get("class_name")) if any(name in HUBS for name in packages) else None
 
 
 def _check_hub_classes(config: Any) -> None:
     for _, item in _items(config):
+        # A registered class stands for itself wherever Keras expects a function, too.
+        if isinstance(item, str) and ">" in item:
+            package, _, registered = item.partition(">")
+            if package in HUBS and not _is_encoder(registered):
+                raise UnfitError("inference.no_hub_encoder", name=one_line(item)[:60])
         if (named := _hub_class(item)) is None:
             continue
-        from img2prompt.models.hub_encoders import ENCODERS
-
-        if named not in ENCODERS or item.get("registered_name") != f"keras_hub>{named}":
+        if not _is_encoder(named) or item.get("registered_name") != f"keras_hub>{named}":
             raise UnfitError("inference.no_hub_encoder", name=one_line(named)[:60])
         settings = item.get("config")
         if not isinstance(settings, dict) or _number(settings.get("num_layers")) > ENCODER_LAYERS:
             raise UnfitError("inference.asks_for_too_much", name=CONFIG)
+
+
+def _is_encoder(name: str) -> bool:
+    from img2prompt.models.hub_encoders import ENCODERS  # brings Keras with it
+
+    return name in ENCODERS
+
+
+@contextlib.contextmanager
+def bounded_weights(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Let this thread's Keras layers add no more weights than a checked `.keras` file may hold.
+
+    The numbers of a config tell most sizes beforehand (`check_model_file`), but not those of layers
+    with a weight for every place of their input, or of several products.
+
+    Raises:
+        UnfitError: they would be more; whatever Keras raised then.
+    """
+    from img2prompt.core.backend import keras
+
+    layer, thread = keras.layers.Layer, threading.get_ident()
+    left = max(UNPACKED_TIMES * Path(path).stat().st_size, UNPACKED_BYTES)
+
+    def add_weight(self: Any, *values: Any, **named: Any) -> Any:
+        nonlocal left
+        if threading.get_ident() == thread:
+            shape = named.get("shape", values[0] if values else ())
+            sides = shape if isinstance(shape, list | tuple) else (shape,)
+            left -= 4 * math.prod(side for side in sides if isinstance(side, int))
+            if left < 0:
+                raise UnfitError("inference.asks_for_weights")
+        return plain(self, *values, **named)
+
+    with _BUILDING:
+        plain = layer.add_weight
+        layer.add_weight = add_weight
+        try:
+            yield
+        except Exception:
+            if left < 0:
+                raise UnfitError("inference.asks_for_weights") from None
+            raise
+        finally:
+            layer.add_weight = plain
 
 
 def _check_text(name: str, data: bytes) -> Any:
@@ -170,7 +223,11 @@ def _items(value: Any) -> Iterator[tuple[int, Any]]:
         yield depth, item
         inner: Iterable[Any] = item if isinstance(item, list) else ()
         if isinstance(item, dict):
-            inner = (part for key, part in item.items() if key not in NO_SIZES)
+            inner = (
+                part
+                for key, part in item.items()
+                if key not in NO_SIZES or isinstance(part, dict | list)
+            )
         waiting.extend((depth + 1, part) for part in inner)
 
 

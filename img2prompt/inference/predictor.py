@@ -12,13 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from img2prompt.core.arrays import UnfitError
 from img2prompt.core.errors import UserError
 from img2prompt.data import images
 from img2prompt.embedding.vectors import WordVectors, top_k
 from img2prompt.inference.decoder import Decoder
 from img2prompt.inference.gallery import GALLERY_FILE, SIMILAR_LIMIT, Gallery
 from img2prompt.inference.hedging import Hedge, Hedger
-from img2prompt.inference.model_files import check_model_file, names_keras_hub
+from img2prompt.inference.model_files import (
+    bounded_weights,
+    check_model_file,
+    names_keras_hub,
+)
 from img2prompt.inference.prediction import PredictedWord, Prediction
 
 ALTERNATIVES = 5  # nearest other words shown for each answer
@@ -304,7 +309,10 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     if names_keras_hub(check_model_file(path)):
         import_keras_hub()
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        with bounded_weights(path):
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except UnfitError as error:
+        raise UserError("inference.unfit_model", path=path, reason=error) from None
     except Exception:  # zip, HDF5 and config errors of many types
         raise UserError("inference.not_loadable", path=path) from None
 

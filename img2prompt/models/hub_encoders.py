@@ -146,6 +146,18 @@ def load_hub_encoder(backbone: str, side: int) -> keras.Model:
     Raises:
         UserError: keras-hub is not installed, there is no such preset, or it is none of `FAMILIES`.
     """
+    try:
+        encoder = _encoder_with_preprocessing(backbone, side)
+        encoder(np.zeros((1, side, side, 3), np.float32))  # Keras finds some faults only here
+        return encoder
+    except UserError:
+        raise
+    except Exception as error:  # a preset's settings that fit none of what is built here
+        name = backbone.removeprefix(PREFIX)
+        raise UserError("models.hub_preset_unread", name=name, reason=in_short(error)) from None
+
+
+def _encoder_with_preprocessing(backbone: str, side: int) -> keras.Model:
     converter, whole = load_preset(backbone)
     family = FAMILIES[type(whole).__name__]
     encoder = whole.vision_encoder if family.texts else whole
@@ -204,17 +216,24 @@ def load_preset(backbone: str, **changes: Any) -> tuple[Any, Any]:
     keras_hub, name = import_keras_hub(), backbone.removeprefix(PREFIX)
     classes = [getattr(keras_hub.models, family) for family in FAMILIES]
     known = any(name in one.presets for one in classes)
-    if not known and not name.startswith(REMOTE) and not Path(name).is_dir():
+    if not known and not name.startswith(REMOTE) and not _is_folder(name):
         raise UserError("models.no_hub_preset", name=name)
     try:
         converter = keras_hub.layers.ImageConverter.from_preset(name)
         if converter.backbone_cls in classes:  # before gigabytes of another kind are fetched
-            return converter, keras_hub.models.Backbone.from_preset(
-                name, dtype="float32", **changes
-            )
+            network = keras_hub.models.Backbone.from_preset(name, dtype="float32", **changes)
+            if type(network) in classes:  # the converter may be another network's
+                return converter, network
     except Exception as error:  # of many types: network, rights, JSON, HDF5, Keras
         raise UserError("models.hub_preset_unread", name=name, reason=in_short(error)) from None
     raise UserError("models.no_hub_family", name=name, families=", ".join(FAMILIES))
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except (OSError, ValueError):  # no name of a file: too long, or with a zero in it
+        return False
 
 
 def in_short(error: Exception) -> str:

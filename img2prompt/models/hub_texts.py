@@ -49,6 +49,8 @@ def word_classifier(backbone: str, words: Sequence[str], cache: Path) -> Classif
     path = cache / f"words-{asked}.npy"
     try:
         rows: NDArray[np.float32] = np.array(map_array(path))
+        if rows.ndim != 2 or len(rows) != len(words) or not np.isfinite(rows).all():
+            raise ValueError("another classifier's")
     except (OSError, EOFError, ValueError):
         rows = _scaled_directions(backbone, [SENTENCE.format(word=word) for word in words])
         with atomic_path(path) as temporary:

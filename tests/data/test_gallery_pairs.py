@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from toy_files import write_metadata, write_part
 
@@ -158,6 +160,52 @@ def test_data_that_tells_no_licence_needs_one_told(tmp_path: Path, rules: Galler
     write_metadata(tmp_path / "metadata.parquet", unscored)
     with pytest.raises(UserError, match="No picture of"):
         choose_pairs(tmp_path, GalleryRules.read(SOURCES_FILE, "cc0"))
+
+
+@pytest.mark.parametrize("column", ["source", "license"])
+def test_metadata_of_another_type_is_one_sentence(
+    column: str, tmp_path: Path, rules: GalleryRules
+) -> None:
+    (fox,) = trained("a fox in snow")
+    write(tmp_path, [(fox, "a/b", "MIT")])
+    told = {"source": ["a/b"], "license": ["MIT"]} | {column: [[1, 2]]}
+    write_metadata(tmp_path / "metadata.parquet", [("0.png", fox, 1, 0.0, 0.0)], **told)
+    with pytest.raises(UserError, match=f"column {column} of .* must hold text"):
+        choose_pairs(tmp_path, rules)
+
+
+def test_rows_that_name_no_picture_are_left_out(tmp_path: Path, rules: GalleryRules) -> None:
+    fox, owl, cat, dog = trained(
+        "a fox in snow", "an owl in a tree", "a cat at sea", "a dog on ice"
+    )
+    path = tmp_path / "metadata.parquet"
+    write(tmp_path, [(prompt, "a/b", "MIT") for prompt in (fox, owl, cat, dog)])
+    table = pq.read_table(path)
+    for name, values in (
+        ("image_name", ["0.png", None, "2.png", "3.png"]),
+        ("part_id", [1.0, 1.0, float("nan"), None]),
+    ):
+        table = table.set_column(table.schema.get_field_index(name), name, pa.array(values))
+    pq.write_table(table, path)
+    chosen, left_out = choose_pairs(tmp_path, rules)
+    assert [row.prompt for row in chosen] == [fox]
+    assert left_out == {"no picture named": 3}
+
+
+def test_a_sources_name_stays_one_field(tmp_path: Path, rules: GalleryRules) -> None:
+    """It reaches a table of credits; a link is made of an owner and a name alone."""
+    fox, owl, cat = trained("a fox in snow", "an owl in a tree", "a cat at sea")
+    rows = [
+        (fox, "a/b](https://x)\tMIT\nc/d", "MIT"),
+        (owl, " collector/posts\u200b ", "MIT"),
+        (cat, "a/../b", "MIT"),
+    ]
+    chosen, left_out = choose_pairs(write(tmp_path / "data", rows), rules)
+    assert {(row.source, row.address) for row in chosen} == {
+        ("a/b](https://x) MIT c/d", ""),
+        ("a/../b", ""),
+    }
+    assert left_out == {"source: posts of third parties": 1}
 
 
 @pytest.mark.parametrize(

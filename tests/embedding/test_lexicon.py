@@ -263,7 +263,10 @@ def test_the_file_holds_it(lexicon: Lexicon, small: WordVectors, tmp_path: Path)
         ("generic", np.zeros(10, bool)),
         ("lemma", np.full(11, 11, np.int32)),
         ("lemma", np.roll(np.arange(11, dtype=np.int32), 1)),  # no representative is its own
+        ("base_rate", np.full(11, 1.5, np.float32)),
+        ("background", np.full(11, -0.5, np.float32)),
         ("first", np.array([0, -1, 2], np.int32)),
+        ("first", np.array([6, 7, 9], np.int32)),  # the second of them, a word with itself
         ("second", np.array([0], np.int32)),
         ("strength", np.array([0.5, np.nan, 0.1], np.float32)),
     ],
@@ -272,5 +275,19 @@ def test_a_file_that_does_not_fit_is_refused(
     lexicon: Lexicon, small: WordVectors, tmp_path: Path, name: str, value: np.ndarray
 ) -> None:
     Lexicon(**{**lexicon.__dict__, name: value}).save(tmp_path / "lexicon.npz")
+    with pytest.raises(UserError, match="build_lexicon"):
+        Lexicon.load(tmp_path / "lexicon.npz", small)
+
+
+def test_far_more_pairs_than_words_are_refused(
+    lexicon: Lexicon, small: WordVectors, tmp_path: Path
+) -> None:
+    """A hundred kilobytes of pairs would be a gigabyte in a dictionary."""
+    many = {
+        "first": np.tile(np.int32(1), 10_000),
+        "second": np.tile(np.int32(2), 10_000),
+        "strength": np.full(10_000, 0.5, np.float32),
+    }
+    Lexicon(**{**lexicon.__dict__, **many}).save(tmp_path / "lexicon.npz")
     with pytest.raises(UserError, match="build_lexicon"):
         Lexicon.load(tmp_path / "lexicon.npz", small)

@@ -82,6 +82,9 @@ def test_sums_and_chances(words: WordVectors) -> None:
     np.testing.assert_allclose(taxonomy.chances(sums), np.clip(sums, 0.001, 0.999), rtol=1e-5)
     offsets = np.array([0.0, 1.0, -1.0], np.float32)
     fitted = dataclasses.replace(taxonomy, slope=np.array(2, np.float32), offsets=offsets)
+    steep = dataclasses.replace(taxonomy, slope=np.array(1e5, np.float32))
+    with np.errstate(all="raise"):
+        assert set(steep.chances(sums).round(3).ravel()) == {0, 1}
     odds = 9.0 * np.exp(offsets[1:])  # 0.75 is 3 to 1
     np.testing.assert_allclose(fitted.chances(sums)[0, 1:], odds / (1 + odds), rtol=1e-5)
 
@@ -102,7 +105,9 @@ def test_a_taxonomy_survives_its_file_and_belongs_to_an_embedding(
     for change in (
         {"words": taxonomy.words + len(words)},
         {"offsets": taxonomy.offsets[:1]},
+        {"words": taxonomy.words[[0, 0, 0]]},
         {"slope": np.array(np.nan, np.float32)},
+        {"slope": np.array(1e300)},
         {"members": np.zeros_like(taxonomy.members)},
     ):
         dataclasses.replace(taxonomy, **change).save(tmp_path / "bad.npz")

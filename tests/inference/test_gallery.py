@@ -1,6 +1,7 @@
 """The gallery finds what resembles a picture, says whose it is, and serves one model."""
 
 import dataclasses
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +125,21 @@ def test_what_is_saved_is_found_again(gallery: Gallery, tmp_path: Path) -> None:
         ("ends", lambda x: x[:2]),
         ("ends", lambda x: x + 1),
         ("ends", lambda x: x[::-1]),
+        (
+            "ends",
+            lambda x: np.array([2**62, 2**63 + 1 + int(x[2]), x[2]], np.uint64),
+        ),  # differences run over
         ("credit", lambda x: x + 1),
+        ("prompts", lambda x: np.frombuffer(b"\n" * 30_000_000, np.uint8)),  # gigabytes, as texts
+        ("credits", lambda x: np.frombuffer(b"\t\t\n" * 10_000_000, np.uint8)),
+        ("prompts", lambda x: np.frombuffer(b"a " * 50_000 + b"\n\n", np.uint8)),
+        ("projection", lambda x: x.astype(np.float32) * 3e38),  # a cosine of inf − inf
+        ("vectors", lambda x: x.astype(np.float32) * 3e38),
         ("prompts", lambda x: np.frombuffer(b"one\ntwo", np.uint8)),
         ("credits", lambda x: np.frombuffer(b"a/b\tMIT", np.uint8)),
         ("spread", lambda x: x * 0),
+        ("spread", lambda x: x * np.float32(1e-40)),
+        ("centre", lambda x: x.astype(np.float64) + 1e300),
         ("vectors", lambda x: x * np.float16(np.nan)),
         ("projection", lambda x: x[:2]),
         ("projection", lambda x: x[:, :2]),
@@ -139,9 +151,31 @@ def test_a_file_that_does_not_fit_together_is_refused(
     gallery.save(tmp_path / "a.npz")
     with np.load(tmp_path / "a.npz") as stored:
         arrays = dict(stored)
-    np.savez(tmp_path / "b.npz", **(arrays | {name: change(arrays[name])}))
-    with pytest.raises(UserError, match=r"is not a gallery \(its arrays don't fit together\)"):
-        Gallery.load(tmp_path / "b.npz")
+    np.savez_compressed(tmp_path / "b.npz", **(arrays | {name: change(arrays[name])}))
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=r"is not a gallery \(its arrays don't fit together\)"):
+            Gallery.load(tmp_path / "b.npz")
+        assert tracemalloc.get_traced_memory()[1] < 160 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_thumbnail_is_checked_before_it_is_decoded(gallery: Gallery) -> None:
+    """A WebP of 16,383 pixels a side, which is 1 GB of pixels; and what is no picture."""
+    (picture,) = gallery.nearest(np.array([2, 0.5, 0], np.float32), 1)
+    side = (16_383 - 1).to_bytes(3, "little")
+    head = b"VP8X" + (10).to_bytes(4, "little") + bytes(4) + side + side
+    huge = b"RIFF" + (len(head) + len(picture.thumbnail)).to_bytes(4, "little") + b"WEBP" + head
+    for data in (huge + picture.thumbnail[12:], b"hello", picture.thumbnail[:20]):
+        with pytest.raises(UserError):
+            _ = dataclasses.replace(picture, thumbnail=data).image
+
+
+def test_credits_stay_text(gallery: Gallery) -> None:
+    hostile = Credit("a](javascript:x) | <b>", "MIT)(x", "https://x) [evil](https://y")
+    told = credits_document(dataclasses.replace(gallery, credits=(hostile, hostile)))
+    assert told.splitlines()[-1] == r"| a\](javascript:x) \| \<b\> | MIT)(x | 1 |"
 
 
 def test_prompts_vote_with_the_weight_of_their_picture(

@@ -66,6 +66,12 @@ def hub_class(name: str, registered: str | None = None, **settings: object) -> C
     return lambda members: config(lambda v: layers(v).append(holder), members[CONFIG])
 
 
+def seed_with(value: dict, part: dict) -> None:
+    """Keras builds what stands where an initializer's seed is expected."""
+    seeded = {"class_name": "GlorotUniform", "config": {"seed": part}, "module": "keras"}
+    layers(value)[-2]["config"].update(kernel_initializer=seeded)
+
+
 NEGATIVE = {"class_name": "Dense", "config": {"units": -(2**20)}}
 CRAFTED: dict[str, tuple[Callable[[dict], dict], str]] = {
     "a config of zeros": (lambda m: {CONFIG: b"0" * (256 * MB)}, "far more than its size"),
@@ -108,6 +114,32 @@ CRAFTED: dict[str, tuple[Callable[[dict], dict], str]] = {
     ),
     "an encoder of a million layers": (
         hub_class("ViTBackbone", "keras_hub>ViTBackbone", num_layers=10**6, hidden_dim=1),
+        "asks for too much",
+    ),
+    "a class of keras-hub by its class name alone": (
+        lambda m: config(
+            lambda v: layers(v).append({"class_name": "keras_hub>Tokenizer", "config": {}}),
+            m[CONFIG],
+        ),
+        "not keras_hub>Tokenizer",
+    ),
+    "a class of keras-hub for a function": (
+        lambda m: config(
+            lambda v: layers(v)[-2]["config"].update(activation="keras_hub>Tokenizer"), m[CONFIG]
+        ),
+        "not keras_hub>Tokenizer",
+    ),
+    "a class of keras-hub for a seed": (
+        lambda m: config(
+            lambda v: seed_with(v, {"module": "keras_hub.src", "class_name": "X", "config": {}}),
+            m[CONFIG],
+        ),
+        "image encoders, not X",
+    ),
+    "a wide layer for a seed": (
+        lambda m: config(
+            lambda v: seed_with(v, {"class_name": "Dense", "config": {"units": 2**40}}), m[CONFIG]
+        ),
         "asks for too much",
     ),
     "endless floats": (
@@ -173,6 +205,31 @@ def test_a_crafted_model_is_one_sentence_before_keras_sees_it(
     with pytest.raises(UserError, match=reason):
         write_half_precision(path, tmp_path / "half.keras")
     assert not (tmp_path / "half.keras").exists()
+
+
+@pytest.mark.parametrize("name", ["PReLU", "LayerNormalization"])
+def test_weights_that_no_width_tells_of_are_counted_while_keras_builds(
+    name: str, members: dict, tmp_path: Path
+) -> None:
+    """A weight for each place of a picture that is 16,384 pixels wide, 268 MB."""
+    built = {
+        "module": "keras.layers",
+        "class_name": name,
+        "config": {"name": "much"} | ({"axis": [1, 2]} if name != "PReLU" else {}),
+        "build_config": {"input_shape": [None, 16_384, 4_096]},
+        "name": "much",
+        "inbound_nodes": [],
+    }
+    path = tmp_path / "a.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, data in (
+            members | config(lambda v: layers(v).append(built), members[CONFIG])
+        ).items():
+            archive.writestr(member, data)
+    plain = keras.layers.Layer.add_weight
+    with pytest.raises(UserError, match="far more weights than it holds"):
+        load_model(path)
+    assert keras.layers.Layer.add_weight is plain
 
 
 def test_a_login_page_is_no_model(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Encoders of keras-hub as backbones, tiny ones with random weights saved as presets."""
 
 import functools
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -157,6 +158,11 @@ def test_words_are_read_once(
     monkeypatch.setattr(hub_texts, "load_preset", None)
     again = hub_texts.word_classifier(preset("clip"), ["cat", "dog"], tmp_path)
     np.testing.assert_array_equal(again.kernel, first.kernel)
+    monkeypatch.undo()
+    for path in tmp_path.glob("words-*.npy"):
+        np.save(path, np.full((1, 3), np.nan, np.float32))  # somebody else's
+    read = hub_texts.word_classifier(preset("clip"), ["cat", "dog"], tmp_path)
+    np.testing.assert_allclose(read.kernel, first.kernel, atol=1e-6)
 
 
 def test_words_as_classes_say_themselves(vectors: WordVectors) -> None:
@@ -189,6 +195,50 @@ def test_what_cannot_be_read_is_one_sentence(
     shutil.rmtree(clip / "assets")
     with pytest.raises(UserError, match="no tokenizer"):
         hub_texts.word_classifier(f"keras_hub:{clip}", ["cat"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("image_converter.json", {"scale": "a"}),
+        ("image_converter.json", {"scale": [1.0] * 7}),
+        ("image_converter.json", {"interpolation": "no"}),
+        ("config.json", {"image_shape": [48, 48, 1]}),
+        ("config.json", {"image_shape": [48, 0, 3]}),
+        ("config.json", {"patch_size": 0}),
+    ],
+)
+def test_a_preset_of_nonsense_is_one_sentence(
+    file: str, change: dict, preset: Callable[[str], str], tmp_path: Path
+) -> None:
+    copied = shutil.copytree(preset("vit").removeprefix("keras_hub:"), tmp_path / "vit")
+    told = json.loads((copied / file).read_text())
+    told["config"].update(change)
+    (copied / file).write_text(json.dumps(told))
+    with pytest.raises(UserError, match="cannot be read") as error:
+        gaze.build_tower(f"keras_hub:{copied}", SIDE)
+    assert "\n" not in str(error.value)
+
+
+def test_a_converter_of_another_network_is_one_sentence(
+    preset: Callable[[str], str], tmp_path: Path
+) -> None:
+    other = keras_hub.models.ResNetBackbone(
+        [64], [64], [64], [1], [1], block_type="basic_block", image_shape=(32, 32, 3)
+    )
+    other.save_to_preset(str(tmp_path))
+    converter = Path(preset("vit").removeprefix("keras_hub:")) / "image_converter.json"
+    shutil.copy(converter, tmp_path / "image_converter.json")
+    with pytest.raises(UserError, match="no image encoder that we can read"):
+        gaze.build_tower(f"keras_hub:{tmp_path}", SIDE)
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 5_000, "a\0b", "http://127.0.0.1/x", "gs://x/y", "HF://a/b", "../none"]
+)
+def test_what_names_no_preset_is_one_sentence(name: str) -> None:
+    with pytest.raises(UserError, match="neither a preset"):
+        gaze.build_tower(f"keras_hub:{name}", SIDE)
 
 
 def test_without_network_a_preset_to_download_is_one_sentence(
