@@ -6,7 +6,6 @@ vocabulary: the idea of ConSE (Norouzi et al. 2014, arXiv 1312.5650), with whole
 of the bare name. The same pass counts the background, how often prompts hold each word at all.
 """
 
-import dataclasses
 import functools
 import hashlib
 import os
@@ -18,13 +17,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from img2prompt.core.arrays import TEXT, ArrayFile, Form, load_arrays, save_arrays
+from img2prompt.core.arrays import TEXT, ArrayFile, Form
 from img2prompt.core.errors import UserError
 from img2prompt.data import text
 from img2prompt.data.prompts import iter_prompts
 from img2prompt.data.splits import split_of
 from img2prompt.embedding.class_names import ClassName, NamedClasses, read_class_names
-from img2prompt.embedding.vectors import WordVectors, top_k
+from img2prompt.embedding.vectors import OfEmbedding, WordVectors, top_k
 
 CLASS_WORDS_FILE = "class_words.npz"
 
@@ -88,7 +87,7 @@ class WordsAsClasses:
 
 
 @dataclass(frozen=True)
-class ClassWords:
+class ClassWords(OfEmbedding):
     """For each of C classes the words that prompts use with its name, and the background.
 
     Attributes:
@@ -98,6 +97,8 @@ class ClassWords:
         background: float32 (V,) in [0, 1], of all prompts those with the word.
         embedding: `WordVectors.fingerprint` of the vocabulary.
     """
+
+    FILE = _FILE
 
     words: NDArray[np.int32]
     shares: NDArray[np.float32]
@@ -145,22 +146,6 @@ class ClassWords:
         table = np.zeros((len(self.words), len(self.background)), np.float32)
         np.put_along_axis(table, self.words.astype(np.int64), self.shares, axis=1)
         return table
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write an `.npz`, atomically."""
-        save_arrays(path, _FILE, dataclasses.asdict(self))
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], vectors: WordVectors) -> "ClassWords":
-        """Read what `save` wrote.
-
-        Raises:
-            UserError: missing, damaged, or of another embedding.
-        """
-        loaded = cls(**load_arrays(path, _FILE, vectors.fingerprint))
-        if not loaded._is_sound(vectors):
-            raise _FILE.unfit(path, UserError("core.uneven"))
-        return loaded
 
 
 def count_class_words(

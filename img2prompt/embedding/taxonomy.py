@@ -5,7 +5,6 @@ tree say so (Deng et al. 2012, "Hedging your bets"); this is the tree, with the 
 writes in a prompt left out.
 """
 
-import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from img2prompt.core.arrays import TEXT, ArrayFile, Form, load_arrays, save_arrays
-from img2prompt.core.errors import UserError
+from img2prompt.core.arrays import TEXT, ArrayFile, Form
 from img2prompt.embedding.class_names import ClassName, read_class_names
-from img2prompt.embedding.vectors import WordVectors
+from img2prompt.embedding.vectors import OfEmbedding, WordVectors
 
 TAXONOMY_FILE = "taxonomy.npz"
 # WordNet 3.0 (Princeton University), what of its nouns lies around the classes; its head tells the
@@ -51,7 +49,7 @@ _FILE = ArrayFile(
 
 
 @dataclass(frozen=True)
-class Taxonomy:
+class Taxonomy(OfEmbedding):
     """M nouns above C classes, and how far the classifier is to be believed about each.
 
     Attributes:
@@ -61,6 +59,9 @@ class Taxonomy:
         threshold: float32 (), the chance from which a noun is offered.
         embedding: `WordVectors.fingerprint` of the vocabulary.
     """
+
+    FILE = _FILE
+    COMPRESSED = True
 
     words: NDArray[np.int32]
     members: NDArray[np.bool_]
@@ -97,22 +98,6 @@ class Taxonomy:
             and bool(self.members.any(axis=1).all())
             and all(bool((np.abs(array) <= LARGEST).all()) for array in numbers)
         )
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write an `.npz`, atomically."""
-        save_arrays(path, _FILE, dataclasses.asdict(self), compressed=True)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], vectors: WordVectors) -> "Taxonomy":
-        """Read what `save` wrote.
-
-        Raises:
-            UserError: missing, damaged, or of another embedding.
-        """
-        loaded = cls(**load_arrays(path, _FILE, vectors.fingerprint))
-        if not loaded._is_sound(vectors):
-            raise _FILE.unfit(path, UserError("core.uneven"))
-        return loaded
 
 
 def log_odds(shares: NDArray[np.floating]) -> NDArray[np.float32]:

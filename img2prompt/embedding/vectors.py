@@ -5,11 +5,13 @@ uint8), `vectors` (float32, (V, 100)) and `counts` (int64, (V,)), most frequent 
 """
 
 import copy
+import dataclasses
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -202,3 +204,36 @@ def top_k(scores: NDArray[Any], k: int) -> tuple[NDArray[np.int64], NDArray[Any]
 def _normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return (vectors / np.maximum(length, 1e-12)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class OfEmbedding:
+    """Arrays that belong to an embedding, kept as an `.npz`: the base of their dataclasses.
+
+    Attributes:
+        FILE: what such a file holds, one form a field.
+        COMPRESSED: whether its arrays are.
+    """
+
+    FILE: ClassVar[ArrayFile]
+    COMPRESSED: ClassVar[bool] = False
+
+    def _is_sound(self, vectors: WordVectors) -> bool:
+        """Whether the arrays fit one another and the embedding."""
+        raise NotImplementedError
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write an `.npz`, atomically."""
+        save_arrays(path, self.FILE, dataclasses.asdict(self), self.COMPRESSED)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], vectors: WordVectors) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: missing, damaged, or of another embedding.
+        """
+        loaded = cls(**load_arrays(path, cls.FILE, vectors.fingerprint))
+        if not loaded._is_sound(vectors):
+            raise cls.FILE.unfit(path, UserError("core.uneven"))
+        return loaded
