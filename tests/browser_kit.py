@@ -179,7 +179,8 @@ def pages(started: tuple[Any, dict], address: str) -> Iterator[Callable[..., Any
 
 
 def drop(page: Any, path: Path, target: str = "#guess-picture") -> None:
-    """Let go of a file over an upload box, as a hand with a mouse would."""
+    """Let go of a file over an upload box, as a hand with a mouse would, once it is there."""
+    page.wait_for_selector(target + " input[type=file]", state="attached")
     page.evaluate(
         """([target, name, data]) => {
             const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
